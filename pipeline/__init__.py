@@ -1,0 +1,4 @@
+"""What the stages share, and nothing else: run files, artifacts, shards, progress, errors.
+
+Importing this package loads no heavy library; `pipeline.shards` is the only file that imports ray.
+"""

@@ -1,0 +1,59 @@
+"""The command line that every stage shares: which run, which overrides, and how an error ends."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from pipeline.artifact import Artifact
+from pipeline.errors import DiskFull, PipelineError
+from pipeline.files import is_disk_full
+from pipeline.progress import say
+from pipeline.runfile import RunFile, load_run
+
+USER_ERROR = 2  # exit status of everything a user can mend
+
+
+def parser(stage: str, description: str) -> argparse.ArgumentParser:
+    """An argument parser with the options that every stage has; a stage adds its own."""
+    made = argparse.ArgumentParser(prog=f"python -m {stage}", description=description)
+    made.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
+    made.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one setting (recorded)")
+    made.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
+    made.add_argument("--artifacts", default="artifacts", help="root folder of all artifacts")
+    made.add_argument("--dry-run", action="store_true", help="check the settings, print the plan, do nothing")
+    return made
+
+
+def open_run(arguments: argparse.Namespace) -> RunFile:
+    """The run file that parsed arguments name."""
+    return load_run(arguments.run, overrides=tuple(arguments.set), data=arguments.data, artifacts=arguments.artifacts)
+
+
+def said_sealed(artifact: Artifact, name: str) -> bool:
+    """Whether the artifact is made already; if so, say that the stage is skipped."""
+    if artifact.sealed:
+        say(f"{name}: 作成済みのため省略します ({artifact.sealed.digest[7:15]}、{artifact.root})")
+    return artifact.sealed is not None
+
+
+def stage_main(main: Callable[[Sequence[str] | None], None]) -> None:
+    """Run a stage's `main` and end the process: 0, or 2 with one line for what a user can mend, or a traceback."""
+    try:
+        main(None)
+    except PipelineError as error:
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except BrokenPipeError:  # the reader of our output (head, less) went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(
+            f"error: {DiskFull.__name__}: {error.filename or 'output'}: no space left; free some and run again", file=sys.stderr
+        )
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("中断しました。同じコマンドで続きから再開します。", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,132 @@
+"""Files that appear whole or not at all, and digests of what is in them."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.errors import DiskFull
+
+# Every unfinished file or folder carries this mark in its name; `sweep` removes what a killed process left.
+UNFINISHED = ".unfinished-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception is the operating system saying that the disk or the quota is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+@contextmanager
+def whole_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path`; rename it onto `path` on success, remove it on any error.
+
+    The block may make a file or a folder there. Files are synced before the rename, so that after a
+    power cut either the old content or the new stands there.
+
+    Raises: DiskFull if the disk or quota is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}{UNFINISHED}{os.getpid()}")
+    _remove(temporary)
+    try:
+        yield temporary
+        for file in _files(temporary):
+            _sync(file)
+        if temporary.is_dir():
+            _remove(path)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException as error:
+        _remove(temporary)
+        if is_disk_full(error):
+            raise DiskFull(f"{path}: no space left on the device; free some and run the same command again") from error
+        raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Like `whole_path`, yielding an open binary file."""
+    with whole_path(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON (sorted keys, one space of indent) whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON spelling of `value` that digests are taken over."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest_json(value: Any) -> str:
+    """`sha256:…` of the canonical JSON of `value`."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Hex sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(paths: Iterable[Path], *, base: Path, memory: Path | None = None) -> str:
+    """`sha256:…` over (name relative to `base`, content sha256) of files, in name order.
+
+    Args:
+        memory: a JSON file that remembers contents by (name, bytes, mtime), so that a second run over the
+            same untouched files reads none of them.
+    """
+    known: dict[str, list[Any]] = json.loads(memory.read_text("utf-8")) if memory and memory.exists() else {}
+    rows, seen = [], {}
+    for path in sorted(paths):
+        name, stat = path.relative_to(base).as_posix(), path.stat()
+        stamp = [stat.st_size, stat.st_mtime_ns]
+        old = known.get(str(path.absolute()))
+        sha256 = old[2] if old and old[:2] == stamp else digest_file(path)
+        seen[str(path.absolute())] = [*stamp, sha256]
+        rows.append([name, sha256])
+    if memory and any(known.get(name) != row for name, row in seen.items()):
+        write_json(memory, known | seen)
+    return digest_json(sorted(rows))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished below `folder`."""
+    for path in sorted(folder.rglob(f"*{UNFINISHED}*")):
+        _remove(path)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (p for p in sorted(path.rglob("*")) if p.is_file())
+    else:
+        yield path
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

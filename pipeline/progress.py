@@ -1,0 +1,80 @@
+"""Progress as people read it (Japanese, a live bar on a terminal, a line every few seconds elsewhere) and as events.jsonl."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+# A line often enough to see that it lives, seldom enough for a log; a bar as often as an eye follows.
+LINE_SECONDS, BAR_SECONDS, BAR_CELLS = 5.0, 0.1, 24
+
+
+class Progress:
+    """Counts `done` of `total` units of one step; use as a context manager."""
+
+    def __init__(self, label: str, total: int, unit: str, *, events: Path | None = None, out: TextIO | None = None) -> None:
+        self.label, self.total, self.unit, self.done = label, total, unit, 0
+        self._out = out or sys.stderr
+        self._live = self._out.isatty()
+        self._events = events.open("a", encoding="utf-8") if events else None
+        self._began = self._shown = time.monotonic()
+        self._first = 0  # units done before this process began (a resumed run): not part of the rate
+
+    def resume_at(self, done: int) -> None:
+        """Say that `done` units were finished by an earlier process."""
+        self.done = self._first = done
+
+    def update(self, count: int = 1, **numbers: float) -> None:
+        """`count` more units are done; `numbers` are shown behind and written to events.jsonl."""
+        self.done += count
+        self.event(done=self.done, total=self.total, **numbers)
+        now = time.monotonic()
+        if now - self._shown >= (BAR_SECONDS if self._live else LINE_SECONDS):
+            self._shown = now
+            self._show(numbers)
+
+    def event(self, **values: Any) -> None:
+        """Append one row to events.jsonl."""
+        if self._events:
+            row = {"time": round(time.time(), 3), "step": self.label, **values}
+            print(json.dumps(row, ensure_ascii=False), file=self._events, flush=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._show({}, last=True)
+        elif self._live:
+            print(file=self._out)
+        if self._events:
+            self._events.close()
+
+    def _show(self, numbers: dict[str, float], *, last: bool = False) -> None:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rate = (self.done - self._first) / seconds
+        left = (self.total - self.done) / rate if rate > 0 else 0.0
+        tail = f"{clock(seconds)}" if last else f"残り {clock(left)}"
+        extra = "".join(f"  {name} {value:.4g}" for name, value in numbers.items())
+        line = f"{self.label}  {self.done:,}/{self.total:,} {self.unit}  {rate:,.1f}/秒  {tail}{extra}"
+        if self._live:
+            cells = BAR_CELLS * self.done // max(self.total, 1)
+            print(
+                f"\r\x1b[K{'█' * cells}{'░' * (BAR_CELLS - cells)} {line}", end="\n" if last else "", file=self._out, flush=True
+            )
+        else:
+            print(line, file=self._out, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """75.2 -> '1:15'; 3,700 -> '1:01:40'."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal."""
+    print(text, flush=True)

@@ -1,0 +1,41 @@
+"""Fixtures that several test files share."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, visibly, what needs a GPU or the development data where there is none."""
+    for item in items:
+        if item.get_closest_marker("sample") and not sample_folder().is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"no development data at {sample_folder()} (set MINAMOTO_DATA)"))
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def sample_folder() -> Path:
+    """The development data; never part of the repository."""
+    return Path(os.environ.get("MINAMOTO_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """Folder of the development data; use with the marker `sample`."""
+    return sample_folder()
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray of two workers for all in-process tests: starting it costs seconds."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
