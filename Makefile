@@ -5,11 +5,12 @@ ARGS = --run "$(RUN)" $(if $(DATA),--data "$(DATA)") $(foreach s,$(SET),--set '$
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search bot serve publish verify test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search bot serve publish verify bench-demo test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
 	@grep -hE '^[a-z%-]+:.*## ' Makefile | sed -E 's/^([a-z%-]+):.*## /\1\t/' | expand -t 18
+	@echo "clean-STAGE       remove one stage's artifact of RUN, for example make clean-corpus RUN=demo"
 
 demo: ## set up, run every stage of runs/demo.toml, ask the model a question
 	@$(MAKE) --no-print-directory all RUN=demo
@@ -41,9 +42,9 @@ lora: setup ## instruction tuning with LoRA
 index: setup ## index the training data: n-grams and vectors
 	@$(PY) -m search.index $(ARGS)
 search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector] [JSON=1]
-	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
+	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
 ask: setup ## one question, the answer and the training data that resembles it: make ask Q=質問
-	@$(PY) -m bots.ask $(ARGS) $(if $(Q),--question '$(subst ','\'',$(Q))')
+	@$(PY) -m bots.ask $(ARGS) $(if $(Q),--question '$(subst ','\'',$(value Q))')
 chat: setup ## talk to the model at the terminal
 	@$(PY) -m bots.chat $(ARGS)
 serve: setup ## serve the model behind the OpenAI API on loopback
@@ -56,6 +57,8 @@ plan: setup ## check the run file and say what every stage would do
 	@$(PY) -m pipeline.plan $(ARGS)
 verify: setup ## hash every file of every artifact of RUN against its manifest
 	@$(PY) -m pipeline.verify $(ARGS)
+bench-demo: setup ## time make demo on a fresh clone, twice, with peak memory
+	@$(PY) -m benchmarks.demo
 test: setup ## the test suite
 	@$(PY) -m pytest
 check: setup ## format, lint, types, import rules
@@ -63,5 +66,5 @@ check: setup ## format, lint, types, import rules
 format: setup ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 clean: $(STAGES:%=clean-%) ## remove every artifact of RUN
-$(STAGES:%=clean-%): clean-%: ## remove one stage's artifact of RUN, for example clean-corpus
+$(STAGES:%=clean-%): clean-%:
 	rm -rf "artifacts/$*/$(basename $(notdir $(RUN)))"

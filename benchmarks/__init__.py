@@ -1,0 +1,1 @@
+"""Commands that measure every number our documents quote; each prints machine, versions and figures."""
