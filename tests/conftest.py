@@ -39,3 +39,19 @@ def ray_session() -> Iterator[None]:
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a real tokenizer of 1,280 pieces, as the tokenizer stage exports it; trained once, on our instruction data."""
+    from tests.helpers import instruction_texts
+    from tokenizer.export import export
+    from tokenizer.sample import sentences
+    from tokenizer.settings import TokenizerSettings
+    from tokenizer.train import train
+
+    # 0.98 of the characters: the text is short, all its kanji would leave no room for longer pieces
+    settings = TokenizerSettings(vocab_size=1280, max_characters=1_000_000, character_coverage=0.98)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    export(train((s for text in instruction_texts() for s in sentences(text)), settings), settings.model_type, folder)
+    return folder

@@ -1,5 +1,6 @@
 """Small things that many tests need."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -11,3 +12,10 @@ def run_file(tmp_path: Path, text: str, *, name: str = "t", data: Path | None = 
     path = tmp_path / f"{name}.toml"
     path.write_text(text, "utf-8")
     return RunFile(name, path, tomllib.loads(text), (), tmp_path / "artifacts", data)
+
+
+def instruction_texts() -> list[str]:
+    """Japanese text that the repository itself has: every instruction, input and answer of the instruction data."""
+    path = Path(__file__).parents[1] / "finetune" / "data" / "instructions-ja.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [row[key] for row in rows for key in ("instruction", "input", "output") if row.get(key)]
