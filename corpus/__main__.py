@@ -1,0 +1,69 @@
+"""Clean, judge and deduplicate the sources of a run into Parquet.
+
+Steps: plan shards → read, extract, judge → remove copies (URL, text, near) → write → account for every document → seal.
+"""
+
+from collections.abc import Sequence
+
+from corpus import account
+from corpus.readers import input_digest, licences_of_source, needs_fetch, plan_shards
+from corpus.settings import CorpusSettings
+from pipeline import cli
+from pipeline.artifact import Artifact, Manifest, begin, open_sealed
+from pipeline.files import write_text
+from pipeline.progress import say
+from pipeline.shards import map_shards
+
+RECIPE = 1
+NAME = "コーパス"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the corpus artifact of one run."""
+    arguments = cli.parser("corpus", __doc__ or "").parse_args(argv)
+    run = cli.open_run(arguments)
+    settings = run.settings("corpus", CorpusSettings)
+    names = tuple(source.name for source in settings.sources)
+    if arguments.dry_run:
+        say(f"{NAME}: {len(names)}個の出典 ({', '.join(names)}) を読み、選別と重複除去をして {run.root('corpus')} に書きます")
+        return
+    fetched = open_sealed(run.root("fetch")) if needs_fetch(settings.sources) else None
+    memory = run.root("corpus").parent / "inputs.json"
+    inputs = {"fetch": fetched.digest} if fetched else {}
+    inputs |= {source.name: input_digest(source, memory=memory) for source in settings.sources if not source.fetched}
+    with begin(run, "corpus", settings, inputs, recipe=RECIPE) as artifact:
+        if not cli.said_sealed(artifact, NAME):
+            make(artifact, settings, fetched)
+
+
+def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None) -> None:
+    """All steps, each resumed where an earlier process stopped."""
+    from corpus.dedup import remove_copies
+    from corpus.judge import JudgeTask, judge_shard
+    from corpus.scratch import Judged
+    from corpus.write import WriteTask, write_shard
+
+    names = tuple(source.name for source in settings.sources)
+    shards = [shard for source in settings.sources for shard in plan_shards(source, fetched.data if fetched else None)]
+    judged = Judged(artifact.work / "judged", tuple(sorted(shard.name for shard in shards)))
+    judge = {shard.name: JudgeTask(shard, settings.rules, settings.dedup, judged.root) for shard in shards}
+    read = account.by_source(map_shards(judge_shard, judge, artifact, step="judge", label="抽出と選別"), names)
+    account.check_failures(read, settings.max_failed_share)
+    account.check_kept(read, "passed")
+
+    copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup)
+    write = {
+        name: WriteTask(judged, index, settings.rules, settings.dedup, artifact.work, artifact.data)
+        for index, name in enumerate(judged.names)
+    }
+    kept = account.by_source(map_shards(write_shard, write, artifact, step="write", label="書き出し"), names)
+    account.check_identity(kept, {name: counts["in"] for name, counts in read.items()}, artifact.data)
+    licences = (fetched.body["licences"] if fetched else []) + [licences_of_source(source) for source in settings.sources]
+    write_text(artifact.data / "NOTICE", account.notice(licences, fetched.data if fetched else None))
+    say(account.table(kept))
+    manifest = artifact.seal({"sources": kept, "copies": copies}, licences=licences)
+    say(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})")
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

@@ -1,0 +1,118 @@
+"""Every document accounted for: in = kept + dropped by reason, for each source, before the artifact is sealed."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import BadInput
+
+# What people at the terminal read; the key is the rule as it stands in the decision rows.
+REASONS = {
+    "http_status": "HTTP応答が200以外",
+    "content_type": "HTML以外の応答",
+    "redirect_page": "別ページへの転送のみ",
+    "damaged_record": "壊れた記録",
+    "truncated_record": "途中で切れた記録",
+    "too_large": "大きすぎる記録",
+    "undecodable": "文字コードを判定できない",
+    "unparsable": "解析できない",
+    "no_text": "本文なし",
+    "japanese": "日本語の割合が低い",
+    "kana": "かなの割合が低い",
+    "replacement": "文字化け",
+    "length": "短すぎる",
+    "katakana": "カタカナが多すぎる",
+    "kuten": "句点が少ない",
+    "sentence": "長すぎる文",
+    "ellipsis": "「…」で終わる行が多い",
+    "repeated": "同じ行の繰り返し",
+    "marks": "数字・記号が多すぎる",
+    "url": "同じURLの重複",
+    "exact": "同じ本文の重複",
+    "near": "近い本文の重複",
+}
+
+
+def by_source(shards: Mapping[str, Mapping[str, Any]], sources: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Add up the shards of each source; shards are named <source>-<number>."""
+    total: dict[str, dict[str, Any]] = {name: {"dropped": Counter()} for name in sources}
+    for name, counts in shards.items():
+        account = total[name.rpartition("-")[0]]
+        for key, value in counts.items():
+            if key == "dropped":
+                account["dropped"].update(value)
+            else:
+                account[key] = account.get(key, 0) + value
+    return {name: account | {"dropped": dict(sorted(account["dropped"].items()))} for name, account in total.items()}
+
+
+def check_failures(accounts: Mapping[str, Mapping[str, Any]], max_share: float) -> None:
+    """Raise BadInput where too many records of a source were damaged or undecodable."""
+    for name, account in accounts.items():
+        came, failed = account.get("in", 0), account.get("failed", 0)
+        if failed > max_share * came:
+            raise BadInput(
+                f"source {name}: {failed} of {came} records are damaged or undecodable ({failed / came:.1%}), "
+                f"more than max_failed_share = {max_share:.1%}; mend the input, or raise [corpus] max_failed_share"
+            )
+
+
+def check_kept(accounts: Mapping[str, Mapping[str, Any]], kept: str) -> None:
+    """Raise BadInput where no document of any source is left; `kept` is the key that counts them."""
+    if any(account.get(kept, 0) for account in accounts.values()):
+        return
+    reasons = Counter[str]()
+    for account in accounts.values():
+        reasons.update(account["dropped"])
+    came = sum(account.get("in", 0) for account in accounts.values())
+    most = reasons.most_common(1)
+    why = f"most by {most[0][0]!r} ({most[0][1]})" if most else "the sources hold no records"
+    raise BadInput(f"[corpus] {', '.join(accounts)}: none of {came} documents is left, {why}; check sources and [corpus.rules]")
+
+
+def check_identity(accounts: Mapping[str, Mapping[str, Any]], came: Mapping[str, int], data: Path) -> None:
+    """in = kept + dropped for every source, as read, as judged, and as the files on disk say; else our own bug."""
+    import pyarrow.parquet as pq
+
+    for name, account in accounts.items():
+        dropped = sum(account["dropped"].values())
+        assert account["in"] == account["kept"] + dropped, (
+            f"{name}: {account['in']} in, {account['kept']} kept, {dropped} dropped"
+        )
+        assert account["in"] == came[name], f"{name}: {came[name]} read, {account['in']} decided"
+        for folder, expected in (("decisions", account["in"]), ("documents", account["kept"])):
+            files = (data / folder).glob(f"{name}-*.parquet")
+            found = sum(pq.read_metadata(file).num_rows for file in files)
+            assert found == expected, f"{name}: {found} rows in {folder}/, {expected} counted"
+
+
+def table(accounts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The account as people read it: a column a source, a row a reason, in the order in which reasons apply."""
+    seen = {reason for account in accounts.values() for reason in account["dropped"]}
+    reasons = [reason for reason in REASONS if reason in seen] + sorted(seen - REASONS.keys())
+    rows = [("", list(accounts)), ("入力", [f"{account['in']:,}" for account in accounts.values()])]
+    for reason in reasons:
+        counts = [f"{account['dropped'].get(reason, 0):,}" for account in accounts.values()]
+        rows.append((f"  除外 {REASONS.get(reason, reason)} ({reason})", counts))
+    rows.append(("採用", [f"{account['kept']:,}" for account in accounts.values()]))
+    rows.append(("採用した文字数", [f"{account['characters']:,}" for account in accounts.values()]))
+    head = max(_width(label) for label, _ in rows)
+    columns = [max(_width(cells[i]) for _, cells in rows) for i in range(len(accounts))]
+    return "\n".join(
+        label + " " * (head - _width(label)) + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, columns, strict=True))
+        for label, cells in rows
+    )
+
+
+def notice(licences: Sequence[Mapping[str, str]], fetched: Path | None) -> str:
+    """NOTICE of the corpus: licence and attribution of every source, then the notices that came with fetched packages."""
+    rows = [f"{row['source']}\n  licence: {row['licence']}\n  attribution: {row['attribution']}\n" for row in licences]
+    with_packages = (fetched / "NOTICE").read_text("utf-8") if fetched else ""
+    return "The documents of this corpus come from:\n\n" + "\n".join([*rows, with_packages]).rstrip() + "\n"
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,0 +1,14 @@
+"""Numba kernels, compiled once a machine where the package's folder can be written, once a process where it cannot."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a kernel to machine code at its first call; it releases the interpreter lock while it runs."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # neither __pycache__ nor the user's cache folder can be written
+        return numba.njit(nogil=True)(function)
