@@ -5,7 +5,7 @@ ARGS = --run "$(RUN)" $(if $(DATA),--data "$(DATA)") $(foreach s,$(SET),--set '$
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search bot serve publish verify bench-demo test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -43,6 +43,10 @@ index: setup ## index the training data: n-grams and vectors
 	@$(PY) -m search.index $(ARGS)
 search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector] [JSON=1]
 	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
+batch: setup ## the documents that an iteration of the training read: make batch ITER=17
+	@$(PY) -m pretrain.order $(ARGS) --iteration "$(ITER)"
+when: setup ## the iterations of the training that read a document: make when DOC=doc_id
+	@$(PY) -m pretrain.order $(ARGS) --doc "$(DOC)"
 ask: setup ## one question, the answer and the training data that resembles it: make ask Q=質問
 	@$(PY) -m bots.ask $(ARGS) $(if $(Q),--question '$(subst ','\'',$(value Q))')
 chat: setup ## talk to the model at the terminal

@@ -1,0 +1,196 @@
+"""The two parallel steps of packing: encode each file of the corpus, then merge each source in canonical order."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from pipeline.documents import read_documents
+from pipeline.errors import BadInput, CorruptArtifact
+from pipeline.files import whole_file, whole_path
+from pretrain.pack_indexed import token_dtype, write_index
+from tokenizer.encode import Tokenizer
+
+# Texts handed to SentencePiece at a time: enough to keep it busy, few enough that their tokens stay small in memory.
+BATCH_TEXTS = 256
+SPLITS = ("train", "valid")
+
+
+@dataclass(frozen=True)
+class EncodeShard:
+    """One file of the corpus to encode."""
+
+    documents: Path
+    source: str
+    tokenizer: Path  # folder
+    output: Path  # prefix of the `.bin` with the tokens and the `.parquet` with a row a document
+
+
+@dataclass(frozen=True)
+class MergeSource:
+    """The encoded files of one source, in canonical order."""
+
+    source: str
+    parts: tuple[Path, ...]  # prefixes, as in EncodeShard.output
+    vocab_size: int
+    valid_share: float
+    output: Path  # folder of the source in the artifact
+
+
+def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
+    """Write the tokens of one corpus file, `</s>` after each document, and a row (doc_id, tokens, bytes) for each.
+
+    Raises: CorruptArtifact if a row belongs to another source than the file's name says.
+    """
+    tokenizer = load_tokenizer(shard.tokenizer)
+    dtype = token_dtype(tokenizer.vocab_size)
+    ids: list[str] = []
+    tokens: list[int] = []
+    sizes: list[int] = []
+    rows = read_documents(shard.documents, ("doc_id", "source", "text"))
+    with whole_file(shard.output.with_suffix(".bin")) as file:
+        while batch := list(islice(rows, BATCH_TEXTS)):
+            for row, encoded in zip(batch, tokenizer.encode_batch([row["text"] for row in batch]), strict=True):
+                if row["source"] != shard.source:
+                    raise CorruptArtifact(f"{shard.documents}: a document of {row['source']!r} among those of {shard.source!r}")
+                file.write(np.array([*encoded, tokenizer.eos_id], dtype).tobytes())
+                ids.append(row["doc_id"])
+                tokens.append(len(encoded) + 1)
+                sizes.append(len(row["text"].encode()))
+    with whole_path(shard.output.with_suffix(".parquet")) as path, _Rows(path) as table:
+        table.write(ids, np.array(tokens, np.int32), np.array(sizes, np.int64))
+    return {"documents": len(ids), "tokens": sum(tokens), "bytes": sum(sizes)}
+
+
+def merge_source(merge: MergeSource) -> Mapping[str, Any]:
+    """Write a source's `train` and `valid` indexed datasets and their tables, documents in canonical order.
+
+    Returns: split -> documents, tokens, bytes.
+    Raises: BadInput if the source has fewer than two documents: one to train on, one to hold out.
+    """
+    held_out = _HeldOut(merge)
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(_Split(merge.output / split, merge.vocab_size)) for split in SPLITS}
+        for part in merge.parts:
+            for split, mask, part_rows in held_out.split(part):
+                writers[split].copy(part, mask, part_rows)
+        totals = {split: writer.totals() for split, writer in writers.items()}
+    for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
+        write_index(merge.output / f"{split}.idx", np.concatenate(writer.lengths), token_dtype(merge.vocab_size))
+    return totals
+
+
+def held_out_key(doc_id: str) -> int:
+    """Where a document stands in [0, 2**64), evenly, for all time and whatever else is in the corpus."""
+    return int.from_bytes(hashlib.sha256(f"valid {doc_id}".encode()).digest()[:8])
+
+
+@lru_cache(maxsize=1)
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer, loaded once a worker process."""
+    return Tokenizer.load(folder)
+
+
+class _HeldOut:
+    """Which documents of a source are held out: those whose key lies below the share, at least one, never all."""
+
+    def __init__(self, merge: MergeSource) -> None:
+        self._below = merge.valid_share * 2.0**64
+        documents, lowest, highest = 0, (2**64, ""), (-1, "")
+        for part in merge.parts:
+            for doc_id in _table(part)["doc_id"].to_pylist():
+                key = (held_out_key(doc_id), doc_id)
+                documents, lowest, highest = documents + 1, min(lowest, key), max(highest, key)
+        if documents < 2:
+            raise BadInput(
+                f"source {merge.source!r}: {documents} document(s) came out of the corpus, packing needs 2 (one to train on, "
+                f"one to hold out); see the dropped documents' reasons in the corpus artifact, or remove the source"
+            )
+        self._always, self._never = lowest[1], highest[1]
+
+    def split(self, part: Path) -> Iterator[tuple[str, np.ndarray, Any]]:
+        """Yield (split, mask over the part's documents, the part's table)."""
+        table = _table(part)
+        mask = np.array([self._takes(doc_id) for doc_id in table["doc_id"].to_pylist()], bool)
+        yield "train", ~mask, table
+        yield "valid", mask, table
+
+    def _takes(self, doc_id: str) -> bool:
+        return doc_id == self._always or (doc_id != self._never and held_out_key(doc_id) < self._below)
+
+
+class _Split:
+    """One split being written: `.bin` and `.parquet`; both appear whole when the context ends well."""
+
+    def __init__(self, prefix: Path, vocab_size: int) -> None:
+        self._prefix, self._dtype = prefix, token_dtype(vocab_size)
+        self.lengths = [np.zeros(0, np.int32)]
+        self._bytes = 0
+
+    def __enter__(self) -> "_Split":
+        with ExitStack() as stack:
+            self._tokens: IO[bytes] = stack.enter_context(whole_file(self._prefix.with_suffix(".bin")))
+            path = stack.enter_context(whole_path(self._prefix.with_suffix(".parquet")))
+            self._rows = stack.enter_context(_Rows(path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def copy(self, part: Path, mask: np.ndarray, table: Any) -> None:
+        """Append the masked documents of an encoded file, a run of neighbours at a time."""
+        lengths = table["tokens"].to_numpy()
+        if not mask.any():
+            return
+        ends = np.cumsum(lengths, dtype=np.int64)
+        tokens = np.memmap(part.with_suffix(".bin"), self._dtype, "r")
+        edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+        for first, after in edges.reshape(-1, 2).tolist():
+            begin = int(ends[first] - lengths[first])
+            self._tokens.write(tokens[begin : int(ends[after - 1])].tobytes())
+        kept = table.filter(mask)
+        sizes = kept["bytes"].to_numpy()
+        self._rows.write(kept["doc_id"].to_pylist(), lengths[mask], sizes)
+        self.lengths.append(lengths[mask])
+        self._bytes += int(sizes.sum())
+
+    def totals(self) -> dict[str, int]:
+        """What has been written."""
+        tokens = sum(int(part.sum(dtype=np.int64)) for part in self.lengths)
+        return {"documents": sum(map(len, self.lengths)), "tokens": tokens, "bytes": self._bytes}
+
+
+class _Rows:
+    """A Parquet table of documents: doc_id, tokens with `</s>`, UTF-8 bytes of the text; a row group a `write`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> "_Rows":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._schema = pa.schema([("doc_id", pa.string()), ("tokens", pa.int32()), ("bytes", pa.int64())])
+        self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.close()
+
+    def write(self, ids: list[str], tokens: np.ndarray, sizes: np.ndarray) -> None:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.table([pa.array(ids, pa.string()), tokens, sizes], schema=self._schema))
+
+
+def _table(part: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(part.with_suffix(".parquet"))
