@@ -1,0 +1,75 @@
+"""Search the training data: what was read, where it comes from, and in which training iteration."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline import cli
+from pipeline.progress import say
+from search.hits import MODE_NAMES, MODES, Hit, Mode, Page
+
+# Bold yellow, as grep marks a match; only on a terminal.
+MARK, PLAIN = "\x1b[1;33m", "\x1b[0m"
+# Text of the web must not steer the terminal: control characters but newline and tab are shown as U+FFFD.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one page of hits for each mode."""
+    arguments = _parser().parse_args(argv)
+    run = cli.open_run(arguments)
+    modes: tuple[Mode, ...] = (arguments.mode,) if arguments.mode else MODES
+    if arguments.dry_run:
+        say(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
+        return
+    from search.query import Searcher
+
+    searcher = Searcher.open(run)
+    pages: dict[Mode, Page] = {
+        mode: searcher.search(arguments.query, mode, offset=arguments.offset, limit=arguments.limit) for mode in modes
+    }
+    if arguments.json:
+        found = {"query": arguments.query, **{mode: page.as_dict() for mode, page in pages.items()}}
+        print(json.dumps(found, ensure_ascii=False, indent=1))
+        return
+    for mode, page in pages.items():
+        print(render(page, mode, colour=sys.stdout.isatty()))
+
+
+def render(page: Page, mode: Mode, *, colour: bool) -> str:
+    """A page as people read it: every hit, then what was found and searched."""
+    hits = [_render(hit, colour=colour) for hit in page.hits]
+    return "\n".join([*hits, _summary(page, mode), ""])
+
+
+def _render(hit: Hit, *, colour: bool) -> str:
+    shown = replace(hit, text=_CONTROL.sub("\ufffd", hit.text))
+    text = shown.marked(*((MARK, PLAIN) if colour else ("", ""))).strip("\n")
+    origin = "  ".join(_CONTROL.sub("\ufffd", part) for part in (hit.title, hit.url, hit.doc_id) if part)
+    return f"{hit.label()}\n{text}\n— {origin}\n"
+
+
+def _summary(page: Page, mode: Mode) -> str:
+    searched = f"{page.searched_bytes:,} バイトの学習データ、索引 {page.index[7:15]}"
+    if not page.total:
+        return f"{MODE_NAMES[mode]}: 見つかりませんでした ({searched})"
+    exact = f"完全一致 {page.occurrences:,} か所、" if page.occurrences else ""
+    shown = f"{page.hits[0].rank}–{page.hits[-1].rank} 件目" if page.hits else "この先はありません"
+    return f"{MODE_NAMES[mode]}: {page.total:,} 件中 {shown} ({exact}{searched})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = cli.parser("search", __doc__ or "")
+    made.add_argument("--query", required=True, help="text to look for")
+    made.add_argument("--mode", choices=MODES, help="exact n-grams or vectors; both where left out")
+    made.add_argument("--offset", type=int, default=0, help="hits to leave out, to see the next page")
+    made.add_argument("--limit", type=int, default=5, help="hits a page")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

@@ -1,0 +1,71 @@
+"""Cut documents into passages: whole sentences, long enough to mean something, short enough to read."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+# Where a Japanese sentence ends: its mark with the brackets that close after it, or a line's end.
+_SENTENCE_END = re.compile(r"[。！？]+[」』）】〕］》]*\n*|\n+")
+# Where a sentence that is too long may be cut with the least harm: after a comma or a space.
+_PAUSE = re.compile(r"[、，,;；:：\s]")
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+def cut(text: str, *, least: int, most: int) -> list[int]:
+    """Where the passages of a document begin, in characters; the first is 0, each ends where the next begins.
+
+    A passage is made of whole sentences: it closes once it has `least` characters, or before the sentence that
+    would carry it beyond `most`. A sentence longer than `most` is cut at a pause, else between two characters
+    that a reader sees as two. A short rest joins the passage before it where both fit into `most`.
+
+    Args:
+        least, most: characters of a passage, 1 <= least <= most; only the last passage, and one before a long
+            sentence, may be shorter than `least`; none is longer than `most`.
+    Returns: ascending begins; [] for an empty document.
+    """
+    begins: list[int] = []
+    opened = 0
+    for begin, end in _pieces(text, most):
+        if end - opened > most and begin > opened:
+            begins.append(opened)
+            opened = begin
+        if end - opened >= least:
+            begins.append(opened)
+            opened = end
+    if opened < len(text) and not (begins and len(text) - begins[-1] <= most):
+        begins.append(opened)
+    return begins
+
+
+def _pieces(text: str, most: int) -> Iterator[tuple[int, int]]:
+    """Sentences as [begin, end), those beyond `most` characters cut."""
+    begin = 0
+    ends = (match.end() for match in _SENTENCE_END.finditer(text))
+    for end in (*ends, len(text)):
+        while end - begin > most:
+            stop = _stop(text, begin, most)
+            yield begin, stop
+            begin = stop
+        if end > begin:
+            yield begin, end
+            begin = end
+
+
+def _stop(text: str, begin: int, most: int) -> int:
+    """End of the first part of a sentence that begins at `begin` and is longer than `most`."""
+    pauses = [match.end() for match in _PAUSE.finditer(text, begin + most // 2, begin + most)]
+    if pauses:
+        return pauses[-1]
+    stop = begin + most
+    while stop > begin + 1 and _joined(text, stop):
+        stop -= 1
+    return stop if stop > begin + 1 else begin + most
+
+
+def _joined(text: str, place: int) -> bool:
+    """Whether the characters on both sides of `place` are one to a reader: a base and its mark, or an emoji sequence."""
+    return (
+        unicodedata.category(text[place]).startswith("M")
+        or text[place] == _ZERO_WIDTH_JOINER
+        or text[place - 1] == _ZERO_WIDTH_JOINER
+    )
