@@ -53,5 +53,5 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # 0.98 of the characters: the text is short, all its kanji would leave no room for longer pieces
     settings = TokenizerSettings(vocab_size=1280, max_characters=1_000_000, character_coverage=0.98)
     folder = tmp_path_factory.mktemp("tokenizer")
-    export(train((s for text in instruction_texts() for s in sentences(text)), settings), settings.model_type, folder)
+    export(train((s for text in instruction_texts() for s in sentences(text)), settings), folder)
     return folder

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         say(
             f"トークナイザ: コーパスから最大 {settings.max_characters:,} 字を選び、"
-            f"語彙 {settings.vocab_size:,} の {settings.model_type} を学習します"
+            f"語彙 {settings.vocab_size:,} の SentencePiece BPE を学習します"
         )
         return
     corpus = open_sealed(run.root("corpus"))
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             progress.update(characters=sample.characters.total())
             model = train(sample, settings)
             progress.update()
-            export(model, settings.model_type, artifact.data)
+            export(model, artifact.data)
             stats = statistics(Tokenizer.load(artifact.data), sample)
             progress.update()
         artifact.seal(stats, licences=corpus.body["licences"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import sentencepiece
 
 from pipeline.errors import BadInput, MissingInput
-from tokenizer.symbols import BOS_ID, EOS_ID, PAD_ID, SPACE_MARK
+from tokenizer.symbols import BOS_ID, EOS_ID, PAD_ID, SPACE_MARK, SPECIALS
 
 MODEL_FILE = "tokenizer.model"
 _CONTINUATION = 0b10 << 6  # the first two bits of every byte of a UTF-8 character but its first
@@ -34,15 +34,22 @@ class Tokenizer:
     def load(cls, folder: Path) -> "Tokenizer":
         """Read `tokenizer.model` of a folder.
 
-        Raises: MissingInput if it is not there; BadInput if it is not a SentencePiece model.
+        Raises: MissingInput if it is not there; BadInput if it is no SentencePiece model, or not one of ours.
         """
         path = folder / MODEL_FILE
         if not path.is_file():
             raise MissingInput(f"{path}: no such file; make a tokenizer first with `make tokenizer`")
+        model = path.read_bytes()
         try:
-            return cls(path.read_bytes())
-        except (RuntimeError, ValueError) as error:
-            raise BadInput(f"{path}: not a SentencePiece model ({error})") from error
+            found = sentencepiece.SentencePieceProcessor(model_proto=model).id_to_piece(list(range(len(SPECIALS))))
+        except (RuntimeError, IndexError) as error:
+            raise BadInput(f"{path}: not a SentencePiece model ({error}); make the tokenizer again") from error
+        if tuple(found) != SPECIALS:
+            odd = next(place for place, piece in enumerate(found) if piece != SPECIALS[place])
+            raise BadInput(
+                f"{path}: piece {odd} is {found[odd]!r}, expected {SPECIALS[odd]!r}; use a model of the tokenizer stage"
+            )
+        return cls(model)
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, with neither BOS nor EOS.

@@ -12,20 +12,17 @@ from typing import Any
 from pipeline.files import whole_file, write_json, write_text
 from tokenizer.chat import CHAT_TEMPLATE, TEMPLATE_FILE
 from tokenizer.encode import MODEL_FILE, Tokenizer
-from tokenizer.symbols import BOS, CONTROL_SYMBOLS, EOS, PAD, SPACE_MARK, UNK, UNK_ID, USER_SYMBOLS
+from tokenizer.symbols import BOS, CONTROL_SYMBOLS, EOS, PAD, SPACE_MARK, SPECIALS, UNK, USER_SYMBOLS
 
-SPECIALS = (UNK, BOS, EOS, PAD, *CONTROL_SYMBOLS)
 EXPORTED_FILES = (MODEL_FILE, "tokenizer.json", "tokenizer_config.json", TEMPLATE_FILE)
 
 
-def export(model: bytes, model_type: str, folder: Path) -> None:
+def export(model: bytes, folder: Path) -> None:
     """Write EXPORTED_FILES into `folder`."""
     tokenizer = Tokenizer(model)
     with whole_file(folder / MODEL_FILE) as file:
         file.write(model)
-    write_text(
-        folder / "tokenizer.json", json.dumps(fast_tokenizer(tokenizer, model_type), ensure_ascii=False, indent=1) + "\n"
-    )
+    write_text(folder / "tokenizer.json", json.dumps(fast_tokenizer(tokenizer), ensure_ascii=False, indent=1) + "\n")
     write_json(folder / "tokenizer_config.json", config())
     write_text(folder / TEMPLATE_FILE, CHAT_TEMPLATE)
 
@@ -44,7 +41,7 @@ def config() -> dict[str, Any]:
     }
 
 
-def fast_tokenizer(tokenizer: Tokenizer, model_type: str) -> dict[str, Any]:
+def fast_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of tokenizer.json; format: the `tokenizers` library, version 1.0."""
     pieces = [tokenizer.piece(token).replace(SPACE_MARK, " ") for token in range(tokenizer.vocab_size)]
     literal = [symbol.replace(SPACE_MARK, " ") for symbol in USER_SYMBOLS]
@@ -70,7 +67,7 @@ def fast_tokenizer(tokenizer: Tokenizer, model_type: str) -> dict[str, Any]:
         "pre_tokenizer": None,
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
-        "model": _bpe(tokenizer, pieces) if model_type == "bpe" else _unigram(tokenizer, pieces),
+        "model": _bpe(tokenizer, pieces),
     }
 
 
@@ -104,12 +101,3 @@ def merges(tokenizer: Tokenizer, pieces: list[str]) -> list[list[str]]:
         for cut in range(1, len(piece))
         if piece[:cut] in learned and piece[cut:] in learned
     ]
-
-
-def _unigram(tokenizer: Tokenizer, pieces: list[str]) -> dict[str, Any]:
-    return {
-        "type": "Unigram",
-        "unk_id": UNK_ID,
-        "vocab": [[piece, tokenizer.score(token)] for token, piece in enumerate(pieces)],
-        "byte_fallback": True,
-    }

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
 
 from tokenizer.symbols import required_pieces
 
@@ -13,15 +12,12 @@ class TokenizerSettings:
 
     vocab_size: int
     max_characters: int  # of training text; more corpus than this is sampled by line
-    # BPE trains several times faster than unigram, compresses best (measured on 32 MB of Aozora: 1.79 against 1.76
-    # characters a token at 16k), and llama.cpp, which merges greedily, finds the same tokens.
-    model_type: Literal["bpe", "unigram"] = "bpe"
     # SentencePiece's README: 0.9995 for languages with a rich character set such as Japanese; the rest become bytes.
     character_coverage: float = 0.9995
     max_piece_characters: int = 16  # SentencePiece's default; LLM-jp v2 used 8 for Japanese, 16 for code
     weights: dict[str, float] = dataclasses.field(default_factory=dict)  # share of the text a source; none: as the corpus is
     seed: int = 0  # which lines are drawn where the corpus is larger than max_characters
-    threads: int = 2  # recorded in the model file, and unigram sums per thread: so part of the identity
+    threads: int = 2  # for reading the text; recorded in the model file, so part of the identity
 
     def __post_init__(self) -> None:
         if self.vocab_size <= required_pieces():

@@ -7,6 +7,7 @@ ROLES = ("system", "user", "assistant")
 # The nine slots fill the sixteen first ids: a later tuning stage can name a control token without resizing the model.
 RESERVED_SLOTS = 9
 CONTROL_SYMBOLS = (*(f"<|{role}|>" for role in ROLES), *(f"<|reserved_{slot}|>" for slot in range(RESERVED_SLOTS)))
+SPECIALS = (UNK, BOS, EOS, PAD, *CONTROL_SYMBOLS)  # by id
 ROLE_IDS = {role: PAD_ID + 1 + place for place, role in enumerate(ROLES)}
 
 # SentencePiece writes a space as U+2581, in pieces and in nothing else; a U+2581 of the text itself becomes three bytes.
@@ -22,5 +23,4 @@ BYTE_PIECES = 256
 
 def required_pieces() -> int:
     """How many pieces stand in every vocabulary before one is learned from text."""
-    specials = PAD_ID + 1 + len(CONTROL_SYMBOLS)
-    return specials + len(USER_SYMBOLS) + BYTE_PIECES + len(REQUIRED_CHARACTERS)
+    return len(SPECIALS) + len(USER_SYMBOLS) + BYTE_PIECES + len(REQUIRED_CHARACTERS)

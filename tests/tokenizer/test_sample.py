@@ -1,0 +1,88 @@
+"""The training text: at most as much as asked, by weight, the same on every machine."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import BadInput, ConfigError
+from tests.tokenizer.corpus import documents, write_documents
+from tokenizer.sample import LINE_CHARACTERS, budget, draw, sentences
+
+
+def corpus_files(folder: Path, parts: int = 1) -> list[Path]:
+    """Two sources, each in `parts` files."""
+    for source in ("a", "b"):
+        texts = documents(source, 60)
+        size = len(texts) // parts
+        for part in range(parts):
+            write_documents(folder / f"{source}-{part:05}.parquet", source, texts[part * size : (part + 1) * size])
+    return sorted(folder.glob("*.parquet"))
+
+
+@given(line=st.text(alphabet=st.sampled_from("あ。！？ a"), max_size=30) | st.just("長" * (2 * LINE_CHARACTERS + 5)))
+def test_sentences_are_the_line_cut(line: str) -> None:
+    cut = list(sentences(line))
+    assert "".join(cut) == line
+    assert all(0 < len(sentence) <= LINE_CHARACTERS for sentence in cut)
+    assert not [sentence for sentence in cut if any(mark in sentence[:-1] for mark in "。！？")]
+
+
+@given(
+    available=st.dictionaries(st.sampled_from("abc"), st.integers(1, 10_000), min_size=1),
+    most=st.integers(1, 20_000),
+    data=st.data(),
+)
+def test_budget_never_exceeds_what_is_there_or_asked(available: dict[str, int], most: int, data: st.DataObject) -> None:
+    weights = data.draw(st.dictionaries(st.sampled_from(sorted(available)), st.floats(0.1, 9.0)))
+    got = budget(available, weights, most)
+    assert all(got[source] <= available[source] for source in got)
+    assert sum(got.values()) <= most + len(got)  # rounding
+    if not weights and most >= sum(available.values()):
+        assert got == available
+
+
+def test_budget_follows_the_weights() -> None:
+    assert budget({"a": 1000, "b": 1000}, {"a": 3, "b": 1}, 400) == {"a": 300, "b": 100}
+    assert budget({"a": 1000, "b": 50}, {"a": 1, "b": 1}, 400) == {"a": 200, "b": 50}
+    assert budget({"a": 1000, "b": 1000}, {"b": 1}, 400) == {"a": 0, "b": 400}
+    assert budget({"a": 3000, "b": 1000}, {}, 400) == {"a": 300, "b": 100}
+
+
+def test_everything_is_drawn_where_it_fits(tmp_path: Path) -> None:
+    sample = draw(corpus_files(tmp_path), {}, 10**9, seed=0)
+    assert "".join(sample.sentences["a"]) == "".join(documents("a", 60)).replace("\n", "")
+    assert sample.characters["a"] == len("".join(sample.sentences["a"]))
+
+
+def test_a_draw_is_close_to_its_budget_and_spread_over_the_documents(tmp_path: Path) -> None:
+    sample = draw(corpus_files(tmp_path), {"a": 3, "b": 1}, 8000, seed=0)
+    assert 5000 <= sample.characters["a"] <= 6000
+    assert 1500 <= sample.characters["b"] <= 2000
+    drawn = set(sample.sentences["a"])
+    touched = [any(set(sentences(line)) & drawn for line in text.split("\n")) for text in documents("a", 60)]
+    assert sum(touched) > 50
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_files(tmp_path: Path) -> None:
+    one = draw(corpus_files(tmp_path / "1"), {"a": 1, "b": 1}, 8000, seed=0)
+    many = draw(corpus_files(tmp_path / "3", parts=3), {"a": 1, "b": 1}, 8000, seed=0)
+    other = draw(corpus_files(tmp_path / "1"), {"a": 1, "b": 1}, 8000, seed=1)
+    assert list(one) == list(many)
+    assert list(one) != list(other)
+
+
+def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
+    files = corpus_files(tmp_path)
+    with pytest.raises(ConfigError, match=r"weights: no source 'c' in the corpus; it has \['a', 'b'\]"):
+        draw(files, {"c": 1}, 1000, seed=0)
+    write_documents(tmp_path / "empty.parquet", "empty", ["", ""])
+    with pytest.raises(BadInput, match="source 'empty' has weight 1 but no text"):
+        draw([*files, tmp_path / "empty.parquet"], {"a": 1, "empty": 1}, 1000, seed=0)
+    with pytest.raises(BadInput, match="the corpus has no text to train a tokenizer on"):
+        draw([tmp_path / "empty.parquet"], {}, 1000, seed=0)
+    with pytest.raises(BadInput, match="the corpus has no text"):
+        draw([], {}, 1000, seed=0)
+    with pytest.raises(BadInput, match="no line of text was drawn"):
+        draw(files, {}, 2, seed=0)

@@ -1,0 +1,110 @@
+"""The stage as it is run: python -m tokenizer."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.artifact import open_sealed
+from tests.helpers import run_file
+from tests.tokenizer.corpus import documents, seal_corpus
+from tokenizer.encode import Tokenizer
+
+ROOT = Path(__file__).parents[2]
+TABLE = "[tokenizer]\nvocab_size = 1280\nmax_characters = 30_000\ncharacter_coverage = 0.98\nweights = { a = 2, b = 1 }\n"
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "tokenizer", "--run", str(folder / "t.toml"), "--artifacts", str(folder / "artifacts"), *more,
+    ]  # fmt: skip
+
+
+def stage(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *more), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sealed corpus and the tokenizer trained on it."""
+    folder = tmp_path_factory.mktemp("made")
+    seal_corpus(run_file(folder, TABLE), {"a": documents("a", 40), "b": documents("b", 40)})
+    done = stage(folder)
+    assert done.returncode == 0, done.stderr
+    assert "1 トークンあたり" in done.stdout
+    return folder
+
+
+def test_artifact_says_what_went_in_and_how_well_it_compresses(made: Path) -> None:
+    sealed = open_sealed(made / "artifacts" / "tokenizer" / "t", whole=True)
+    assert sealed.inputs == {"corpus": open_sealed(made / "artifacts" / "corpus" / "t").digest}
+    assert sealed.body["licences"] == open_sealed(made / "artifacts" / "corpus" / "t").body["licences"]
+    sources = sealed.stats["sources"]
+    assert 0.8 * 20_000 < sources["a"]["characters"] <= 20_000
+    assert 0.8 * 10_000 < sources["b"]["characters"] <= 10_000
+    assert all(1.0 < row["characters_per_token"] < 4.0 for row in sources.values())
+    tokenizer = Tokenizer.load(sealed.data)
+    assert tokenizer.vocab_size == sealed.stats["vocab_size"] == 1280
+
+
+def test_again_it_is_skipped(made: Path) -> None:
+    done = stage(made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "作成済み" in done.stdout
+
+
+def test_killed_and_run_again_elsewhere_it_is_the_same(made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / "t.toml", tmp_path)
+    shutil.copytree(made / "artifacts" / "corpus", tmp_path / "artifacts" / "corpus")
+    process = subprocess.Popen(command(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    root = tmp_path / "artifacts" / "tokenizer" / "t"
+    while not (root / "events.jsonl").exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (root / "manifest.json").exists()
+    assert stage(tmp_path).returncode == 0
+    assert open_sealed(root).digest == open_sealed(made / "artifacts" / "tokenizer" / "t").digest
+
+
+def test_dry_run_needs_no_corpus(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text(TABLE)
+    done = stage(tmp_path, "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1,280" in done.stdout
+    assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("tokenizer.vocab_size=100000", "ConfigError: [tokenizer] vocab_size = 100000: the text yields"),
+        ("tokenizer.vocab_size=10", "vocab_size = 10: 384 pieces are fixed, it must be larger"),
+        ("tokenizer.vocabsize=10", "unknown key 'vocabsize'; did you mean 'vocab_size'?"),
+        ("tokenizer.weights={c=1}", "ConfigError: [tokenizer] weights: no source 'c' in the corpus"),
+        ("tokenizer.max_characters=3", "BadInput: no line of text was drawn"),
+    ],
+)
+def test_bad_input_is_one_line(made: Path, tmp_path: Path, override: str, said: str) -> None:
+    shutil.copy(made / "t.toml", tmp_path)
+    shutil.copytree(made / "artifacts" / "corpus", tmp_path / "artifacts" / "corpus")
+    done = stage(tmp_path, "--set", override)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_corpus_or_with_an_empty_one(tmp_path: Path) -> None:
+    run = run_file(tmp_path, TABLE)
+    done = stage(tmp_path)
+    assert done.returncode == 2
+    assert "MissingInput" in done.stderr
+    seal_corpus(run, {"a": [], "b": [""]})
+    done = stage(tmp_path)
+    assert done.returncode == 2
+    assert "BadInput: the corpus has no text to train a tokenizer on" in done.stderr
