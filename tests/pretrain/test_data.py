@@ -17,6 +17,7 @@ from tests.pretrain.packs import EOS, marked_pack, random_documents, write_pack
 from tests.pretrain.ranks import alone
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(0, 6))
 def test_an_iteration_takes_the_next_samples_whatever_the_ranks(
     world: int, micro: int, steps: int, iterations: int, done: int

@@ -142,6 +142,7 @@ def check_iterations(order: Order, owners: Owners, recorded: Sequence[Sequence[S
         assert order.read(source, document) == any(read[source, document, at] for at in range(length))
 
 
+@settings(deadline=None)
 @given(documents=st.integers(1, 9), epochs=st.integers(1, 7), seed=st.integers(0, 99))
 def test_occurrences_are_every_place_of_each_document_ascending(documents: int, epochs: int, seed: int) -> None:
     index = np.random.default_rng(seed).permutation(np.repeat(np.arange(documents, dtype=np.int32), epochs))

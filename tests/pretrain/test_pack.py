@@ -1,14 +1,12 @@
 """Packing: what Megatron's own reader finds is what the tokenizer said, and nothing else decides the bytes."""
 
-import hashlib
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -16,68 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
 
-from pipeline.artifact import Manifest, begin, open_sealed
-from pipeline.documents import DOCUMENT_COLUMNS
+from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput
 from pipeline.runfile import RunFile
 from pretrain import pack
 from pretrain.pack_indexed import Indexed, open_indexed, token_dtype, write_index
 from pretrain.pack_shards import EncodeShard, MergeSource, encode_shard, held_out_key, merge_source
-from tests.helpers import instruction_texts, run_file
+from tests.helpers import run_file
+from tests.pretrain.corpora import CORPUS, LICENCES, arguments, identifier, make_run, texts, write_documents
 from tokenizer.encode import Tokenizer
-
-Corpus = Mapping[str, Sequence[str]]  # file stem -> texts of its documents
-LICENCES = [{"source": "ja_web", "licence": "CC0-1.0", "attribution": "試験"}]
-
-
-def texts(first: int, count: int) -> list[str]:
-    """Some Japanese, some of it hard: an empty text, line ends, emoji, SentencePiece's own mark."""
-    hard = ["", "一行目\n二行目\n", "絵文字👩‍👩‍👧と▁と\u3000空白"]
-    return (hard + instruction_texts())[first : first + count]
-
-
-CORPUS = {
-    "ja_man-00000": texts(0, 30),
-    "ja_web-00000": texts(30, 60),
-    "ja_web-00001": texts(90, 1),
-    "ja_web-00002": texts(100, 40),
-}
-
-
-def identifier(source: str, text: str) -> str:
-    return hashlib.sha256(f"{source}\0{text}".encode()).hexdigest()[:32]
-
-
-def write_documents(path: Path, documents: Sequence[str], source: str) -> None:
-    columns: dict[str, Any] = {name: [""] * len(documents) for name in DOCUMENT_COLUMNS}
-    columns |= {"doc_id": [identifier(source, t) for t in documents], "source": [source] * len(documents), "text": documents}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()}), path)
-
-
-def make_run(folder: Path, corpus: Corpus, tokenizer: Path, *, name: str = "t", table: str = "", workers: int = 2) -> RunFile:
-    """A run with a sealed corpus and tokenizer, and a [pack] table."""
-    folder.mkdir(exist_ok=True)
-    run = run_file(folder, f"[pack]\n{table}\n[ray]\nworkers = {workers}\n", name=name)
-    with begin(run, "corpus", {}, {}, recipe=1) as artifact:
-        for stem, documents in corpus.items():
-            write_documents(artifact.data / "documents" / f"{stem}.parquet", documents, stem.rpartition("-")[0])
-        artifact.seal({}, licences=LICENCES)
-    with begin(run, "tokenizer", {}, {}, recipe=1) as artifact:
-        (artifact.data / "tokenizer.model").write_bytes((tokenizer / "tokenizer.model").read_bytes())
-        artifact.seal({})
-    return run
-
-
-def arguments(run: RunFile) -> list[str]:
-    return ["--run", str(run.path), "--artifacts", str(run.artifacts)]
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Path, ray_session: None) -> tuple[RunFile, Manifest]:
-    run = make_run(tmp_path_factory.mktemp("packed"), CORPUS, tiny_tokenizer, table="valid_share = 0.1")
-    pack.main(arguments(run))
-    return run, open_sealed(run.root("pack"))
 
 
 def expected_split(documents: Sequence[str], source: str, share: float) -> dict[str, list[str]]:
@@ -206,6 +151,7 @@ def test_the_held_out_share_is_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@settings(max_examples=50, deadline=None)
 @given(documents=st.lists(st.lists(st.integers(0, 65_499), max_size=9), max_size=9))
 def test_files_are_byte_for_byte_megatrons(
     tmp_path_factory: pytest.TempPathFactory, dtype: type[np.integer[Any]], documents: list[list[int]]

@@ -1,0 +1,90 @@
+"""`make batch` and `make when`: what they print is what the packed data and the order say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.artifact import Manifest, begin
+from pipeline.errors import BadInput, MissingInput
+from pipeline.runfile import RunFile
+from pretrain import order_show
+from pretrain.data import DataSettings, build_datasets
+from pretrain.order import Order
+from tests.pretrain.corpora import CORPUS, arguments, identifier
+from tests.pretrain.ranks import alone
+
+PLAN = DataSettings(seq_length=32, iterations=12, global_batch_size=4, seed=5)
+
+
+@pytest.fixture(scope="module")
+def trained(packed: tuple[RunFile, Manifest], tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFile, Order]:
+    """The packed run with a pretrain artifact that holds an order, as if a model had been trained."""
+    run, pack = packed
+    with begin(run, "pretrain", {}, {"pack": pack.digest}, recipe=1) as artifact:
+        if artifact.sealed is None:
+            with alone():
+                datasets = build_datasets(pack.data, PLAN, eos_id=2, cache=tmp_path_factory.mktemp("cache"))
+            datasets.save_order(artifact.data / "order")
+            artifact.seal({})
+    return run, Order.open(artifact.data / "order", pack.data)
+
+
+def test_an_iteration_is_shown_as_it_was_read(trained: tuple[RunFile, Order], capsys: pytest.CaptureFixture[str]) -> None:
+    run, order = trained
+    by_id = {identifier(stem[:6].rstrip("-"), text): text for stem, rows in CORPUS.items() for text in rows}
+    for iteration in (1, order.total):
+        order_show.main([*arguments(run), "--iteration", str(iteration)])
+        out = capsys.readouterr().out
+        assert f"イテレーション {iteration}/{order.total} が読んだ文書" in out
+        spans = order.documents(iteration)
+        shown = re.findall(r"^  ([0-9a-f]{32})  \[([\d,]+), ([\d,]+)\)", out, re.MULTILINE)
+        assert sorted((i, int(b.replace(",", "")), int(e.replace(",", ""))) for i, b, e in shown) == sorted(
+            s[2:] for s in spans
+        )
+        for span in spans:
+            if span.begin == 0 and span.end - span.begin > 8:  # its beginning was read: the line says how the text begins
+                line = next(row for row in out.splitlines() if row.startswith(f"  {span.doc_id}  [0, {span.end:,})"))
+                assert line.split(")", 1)[1].strip()[:5] == " ".join(by_id[span.doc_id].split())[:5]
+        for source in {span.source for span in spans}:
+            tokens = sum(s.end - s.begin for s in spans if s.source == source)
+            assert re.search(rf"^{source}: \d+ 文書  {tokens:,} トークン$", out, re.MULTILINE)
+
+
+def test_a_document_names_its_iterations(
+    trained: tuple[RunFile, Order], packed: tuple[RunFile, Manifest], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, order = trained
+    seen = order.documents(3)[0]
+    order_show.main([*arguments(run), "--doc", seen.doc_id])
+    out = capsys.readouterr().out
+    iterations = order.iterations(seen.source, seen.doc_id)
+    assert 3 in iterations
+    assert f"イテレーション: {', '.join(map(str, iterations))} (全 {order.total} 中 {len(iterations)} 回)" in out
+    held_out = pq.read_table(packed[1].data / "ja_web" / "valid.parquet")["doc_id"][0].as_py()
+    order_show.main([*arguments(run), "--doc", held_out])
+    assert "未読" in capsys.readouterr().out
+
+
+def test_odd_questions_get_one_clear_line(trained: tuple[RunFile, Order]) -> None:
+    run, order = trained
+    for iteration in ("0", str(order.total + 1)):
+        with pytest.raises(BadInput, match=f"the run has iterations 1 to {order.total}"):
+            order_show.main([*arguments(run), "--iteration", iteration])
+    with pytest.raises(BadInput, match="no such document"):
+        order_show.main([*arguments(run), "--doc", "あ"])
+
+
+def test_the_module_runs_and_ends_with_one_line(tmp_path: Path) -> None:
+    run = tmp_path / "t.toml"
+    run.write_text("[pretrain]\n")
+    command = [sys.executable, "-m", "pretrain.order", "--run", str(run), "--artifacts", str(tmp_path), "--iteration", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith(f"error: {MissingInput.__name__}: ")
+        and len(done.stderr.splitlines()) == 1
+    )
