@@ -9,8 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,8 @@ from pretrain.data import DataSettings, build_datasets, train_batches
 from pretrain.order import Order, _occurrences
 from tests.pretrain.packs import doc_id, marked_pack
 from tests.pretrain.ranks import alone, run_ranks
+from tests.pretrain.truth import Owners, check_documents, check_iterations, in_blend_order
 
-Owners = Mapping[int, tuple[str, str, int]]
 # Two sources, more than two epochs of each, documents from a third of a sample to several samples.
 LENGTHS = {"a": [random.Random(n).randint(1, 60) for n in range(30)], "b": [random.Random(n).randint(1, 9) for n in range(40)]}
 SETTINGS = DataSettings(seq_length=16, iterations=16, global_batch_size=12, seed=7, weights={"a": 0.8, "b": 0.2})
@@ -52,10 +50,7 @@ def record(tmp_path: Path, plan: DataSettings, world: int, micro: int) -> tuple[
     """Run `world` ranks; what each iteration read, its rows in the order of the blend."""
     pack, owners = marked_pack(tmp_path / "pack", LENGTHS)
     results = run_ranks(world, consume, pack, plan, tmp_path / "cache", tmp_path / "order", micro, plan.iterations // 2)
-    iterations = []
-    for ranks in zip(*results, strict=True):
-        steps = plan.global_batch_size // (micro * world)
-        iterations.append([row for m in range(steps) for rank in ranks for row in rank[m * micro : (m + 1) * micro]])
+    iterations = [in_blend_order(ranks, micro) for ranks in zip(*results, strict=True)]
     return pack, tmp_path / "order", owners, iterations
 
 
@@ -105,41 +100,6 @@ def test_order_of_any_shape(
     check_documents(order, owners, recorded)
     check_iterations(order, owners, recorded)
     shutil.rmtree(folder)
-
-
-def check_documents(order: Order, owners: Owners, recorded: Sequence[Sequence[Sequence[int]]]) -> None:
-    """Forward: each sample's inputs are its spans' tokens, end to end; and an iteration is its samples."""
-    token_of = {place: token for token, place in owners.items()}
-    sample = 0
-    for iteration, rows in enumerate(recorded, 1):
-        expected = []
-        for row in rows:
-            spans = order.sample(sample)
-            assert [token_of[s.source, s.doc_id, at] for s in spans for at in range(s.begin, s.end)] == list(row)
-            assert {s.iteration for s in spans} == {iteration}
-            expected += spans
-            sample += 1
-        assert order.documents(iteration) == expected
-
-
-def check_iterations(order: Order, owners: Owners, recorded: Sequence[Sequence[Sequence[int]]]) -> None:
-    """Backward: every document, whole and in every kind of range, was read in exactly the iterations that were recorded."""
-    read: dict[tuple[str, str, int], set[int]] = defaultdict(set)
-    for iteration, rows in enumerate(recorded, 1):
-        for row in rows:
-            for token in row:
-                read[owners[token]].add(iteration)
-    lengths: dict[tuple[str, str], int] = defaultdict(int)
-    for source, document, _ in owners.values():
-        lengths[source, document] += 1
-    rng = random.Random(0)
-    for (source, document), length in lengths.items():
-        ends = sorted(rng.sample(range(length + 1), min(2, length + 1)))
-        for begin, end in ((0, None), (0, 1), (length - 1, length), (ends[0], ends[-1]), (length, length + 5), (0, length + 5)):
-            stop = length if end is None else min(end, length)
-            expected = sorted(set().union(*(read[source, document, at] for at in range(begin, stop))))
-            assert order.iterations(source, document, begin, end) == tuple(expected), (source, document, begin, end)
-        assert order.read(source, document) == any(read[source, document, at] for at in range(length))
 
 
 @settings(deadline=None)
