@@ -1,7 +1,7 @@
 """Tokenizer: text to ids and back, with the place of every token.
 
-Lossless: `decode(encode(text)) == text` for every Unicode string. Two things SentencePiece alone does not give: a
-U+2581 in the text (its mark for a space) is encoded as its three bytes, and decoding joins bytes itself.
+Lossless: `decode(encode(text)) == text` for every Unicode string. SentencePiece alone would read a U+2581 of the text
+as a space, which it marks so in its pieces; here that character is encoded as its three bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -91,7 +91,7 @@ class Tokenizer:
         return self._processor.id_to_piece(token)
 
     def score(self, token: int) -> float:
-        """BPE: minus the place in the order of merges; unigram: log probability."""
+        """Minus the place of the piece in the order of merges."""
         return self._processor.get_score(token)
 
     def is_byte(self, token: int) -> bool:

@@ -77,8 +77,8 @@ def test_ids_are_equal_on_real_articles(pair: tuple[Tokenizer, Any], sample_data
 
     tokenizer, fast = pair
     with gzip.open(sample_data / "wikipedia-ja.jsonl.gz", "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for _, line in zip(range(300), file, strict=False)]
-    assert sum(map(len, texts)) > 100_000
+        texts = [json.loads(line)["text"] for _, line in zip(range(150), file, strict=False)]
+    assert sum(map(len, texts)) > 50_000
     assert [ids_of(fast, text) for text in texts] == tokenizer.encode_batch(texts)
     assert tokenizer.encode_batch(texts) == [tokenizer.encode(tokenizer.decode(ids)) for ids in tokenizer.encode_batch(texts)]
 
