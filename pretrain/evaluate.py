@@ -1,0 +1,114 @@
+"""Validation in bits per byte, which compares across tokenizers, beside a baseline that knows only how often tokens occur."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state as ps
+from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch import Tensor
+
+from pretrain import data, runtime
+from pretrain.data import Datasets
+from pretrain.settings import PretrainSettings
+
+# One micro-batch on this rank: the model's loss, from an iterator of batches (see `pretrain.loop.Step`).
+ForwardStep = Callable[[Iterator[dict[str, Tensor]], Any], tuple[Tensor, Callable]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well some held-out text was predicted; every token counts once, `</s>` too."""
+
+    tokens: int
+    bytes: int  # of the text as UTF-8
+    nats: float  # -log p of all tokens, by the model
+    unigram_nats: float  # the same by token frequencies of the training data
+
+    def __add__(self, other: "Score") -> "Score":
+        """Both texts together."""
+        return Score(
+            self.tokens + other.tokens,
+            self.bytes + other.bytes,
+            self.nats + other.nats,
+            self.unigram_nats + other.unigram_nats,
+        )
+
+    @property
+    def loss(self) -> float:
+        """Nats a token."""
+        return self.nats / max(self.tokens, 1)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits a byte of text, by the model."""
+        return self.nats / math.log(2) / max(self.bytes, 1)
+
+    @property
+    def unigram_bits_per_byte(self) -> float:
+        """Bits a byte of text, by the baseline."""
+        return self.unigram_nats / math.log(2) / max(self.bytes, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For manifest and events, rounded to what is worth reading."""
+        return {
+            "tokens": self.tokens,
+            "bytes": self.bytes,
+            "loss": round(self.loss, 5),
+            "bits_per_byte": round(self.bits_per_byte, 5),
+            "unigram_bits_per_byte": round(self.unigram_bits_per_byte, 5),
+        }
+
+
+def total(scores: Mapping[str, Score]) -> Score:
+    """All sources together."""
+    return sum(scores.values(), Score(0, 0, 0.0, 0.0))
+
+
+def unigram_nats(counts_V: np.ndarray, labels_N: np.ndarray) -> float:
+    """-log p of all labels under the distribution of `counts_V` with one added to each (Laplace's rule)."""
+    log_probabilities_V = np.log(counts_V + 1.0) - math.log(float(counts_V.sum()) + len(counts_V))
+    return float(-log_probabilities_V[labels_N].sum())
+
+
+def score(
+    model: Any, forward_step: ForwardStep, datasets: Datasets, settings: PretrainSettings, counts_V: np.ndarray
+) -> dict[str, Score]:
+    """Score every source's held-out text; all ranks together, each gets the result."""
+    layout = settings.parallel
+    rank, world = ps.get_data_parallel_rank(), ps.get_data_parallel_world_size()
+    forward_backward = get_forward_backward_func()
+    scores = {}
+    model.eval()
+    for name, rows in datasets.valid.items():
+        with torch.no_grad():
+            reports = forward_backward(
+                forward_step_func=forward_step,
+                data_iterator=data.valid_batches(rows, micro_batch_size=layout.micro_batch, rank=rank, world=world),
+                model=[model],
+                num_microbatches=data.valid_steps(rows, micro_batch_size=layout.micro_batch, world=world),
+                seq_length=settings.seq_length,
+                micro_batch_size=layout.micro_batch,
+                forward_only=True,
+            )
+        nats, tokens = summed(reports)
+        assert round(tokens) == rows.tokens, f"{name}: {tokens} tokens were scored, {rows.tokens} are held out"
+        scores[name] = Score(rows.tokens, rows.bytes, nats, unigram_nats(counts_V, rows.labels))
+    model.train()
+    return scores
+
+
+def summed(reports: Iterable[Tensor]) -> tuple[float, float]:
+    """(loss, tokens) summed over micro-batches and data-parallel ranks, from the last pipeline stage to every rank."""
+    value = torch.zeros(2, dtype=torch.float64, device=runtime.DEVICE)
+    for report in reports:
+        value += report
+    dist.all_reduce(value, group=ps.get_data_parallel_group(with_context_parallel=True))
+    stages: Any = ps.get_pipeline_model_parallel_group()
+    dist.broadcast(value, ps.get_pipeline_model_parallel_last_rank(), group=stages)
+    nats, tokens = value.tolist()
+    return nats, tokens

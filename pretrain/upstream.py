@@ -1,0 +1,62 @@
+"""Corrections of megatron-core 0.16.1, each to be deleted when upstream has it; nothing else depends on how they work.
+
+1. DistributedOptimizer with torch's AdamW (all there is without Transformer Engine or Apex, which keep the step in
+   the parameter group instead): restoring a checkpoint wants a step before the first one was taken, restores none
+   (`fully_reshardable`) or one tensor that all parameters share and that then advances once a parameter.
+2. A synchronous save starts a multiprocessing Manager for a queue that only its own process reads: seconds lost, and
+   a server process that outlives a killed run.
+"""
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+
+
+@contextmanager
+def restorable(optimizer: Any) -> Iterator[None]:
+    """Correction 1: inside, `optimizer.sharded_state_dict` and `load_state_dict` restore every parameter's step."""
+    parts = [
+        part
+        for part in getattr(optimizer, "chained_optimizers", [optimizer])
+        if isinstance(part, DistributedOptimizer) and isinstance(part.optimizer, torch.optim.AdamW)
+    ]
+    for part in parts:
+        _give_state(part.optimizer)
+        _keep_step(part)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part._set_main_param_and_optimizer_states  # the class's own again
+            for state in part.optimizer.state.values():
+                state["step"] = state["step"].clone()
+
+
+def _give_state(adam: Any) -> None:
+    for parameter in (p for group in adam.param_groups for p in group["params"]):
+        if not adam.state[parameter]:
+            zeros = torch.zeros_like(parameter)
+            adam.state[parameter] = {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+
+
+def _keep_step(part: Any) -> None:
+    """The restored step is in the optimizer's state already; hand it over with the tensors."""
+    set_states = type(part)._set_main_param_and_optimizer_states
+
+    def with_step(model_param: torch.nn.Parameter, tensors: dict[str, Any]) -> None:
+        group, place = part.model_param_group_index_map[model_param]
+        step = part.optimizer.state[part.optimizer.param_groups[group]["params"][place]]["step"]
+        set_states(part, model_param, {**tensors, "step": step})
+
+    part._set_main_param_and_optimizer_states = with_step
+
+
+def plain_queue() -> None:
+    """Correction 2: synchronous saves use a queue inside the process. Calling it again changes nothing."""
+    if filesystem_async._results_queue is None:
+        filesystem_async._results_queue = queue.Queue()  # pyright: ignore[reportAttributeAccessIssue] - a global that starts as None
