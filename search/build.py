@@ -97,8 +97,7 @@ def index_text(shard: TextShard) -> dict[str, Any]:
         documents.append(len(text))
         rows.append([row[name] or "" for name in store.COLUMNS])
         sources[row["source"]] += 1
-        begins = cut(row["text"], least=least, most=most)
-        for begin, end in zip(begins, [*begins[1:], len(row["text"])], strict=True):
+        for begin, end in cut(row["text"], least=least, most=most):
             passages.append(len(text))
             text += row["text"][begin:end].encode()
         text.append(ngram.SEPARATOR)

@@ -11,8 +11,8 @@ _PAUSE = re.compile(r"[、，,;；:：\s]")
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
-def cut(text: str, *, least: int, most: int) -> list[int]:
-    """Where the passages of a document begin, in characters; the first is 0, each ends where the next begins.
+def cut(text: str, *, least: int, most: int) -> list[tuple[int, int]]:
+    """Passages of a document as [begin, end) characters; together they are the document.
 
     A passage is made of whole sentences: it closes once it has `least` characters, or before the sentence that
     would carry it beyond `most`. A sentence longer than `most` is cut at a pause, else between two characters
@@ -21,20 +21,22 @@ def cut(text: str, *, least: int, most: int) -> list[int]:
     Args:
         least, most: characters of a passage, 1 <= least <= most; only the last passage, and one before a long
             sentence, may be shorter than `least`; none is longer than `most`.
-    Returns: ascending begins; [] for an empty document.
+    Returns: ascending, each beginning where the one before ends; [] for an empty document.
     """
-    begins: list[int] = []
+    made: list[tuple[int, int]] = []
     opened = 0
     for begin, end in _pieces(text, most):
         if end - opened > most and begin > opened:
-            begins.append(opened)
+            made.append((opened, begin))
             opened = begin
         if end - opened >= least:
-            begins.append(opened)
+            made.append((opened, end))
             opened = end
-    if opened < len(text) and not (begins and len(text) - begins[-1] <= most):
-        begins.append(opened)
-    return begins
+    if opened < len(text):
+        if made and len(text) - made[-1][0] <= most:
+            opened = made.pop()[0]
+        made.append((opened, len(text)))
+    return made
 
 
 def _pieces(text: str, most: int) -> Iterator[tuple[int, int]]:
