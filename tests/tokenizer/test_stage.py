@@ -44,8 +44,8 @@ def test_artifact_says_what_went_in_and_how_well_it_compresses(made: Path) -> No
     assert sealed.inputs == {"corpus": open_sealed(made / "artifacts" / "corpus" / "t").digest}
     assert sealed.body["licences"] == open_sealed(made / "artifacts" / "corpus" / "t").body["licences"]
     sources = sealed.stats["sources"]
-    assert 0.8 * 20_000 < sources["a"]["characters"] <= 20_000
-    assert 0.8 * 10_000 < sources["b"]["characters"] <= 10_000
+    assert 0.8 * 20_000 < sources["a"]["sampled_characters"] <= 20_000
+    assert 0.8 * 10_000 < sources["b"]["sampled_characters"] <= 10_000
     assert all(1.0 < row["characters_per_token"] < 4.0 for row in sources.values())
     tokenizer = Tokenizer.load(sealed.data)
     assert tokenizer.vocab_size == sealed.stats["vocab_size"] == 1280
