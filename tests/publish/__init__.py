@@ -1,0 +1,1 @@
+"""Publishing against a fake Hub over HTTP."""
