@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from bots.settings import BotsSettings
 from pipeline import cli
 from pipeline.progress import say
+from search.hits import Mode
 
 if TYPE_CHECKING:
-    from bots.core import Core, Message, Mode
+    from bots.core import Core, Message
     from bots.terminal import Screen
 
 PROMPT = "あなた> "
@@ -32,11 +33,11 @@ class Conversation:
     screen: "Screen"
     turns: "list[Message]" = field(default_factory=list)
     query: str = ""
-    shown: "dict[Mode, int]" = field(default_factory=dict)
+    shown: dict[Mode, int] = field(default_factory=dict)
 
     def hear(self, line: str) -> bool:
         """Do what a typed line says; False when it says goodbye."""
-        line = line.strip()
+        line = line.encode("utf-8", "replace").decode().strip()  # half a character of another encoding is a "?"
         if line.startswith("／"):  # what an input method leaves of a slash
             line = "/" + line[1:]
         word, _, rest = line.replace("\u3000", " ").partition(" ")

@@ -4,25 +4,26 @@ The model is always spoken to through the OpenAI API, whoever serves it.
 """
 
 import os
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bots.child import OwnServer
 from bots.settings import BotsSettings
 from pipeline.errors import ConfigError, ExternalServiceError
 from pipeline.runfile import RunFile
+from search.hits import Mode, Page
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-    from search.query import Page, Searcher
+    from search.query import Searcher
 
 Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
-Mode = Literal["vector", "ngram"]
 
 # A server that does not even accept a connection this long is down; answers have their own deadline.
 CONNECT_SECONDS = 5.0
@@ -67,10 +68,10 @@ class Evidence:
     """Training data that resembles a text, by both searches."""
 
     query: str
-    vector: "Page"
-    ngram: "Page"
+    vector: Page
+    ngram: Page
 
-    def pages(self) -> tuple[tuple[Mode, "Page"], ...]:
+    def pages(self) -> tuple[tuple[Mode, Page], ...]:
         """Both pages with their modes, in the order that they are shown."""
         return (("vector", self.vector), ("ngram", self.ngram))
 
@@ -82,6 +83,7 @@ class Core:
         self.settings = settings
         self._searcher, self._server = searcher, server
         self._resources = ExitStack()
+        self._searching = threading.Lock()  # the index answers in milliseconds; its caches are for one thread
         self._clients: dict[str, tuple[OpenAI, str]] = {}
 
     @classmethod
@@ -156,9 +158,10 @@ class Core:
         except openai.APIError as error:
             raise ModelError(f"model server: {error.message}") from error
 
-    def search(self, query: str, mode: Mode, *, offset: int = 0, limit: int | None = None) -> "Page":
+    def search(self, query: str, mode: Mode, *, offset: int = 0, limit: int | None = None) -> Page:
         """One page of training data for a query; `limit` is `[bots] hits` unless given."""
-        return self._searcher.search(query, mode, offset=offset, limit=limit or self.settings.hits)
+        with self._searching:
+            return self._searcher.search(query, mode, offset=offset, limit=limit or self.settings.hits)
 
     def evidence(self, answer: str, question: str) -> Evidence:
         """The training data that resembles an answer, or the question where the model said nothing."""

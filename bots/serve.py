@@ -224,7 +224,8 @@ def _serve(app: "Starlette", listener: socket.socket) -> None:
 
 def _end_with_parent() -> None:
     """The other end of our standard input is the parent: end of file means that it is gone."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):  # not sys.stdin.read: its lock would be missed when we end by ourselves
+        pass
     os._exit(0)
 
 

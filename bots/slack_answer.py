@@ -8,13 +8,14 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from bots.core import Core, Message, Mode, ModelError
+from bots.core import Core, Message, ModelError
 from bots.settings import Slack
 from bots.slack_api import ASIDE, Thread
 from bots.slack_blocks import TITLE, More, fitting, results, without_button
 from bots.slack_jobs import Question, Task
 from bots.slack_stream import AnswerStream
 from bots.slack_text import typed
+from search.hits import Mode, Page
 
 log = logging.getLogger(__name__)
 EMPTY = "ご質問を続けて書いてください。例: 富士山の高さは何メートルですか。"
@@ -114,7 +115,7 @@ class Answerer:
             log.exception("search failed")
             thread.post(NO_SEARCH)
             return
-        pages: list[tuple[Mode, Any, int]] = [(mode, page, 0) for mode, page in found.pages()]
+        pages: list[tuple[Mode, Page, int]] = [(mode, page, 0) for mode, page in found.pages()]
         thread.post(TITLE, results(found.query, pages))
 
 

@@ -7,17 +7,13 @@ for markup or a mention, and bold works beside Japanese punctuation, where neith
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from bots.terminal import UNSAFE, excerpt
-
-if TYPE_CHECKING:
-    from bots.core import Mode
-    from search.query import Hit, Page
+from search.hits import MODE_NAMES, MODES, Hit, Mode, Page
 
 MORE = "more_results"  # action_id
 TITLE = "学習データで似ているところ"
-MODES = {"vector": "ベクトル", "ngram": "n-gram"}
 # Slack's limits: a button's value 2,000 characters, its text 75, a plain_text element of a context block 2,000 [docs].
 VALUE_CHARACTERS = 2_000
 PASSAGE_CHARACTERS, TITLE_CHARACTERS = 400, 120
@@ -30,7 +26,7 @@ class More:
     """What a もっと見る button asks for: the next page of one search."""
 
     query: str
-    mode: "Mode"
+    mode: Mode
     offset: int
 
     def value(self) -> str:
@@ -50,7 +46,7 @@ class More:
             raise ValueError(f"button value {value[:80]!r}: not a search") from error
         if not isinstance(query, str) or mode not in MODES or type(offset) is not int or offset < 0:
             raise ValueError(f"button value {value[:80]!r}: not a search")
-        return cls(query, cast("Mode", mode), offset)
+        return cls(query, mode, offset)
 
 
 def fitting(query: str) -> str:
@@ -60,7 +56,7 @@ def fitting(query: str) -> str:
     return query
 
 
-def results(query: str, pages: Sequence[tuple["Mode", "Page", int]]) -> list[Block]:
+def results(query: str, pages: Sequence[tuple[Mode, Page, int]]) -> list[Block]:
     """One page of each search.
 
     Args: pages: (mode, page, offset of its first hit).
@@ -69,12 +65,12 @@ def results(query: str, pages: Sequence[tuple["Mode", "Page", int]]) -> list[Blo
     buttons = []
     for mode, page, offset in pages:
         if not page.hits:
-            blocks.append(_note(f"検索: {MODES[mode]} | 見つかりませんでした"))
+            blocks.append(_note(f"検索: {MODE_NAMES[mode]} | 見つかりませんでした"))
         for hit in page.hits:
             blocks += [_note(_heading(hit)), _passage(hit)]
         shown = offset + len(page.hits)
         if page.hits and shown < page.total:
-            text = f"もっと見る（{MODES[mode]} {shown}/{page.total}）"
+            text = f"もっと見る（{MODE_NAMES[mode]} {shown}/{page.total}）"
             value = More(query, mode, shown).value()
             label = {"type": "plain_text", "text": text}
             buttons.append({"type": "button", "action_id": f"{MORE}:{mode}", "text": label, "value": value})
@@ -97,7 +93,7 @@ def without_button(blocks: Sequence[Block], value: str) -> list[Block]:
     return kept
 
 
-def _heading(hit: "Hit") -> str:
+def _heading(hit: Hit) -> str:
     title = hit.title if len(hit.title) <= TITLE_CHARACTERS else hit.title[:TITLE_CHARACTERS] + "…"
     return UNSAFE.sub("", f"{hit.label()}\n{title}" if title else hit.label())
 
@@ -106,7 +102,7 @@ def _note(text: str) -> Block:
     return {"type": "context", "elements": [{"type": "plain_text", "text": text}]}
 
 
-def _passage(hit: "Hit") -> Block:
+def _passage(hit: Hit) -> Block:
     text, spans = excerpt(hit.text, hit.spans, PASSAGE_CHARACTERS)
     elements: list[Block] = []
     last = 0

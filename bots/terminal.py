@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from search.hits import Hit, Mode, Page
+
 if TYPE_CHECKING:
-    from bots.core import Evidence, Mode
-    from search.query import Hit, Page
+    from bots.core import Evidence
 
 # SGR: bold yellow, dim, off. https://no-color.org asks to leave them out where NO_COLOR is set.
 MATCH, DIM, OFF = "\x1b[1;33m", "\x1b[2m", "\x1b[0m"
@@ -68,7 +69,7 @@ class Screen:
         for mode, page in found.pages():
             self.page(mode, page)
 
-    def page(self, mode: "Mode", page: "Page") -> None:
+    def page(self, mode: Mode, page: Page) -> None:
         """One page of hits below its heading."""
         self.line()
         self.line(f"── {HEADS[mode]} {page.total:,} 件")
@@ -77,7 +78,7 @@ class Screen:
         for hit in page.hits:
             self.hit(hit)
 
-    def hit(self, hit: "Hit") -> None:
+    def hit(self, hit: Hit) -> None:
         """Label, where it comes from, and the text with what matched."""
         self.line(hit.label())
         self.line(f"  {self._dim(safe(' '.join(w for w in (hit.title, hit.url) if w)))}")
