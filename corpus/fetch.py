@@ -31,14 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             stats["debian"], rows = keep_debian(settings, artifact)
             licences += rows
         if settings.tatoeba:
-            stats["tatoeba"] = keep_tatoeba(settings.tatoeba, settings.cache / "pypi", artifact)
-            licences.append(
-                {
-                    "source": "tatoeba",
-                    "licence": settings.tatoeba.licence,
-                    "attribution": "Tatoeba contributors, https://tatoeba.org",
-                }
-            )
+            stats["tatoeba"], row = keep_tatoeba(settings.tatoeba, settings.cache / "pypi", artifact)
+            licences.append(row)
         write_notice(artifact.data)
         artifact.seal(stats, licences=licences)
     say(f"取得: 完了しました ({artifact.root})")

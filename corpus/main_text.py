@@ -9,10 +9,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-# What holds no prose, whatever it contains; roles are those of WAI-ARIA.
+# What holds no prose, whatever it contains; roles are those of WAI-ARIA. LibreOffice help hides all variants of a phrase,
+# MAC…, WRITER… and default…, until a script shows one: the default stays.
 _SKIPPED = (
     "script, style, noscript, template, nav, aside, footer, body > header, button, select, iframe, svg, textarea, dialog, "
-    "form, a.headerlink, [role=navigation], [role=banner], [role=contentinfo], [role=search], [role=complementary], [role=menu]"
+    "form, a.headerlink, [role=navigation], [role=banner], [role=contentinfo], [role=search], [role=complementary], "
+    "[role=menu], [hidden]:not([id^=default]), [style*='display:none'], [style*='display: none']"
 )
 # Class names and ids that pages give to blocks around their text, as whole words.
 _NAVIGATION = re.compile(
@@ -153,6 +155,8 @@ def _census(root: Any) -> tuple[_Block, list[_Block]]:
                 block.linked += size
             else:
                 block.sentences += value.count("。")
+        elif node.first_child is None:  # resiliparse does not leave what is empty
+            return
         elif tag == "a" and node.hasattr("href"):
             links += 1
             block.links += 1

@@ -22,8 +22,8 @@ _FIXED = {
 }  # fmt: skip
 _PLAIN = {
     "Ar", "Cm", "Ic", "Pa", "Ad", "An", "Em", "Sy", "Li", "Tn", "Ev", "Va", "Vt", "Er", "Dv", "No", "Sx", "Fa", "Ft", "Ms",
-    "Cd", "St", "Lb", "Lk", "Mt", "Fr", "Me", "Hf", "%T", "%A", "%B", "%J", "%N", "%D", "%R", "%O", "%P", "%V", "%I", "%U", "%Q",
-    "%C",
+    "Cd", "St", "Lb", "Lk", "Mt", "Fr", "Me", "Hf", "%T", "%A", "%B", "%J", "%N", "%D", "%R", "%O", "%P", "%V", "%I", "%U",
+    "%Q", "%C",
 }  # fmt: skip
 _NO_SPACE_BEFORE, _NO_SPACE_AFTER = set(".,:;)]?!"), set("([")
 _BLOCKS = {
@@ -89,6 +89,7 @@ class Mdoc:
         if re.match(r"[.,:;)\]?!]+(\s|$)", text) and out.line:
             out.glue = True
         out.add(text)
+        out.glue = text[-1:] in _NO_SPACE_AFTER
 
     def inline(self, words: list[str]) -> str:
         """Words of a line with the macros among them carried out, and spaces set by mdoc's rules."""

@@ -20,7 +20,7 @@ _LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)", re.IGNORECASE | re.MULTILI
 _URI = re.compile(rb"^warc-target-uri:[ \t]*<?([^\r\n>]+)", re.IGNORECASE | re.MULTILINE)
 # No page of text is so large; crawlers cut pages at 1 to 5 MB. Bounds memory against decompression bombs.
 MAX_RECORD_BYTES = 32 << 20
-_CHUNK = 1 << 18  # compressed bytes a step
+_CHUNK = 1 << 16  # compressed bytes a step; deflate makes at most a thousand times as many of them
 _PROBE = 1 << 12  # compressed bytes that surely inflate to the first five of a record
 
 
@@ -78,13 +78,21 @@ def _inflate(data: mmap.mmap, at: int) -> tuple[_Piece, int]:
             if size <= MAX_RECORD_BYTES:
                 out.append(part)
     except zlib.error as error:
-        return _Piece(begin, b"".join(out), "damaged_record", str(error)), at
+        return _Piece(begin, b"".join(out) or _head(data, begin), "damaged_record", str(error)), at
     body = b"".join(out)
     if not inflater.eof:
         return _Piece(begin, body, "truncated_record", f"the file ends {size} bytes into a record"), at
     if size > MAX_RECORD_BYTES:
         return _Piece(begin, body, "too_large", f"{size} bytes"), at
     return _Piece(begin, body), at
+
+
+def _head(data: mmap.mmap, at: int) -> bytes:
+    """What can be read of the beginning of a damaged member, where its url stands."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data[at : at + _PROBE], _PROBE)
+    except zlib.error:
+        return b""
 
 
 def _next_member(data: mmap.mmap, at: int) -> int:
