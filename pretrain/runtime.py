@@ -31,6 +31,7 @@ def start(parallel: Parallel, seed: int) -> None:
 
     Seeds differ by pipeline stage, else every stage would start with the same layers.
     """
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")  # lets tensor-parallel communication overlap, says megatron
     if parallel.threads:
         torch.set_num_threads(parallel.threads)
     if HAVE_CUDA:

@@ -1,0 +1,110 @@
+"""Damaged, half-written and missing checkpoints, and a full disk."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import CorruptArtifact, DiskFull, PipelineError
+from pipeline.files import UNFINISHED
+from pretrain import checkpoint, export
+from tests.pretrain.ranks import run_ranks
+from tests.pretrain.training import VOCABULARY, numbers_of, prepared, tiny, tiny_pack, with_layout
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[Path, Path]:
+    """Pack and root of a run with the checkpoints 2, 4 and 6."""
+    pack = tiny_pack(tmp_path / "pack")
+    run_ranks(1, numbers_of, tiny(), pack, tmp_path / "run")
+    return pack, tmp_path / "run"
+
+
+def refused(pack: Path, root: Path, world: int) -> str:
+    """What a rank says that wants to go on."""
+    with pytest.raises(CorruptArtifact) as caught:
+        prepared(with_layout(tiny(), data=world), pack, root)
+    return str(caught.value)
+
+
+def flip(path: Path, place: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[place if place >= 0 else len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_any_flipped_bit_is_found_before_anything_is_loaded(run: tuple[Path, Path]) -> None:
+    pack, root = run
+    newest = root / "checkpoints" / "iter_0000006"
+    names = sorted(p.name for p in newest.iterdir())
+    assert {".metadata", "checkpoint.json", "common.pt", "metadata.json"} < set(names)
+    assert any(name.endswith(".distcp") for name in names)
+    for name in names:
+        content = (newest / name).read_bytes()
+        flip(newest / name)
+        messages = set(run_ranks(2, refused, pack, root, 2))
+        assert len(messages) == 1, "every rank says the same"
+        assert str(newest / name) in (message := messages.pop()) and "go on from iter_0000004" in message
+        (newest / name).write_bytes(content)
+    (newest / names[0]).unlink()
+    assert run_ranks(1, refused, pack, root, 1) == [f"{newest / names[0]}: missing; {checkpoint._way_out(newest)}"]
+
+
+def test_a_damaged_description_is_refused(run: tuple[Path, Path]) -> None:
+    about = run[1] / "checkpoints" / "iter_0000006" / "checkpoint.json"
+    good = about.read_text("utf-8")
+    for bad in ("", "[]", "{}", good[:-40], good.replace('"iteration": 6', '"iteration": 4')):
+        about.write_text(bad, "utf-8")
+        with pytest.raises(CorruptArtifact, match=r"checkpoint\.json: .*remove the folder"):
+            checkpoint.newest(about.parents[1])
+
+
+def test_what_was_being_written_does_not_count(run: tuple[Path, Path]) -> None:
+    folder = run[1] / "checkpoints"
+    (folder / "iter_0000006").rename(folder / f"iter_0000006{UNFINISHED}77")
+    saved = checkpoint.newest(folder)
+    assert saved is not None and saved.position == checkpoint.Position(4, 16, 0, 0)
+    assert checkpoint.newest(folder / "nowhere") is None
+
+
+def cannot_write(pack: Path, root: Path, how: str) -> str:
+    """The save fails as torch reports it from a writer process, or as the operating system does."""
+    run = prepared(tiny(), pack, root)
+
+    def full(state: object, folder: str, *rest: object, **more: object) -> None:
+        (Path(folder) / "__0_0.distcp").write_bytes(b"half")
+        raise (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
+            if how == "os"
+            else RuntimeError("Worker failure: [Errno 28] No space left on device")
+        )
+
+    checkpoint.dist_checkpointing.save = full
+    with pytest.raises(DiskFull) as caught:
+        run.save()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["os", "torch"])
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, how: str) -> None:
+    (message,) = run_ranks(1, cannot_write, tiny_pack(tmp_path / "pack"), tmp_path / "run", how)
+    assert "no space left on the device; free some and run the same command again" in message
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def nothing_to_load(root: Path) -> str:
+    with pytest.raises(PipelineError) as caught:
+        export.load_whole(tiny(), root / "checkpoints", VOCABULARY)
+    return str(caught.value)
+
+
+def test_no_checkpoint_at_all(tmp_path: Path) -> None:
+    assert "no checkpoint" in run_ranks(1, nothing_to_load, tmp_path)[0]
+
+
+def test_descriptions_are_plain_json(run: tuple[Path, Path]) -> None:
+    about = json.loads((run[1] / "checkpoints" / "iter_0000006" / "checkpoint.json").read_text("utf-8"))
+    assert about["position"] == {"iteration": 6, "samples": 24, "skipped": 0, "skipped_in_row": 0}
+    assert about["precision"] == "fp32"

@@ -1,0 +1,80 @@
+"""Starting ranks: the command line survives torchrun, signals and failures are understood."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+from pipeline.artifact import Artifact, begin
+from pipeline.errors import ConfigError, ExternalServiceError
+from pretrain import launch
+from pretrain.settings import Parallel
+from tests.helpers import run_file
+
+
+def artifact_of(tmp_path: Path) -> Artifact:
+    with begin(run_file(tmp_path, ""), "pretrain", {}, {}, recipe=1) as artifact:
+        return artifact
+
+
+def with_program(program: str) -> Parallel:
+    """A launcher that runs `program` instead of any rank."""
+    return Parallel(launcher=(sys.executable, "-c", program))
+
+
+def test_options_pass_through_torchrun() -> None:
+    """--run, --set and --data are abbreviations of torchrun's own options, or clash with them."""
+    from torch.distributed.run import parse_args
+
+    given = ["--run", "demo", "--set", "pretrain.seed=5", "--set", "a.b=c d", "--data", "/x", "--artifacts", "out"]
+    options = launch.options(cli.parser("pretrain", "").parse_args(given))
+    words = launch.command(Parallel(data=2), options)
+    parsed = parse_args(words[words.index("pretrain.torchrun") + 1 :])
+    assert (parsed.nproc_per_node, parsed.module, parsed.training_script) == ("2", True, "pretrain.train")
+    again = cli.parser("pretrain.train", "").parse_args(parsed.training_script_args)
+    assert (again.run, again.set, again.data, again.artifacts) == ("demo", ["pretrain.seed=5", "a.b=c d"], "/x", "out")
+
+
+def test_results_and_errors_come_back(tmp_path: Path) -> None:
+    artifact = artifact_of(tmp_path)
+    failing = f"""
+import json, sys
+open({str(artifact.work / launch.ERROR)!r}, "w").write(json.dumps({{"kind": "ConfigError", "message": "so"}}))
+sys.exit(1)"""
+    with pytest.raises(ConfigError, match=r"^so$"):
+        launch.train(artifact, with_program(failing), [])
+    assert launch.train(artifact, with_program(f"open({str(artifact.work / launch.RESULT)!r}, 'w').write('[1]')"), []) == [1]
+    assert launch.train(artifact, with_program("raise SystemExit(1)"), []) == [1], "what is done is not done again"
+
+
+def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
+    artifact = artifact_of(tmp_path)
+    with pytest.raises(RuntimeError, match=r"status 1; .*torchrun\.log ends with:(?s:.*)ZeroDivisionError"):
+        launch.train(artifact, with_program("1 / 0"), [])
+    killed = with_program("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(ExternalServiceError, match=r"killed \(signal 9\), most often for want of memory"):
+        launch.train(artifact, killed, [])
+    with pytest.raises(RuntimeError) as caught:
+        launch.train(artifact, with_program("raise SystemExit(7)"), [])
+    assert "ZeroDivisionError" not in str(caught.value), "only what this attempt said"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_the_ranks_as_sigterm(tmp_path: Path, number: int) -> None:
+    """The ranks end well on SIGTERM; we are the ones who were interrupted."""
+    artifact = artifact_of(tmp_path)
+    program = f"""
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+os.kill(os.getppid(), {int(number)})
+time.sleep(60)
+os._exit(3)"""
+    before = signal.getsignal(number)
+    if number == signal.SIGINT:
+        with pytest.raises(KeyboardInterrupt):
+            launch.train(artifact, with_program(program), [])
+    else:
+        assert launch.train(artifact, with_program(program), []) is None
+    assert signal.getsignal(number) == before
