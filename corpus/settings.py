@@ -15,13 +15,14 @@ class RuleSettings:
     pages and documentation hold tables, options and code that a web crawl's prose does not.
     """
 
-    min_japanese_share: float = 0.30  # of letters; Swallow .50, but half of a manual page may be options and code
+    min_japanese_share: float = 0.05  # of letters: below it a page is in another language and only names Japanese things
     min_kana_share: float = 0.15  # of Japanese characters; uzushio .15 hiragana; Chinese has none, old statutes only katakana
     max_replacement_share: float = 0.001  # of characters: one U+FFFD in a thousand is mojibake, not a stray symbol
+    max_foreign_share: float = 0.70  # of letters; Swallow .50, but half of a manual page may be options and code
     min_japanese_characters: int = 100  # Swallow 400, uzushio 200 characters of prose; a help page's definition is shorter
-    max_katakana_share: float = 0.50  # of Japanese characters; Swallow .50: lists of product names
+    max_katakana_share: float = 0.60  # of Japanese characters; Swallow .50, but prose on computing reaches .56 (demo run)
     max_characters_per_kuten: float = 250.0  # LLM-jp v1 ja_cc: lists, tables and code without a single sentence
-    max_longest_sentence: int = 400  # visible characters; Swallow 200, measured: statutes have sentences of 300
+    max_long_sentence_share: float = 0.50  # of visible characters, in sentences over 200; Swallow drops at one such sentence
     max_ellipsis_share: float = 0.20  # of lines; Swallow .20: teasers that break off …
     max_repeated_share: float = 0.30  # of visible characters in lines said before; Swallow: paragraphs .30
     max_mark_share: float = 0.50  # digits, punctuation and symbols of visible characters: tables of numbers, line drawings

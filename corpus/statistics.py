@@ -26,9 +26,10 @@ STATISTICS = (
     "ellipsis_lines",  # lines that break off: … ‥ ... ・・・
     "repeated_lines",  # lines equal, but for spaces, to an earlier line of the document
     "repeated_characters",  # visible characters of those lines
-    "sentences",  # runs of visible characters up to 。．！？!? or the end of a line
+    "sentences",  # runs of visible characters up to 。．！？!?, a full stop before a space, or the end of a line
     "longest_sentence",  # visible characters
-    "kuten",  # 。 and ．
+    "long_sentence_characters",  # visible characters in sentences of more than LONG_SENTENCE
+    "kuten",  # marks that end a Japanese sentence: 。．！？
 )
 COLUMN = {name: index for index, name in enumerate(STATISTICS)}
 
@@ -36,7 +37,9 @@ _HIRAGANA, _KATAKANA, _KANJI, _LATIN, _DIGIT, _PUNCTUATION, _SYMBOL, _SPACE, _NE
 _CHARACTERS, _BYTES, _VISIBLE, _REPLACEMENT, _LINES, _CLOSED, _ELLIPSIS, _REPEATED, _REPEATED_CHARACTERS, _SENTENCES = range(
     len(CLASSES), len(CLASSES) + 10
 )
-_LONGEST, _KUTEN = len(CLASSES) + 10, len(CLASSES) + 11
+_LONGEST, _LONG, _KUTEN = range(len(CLASSES) + 10, len(CLASSES) + 13)
+# Visible characters: the longest sentence that Swallow allows (arXiv:2404.17733 §3).
+LONG_SENTENCE = 200
 
 # First and last code point of the letters of each script, both included.
 _SCRIPTS = (
@@ -116,12 +119,12 @@ def is_visible(point: int, classes: Any) -> bool:
 
 @compiled
 def _is_kuten(point: int) -> bool:
-    return point in (0x3002, 0xFF0E, 0xFF61)  # 。 ． ｡
+    return point in (0x3002, 0xFF0E, 0xFF61, 0xFF01, 0xFF1F)  # 。 ． ｡ ！ ？
 
 
 @compiled
 def _ends_sentence(point: int) -> bool:
-    return _is_kuten(point) or point in (0xFF01, 0xFF1F, 0x21, 0x3F)  # ！ ？ ! ?
+    return _is_kuten(point) or point in (0x21, 0x3F)  # ! ?
 
 
 @compiled
@@ -167,9 +170,10 @@ def _measure(data: Any, classes: Any, row: Any) -> None:
             third, before, last = before, last, point
             row[_REPLACEMENT] += point == _REPLACEMENT_CHARACTER
             row[_KUTEN] += _is_kuten(point)
-        if sentence and (kind == _NEWLINE or _ends_sentence(point)):
+        if sentence and (kind == _NEWLINE or _ends_sentence(point) or (kind == _SPACE and last == _FULL_STOP)):
             row[_SENTENCES] += 1
             row[_LONGEST] = max(row[_LONGEST], sentence)
+            row[_LONG] += sentence if sentence > LONG_SENTENCE else 0
             sentence = 0
     row[_BYTES] = end
     row[_VISIBLE] = row[_CHARACTERS] - row[_SPACE] - row[_NEWLINE]

@@ -35,6 +35,8 @@ def verdict(text: str, settings: RuleSettings = SETTINGS) -> str | None:
         (CHINESE + "優の良品", "kana"),  # one の does not make it Japanese
         (ENGLISH, "japanese"),
         (KOREAN, "japanese"),
+        (ENGLISH + PROSE[:20], "japanese"),
+        (ENGLISH + PROSE, "foreign"),
         (ENGLISH[:50] + "\n" + PROSE, None),  # an English header does not make it English
         (PROSE[:40], "length"),
         ("", "japanese"),
@@ -52,11 +54,10 @@ def test_verdict(text: str, expected: str | None) -> None:
     assert verdict(text) == expected
 
 
-def test_long_sentences_fall_and_the_limit_itself_passes() -> None:
-    lenient = dataclasses.replace(SETTINGS, max_characters_per_kuten=1000.0)
-    body = "".join(chr(0x3042 + i % 40) for i in range(399))
-    assert verdict(PROSE + body + "。", lenient) is None
-    assert verdict(PROSE + "あ" + body + "。", lenient) == "sentence"
+def test_sentences_are_long_from_201_characters_on() -> None:
+    body = "".join(chr(0x3042 + i % 40) for i in range(199))
+    assert verdict(PROSE + (body + "。") * 3) is None
+    assert verdict(PROSE + (body + "ん。") * 3) == "sentence"
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
@@ -100,5 +101,5 @@ def test_every_reason_has_words_for_people_and_a_threshold() -> None:
 def test_thresholds_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"min_kana_share = 1\.5"):
         RuleSettings(min_kana_share=1.5)
-    with pytest.raises(ValueError, match="max_longest_sentence = -1"):
-        RuleSettings(max_longest_sentence=-1)
+    with pytest.raises(ValueError, match="min_japanese_characters = -1"):
+        RuleSettings(min_japanese_characters=-1)

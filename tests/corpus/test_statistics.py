@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.statistics import CLASSES, STATISTICS, class_table, measure
+from corpus.statistics import CLASSES, LONG_SENTENCE, STATISTICS, class_table, measure
 
 ENDS = "。．｡！？!?"
 
@@ -40,7 +40,7 @@ def reference(text: str) -> dict[str, int]:
         found[class_of(character)] += 1
     found["characters"], found["bytes"] = len(text), len(text.encode())
     found["visible"] = len(text) - found["space"] - found["newline"]
-    found["replacement"], found["kuten"] = text.count("\ufffd"), sum(text.count(k) for k in "。．｡")
+    found["replacement"], found["kuten"] = text.count("\ufffd"), sum(text.count(k) for k in "。．｡！？")
     seen = set()
     for raw in text.split("\n"):
         line = "".join(c for c in raw if class_of(c) != "space")
@@ -54,11 +54,17 @@ def reference(text: str) -> dict[str, int]:
         found["repeated_lines"] += line in seen
         found["repeated_characters"] += len(line) if line in seen else 0
         seen.add(line)
-        for end in ENDS:
-            line = line.replace(end, end + "\n")
-        sentences = [s for s in line.split("\n") if s]
-        found["sentences"] += len(sentences)
-        found["longest_sentence"] = max(found["longest_sentence"], *map(len, sentences))
+        sentences = [""]
+        for character in raw:
+            if class_of(character) == "space":
+                sentences += [""] if "".join(sentences).endswith(".") else []
+            else:
+                sentences[-1] += character
+                sentences += [""] if character in ENDS else []
+        lengths = [len(sentence) for sentence in sentences if sentence]
+        found["sentences"] += len(lengths)
+        found["longest_sentence"] = max(found["longest_sentence"], *lengths)
+        found["long_sentence_characters"] += sum(length for length in lengths if length > LONG_SENTENCE)
     return found
 
 
@@ -80,6 +86,7 @@ text = st.text(
 @given(text)
 @example("")
 @example("\n\n")
+@example("あ" * 201 + "。" + "い" * 200 + ". う")
 @example("そうです。」\nそうです。」 \n…\n...\n。。。\nあ。い")
 def test_equals_the_reference(text: str) -> None:
     assert dict(zip(STATISTICS, measure([text])[0].tolist(), strict=True)) == reference(text)
