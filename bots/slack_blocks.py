@@ -14,8 +14,8 @@ from search.hits import MODE_NAMES, MODES, Hit, Mode, Page
 
 MORE = "more_results"  # action_id
 TITLE = "学習データで似ているところ"
-# Slack's limits: a button's value 2,000 characters, its text 75, a plain_text element of a context block 2,000 [docs].
-VALUE_CHARACTERS = 2_000
+# Slack's limits for a button's value and a link [docs: Block Kit].
+VALUE_CHARACTERS, URL_CHARACTERS = 2_000, 3_000
 PASSAGE_CHARACTERS, TITLE_CHARACTERS = 400, 120
 
 Block = dict[str, Any]
@@ -110,12 +110,10 @@ def _passage(hit: Hit) -> Block:
         elements += [_text(text[last:begin]), _text(text[begin:end], bold=True)]
         last = end
     elements.append(_text(text[last:]))
-    if hit.url.startswith(("https://", "http://")):
+    elements = [e for e in elements if e["text"]] or [_text("…")]  # Slack takes no empty text
+    if hit.url.startswith(("https://", "http://")) and len(hit.url) <= URL_CHARACTERS:
         elements += [_text("\n"), {"type": "link", "url": hit.url}]
-    return {
-        "type": "rich_text",
-        "elements": [{"type": "rich_text_quote", "elements": [e for e in elements if e.get("text") != ""]}],
-    }
+    return {"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": elements}]}
 
 
 def _text(text: str, *, bold: bool = False) -> Block:

@@ -11,9 +11,9 @@ DEFUSED_AT = "@\u200b"
 DEFUSED_BRACKET = "\u2039"
 
 _ENTITY = re.compile(r"<(?P<kind>[@#!]?)(?P<body>[^<>|]*)(?:\|(?P<label>[^<>]*))?>")
-_DANGER = re.compile(rf"<(?=[@!#])|(?<![\w.])@(?=(?:{'|'.join(CALLS)})(?!\w))", re.IGNORECASE)
+_DANGER = re.compile(rf"<(?=[@!#])|(?<![\w.])@(?=(?:{'|'.join(CALLS)})(?!\w))", re.IGNORECASE | re.ASCII)
 # The end of a piece that may become one of the above with the next piece.
-_OPEN_END = re.compile(r"<$|(?<![\w.])@\w{0,8}$")
+_OPEN_END = re.compile(r"<$|(?<![\w.])@\w{0,8}$", re.ASCII)
 
 
 def typed(text: str, bot_user: str) -> str:
@@ -41,37 +41,36 @@ class Defuser:
     """Makes a streamed answer unable to call anybody, also where a mention is split over pieces."""
 
     def __init__(self) -> None:
-        self._held = ""
+        self._before, self._held = "", ""  # the last character that was let go, and what is held back
 
     def feed(self, piece: str) -> str:
         """Text that is safe to send now; an end that may become a mention is held back."""
-        text = self._held + piece
-        open_end = _OPEN_END.search(text)
-        cut = open_end.start() if open_end else len(text)
-        self._held = text[cut:]
-        return defuse(text[:cut], text[cut:])
+        text = self._before + self._held + piece
+        begin = len(self._before)
+        open_end = _OPEN_END.search(text, begin)
+        end = open_end.start() if open_end else len(text)
+        if end > begin:
+            self._before = text[end - 1]
+        self._held = text[end:]
+        return defuse(text, begin, end)
 
     def end(self) -> str:
         """What was held back."""
-        text, self._held = self._held, ""
-        return defuse(text)
+        text = self._before + self._held
+        begin = len(self._before)
+        self._held = ""
+        return defuse(text, begin, len(text))
 
 
-def defuse(text: str, following: str = "") -> str:
-    """`text` with every mention of people and channels made plain; `following` is what comes after it."""
-    ends = len(text)
-
-    def plain(match: re.Match[str]) -> str:
-        return DEFUSED_BRACKET if match[0] == "<" else DEFUSED_AT
-
-    whole = text + following
-    parts, last = [], 0
-    for match in _DANGER.finditer(whole):
-        if match.start() >= ends:
+def defuse(text: str, begin: int, end: int) -> str:
+    """`text[begin:end]` with every mention of people and channels made plain; what stands around it counts."""
+    parts, last = [], begin
+    for match in _DANGER.finditer(text, begin):
+        if match.start() >= end:
             break
-        parts += [whole[last : match.start()], plain(match)]
+        parts += [text[last : match.start()], DEFUSED_BRACKET if match[0] == "<" else DEFUSED_AT]
         last = match.end()
-    return "".join([*parts, whole[last:ends]])
+    return "".join([*parts, text[last:end]])
 
 
 def cut(text: str, most_bytes: int) -> tuple[str, str]:
