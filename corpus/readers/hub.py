@@ -25,15 +25,27 @@ def read_dataset(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
     share = -(-source.rows // parts)
     name = source.dataset or source.name
     place = f"{name}/{source.config}/{source.split}" if source.config else f"{name}/{source.split}"
-    for number, row in enumerate(rows, 1):
-        if source.rows and number > share:
-            return
-        yield document_of_row(row, source, f"{place}/{shard.begin}#{number}")
+    try:
+        for number, row in enumerate(rows, 1):
+            if source.rows and number > share:
+                return
+            yield document_of_row(row, source, f"{place}/{shard.begin}#{number}")
+    except _unreachable() as error:
+        raise ExternalServiceError(
+            f"source {source.name!r}: the Hub broke off {place} ({_first(error)}); run again, finished shards stay"
+        ) from error
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """What datasets, its HTTP client and older ones raise when the network fails."""
+    import httpx
+    import requests
+
+    return (ConnectionError, TimeoutError, requests.RequestException, httpx.HTTPError)
 
 
 def _open(source: SourceSettings) -> Any:
     import datasets
-    import requests
     from datasets.exceptions import DatasetsError
 
     datasets.disable_progress_bars()
@@ -42,7 +54,7 @@ def _open(source: SourceSettings) -> Any:
         return datasets.load_dataset(
             where, source.config or None, split=source.split, revision=source.revision or None, streaming=True
         )
-    except (ConnectionError, TimeoutError, requests.RequestException) as error:
+    except _unreachable() as error:
         raise ExternalServiceError(
             f"source {source.name!r}: the Hub did not give {where} ({_first(error)}); try again"
         ) from error

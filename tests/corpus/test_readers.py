@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -232,6 +233,26 @@ def test_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(ExternalServiceError, match=r"the Hub did not give a/b \(no route to the Hub\); try again$"):
         plan_shards(source("datasets", dataset="a/b", revision="abc"))
+
+
+def test_hub_that_breaks_off_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield {"text": "一つ目。"}
+        raise httpx.ReadError("connection reset")
+
+    class Broken:
+        num_shards = 1
+
+        def shard(self, num_shards: int, index: int) -> Iterator[dict[str, str]]:
+            return rows()
+
+    monkeypatch.setattr("corpus.readers.hub._open", lambda source: Broken())
+    items = read_shard(plan_shards(source("datasets", dataset="a/b", revision="abc"))[0])
+    assert next(items).url == "a/b/train/0#1"
+    with pytest.raises(ExternalServiceError, match=r"the Hub broke off a/b/train \(connection reset\)"):
+        next(items)
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
