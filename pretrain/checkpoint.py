@@ -24,7 +24,7 @@ from megatron.core.dist_checkpointing.serialization import get_default_save_shar
 from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
 from megatron.core.utils import unwrap_model
 
-from pipeline.errors import CorruptArtifact, DiskFull, PipelineError
+from pipeline.errors import CorruptArtifact, DiskFull
 from pipeline.files import UNFINISHED, digest_file, digest_json, is_disk_full, whole_path, write_json
 from pretrain import upstream
 from pretrain.settings import Precision
@@ -193,10 +193,3 @@ def _shared(path: Path | None) -> Path:
 
 def _sums(folder: Path, pattern: str) -> dict[str, list[Any]]:
     return {p.name: [p.stat().st_size, digest_file(p)] for p in sorted(folder.glob(pattern)) if p.is_file()}
-
-
-def require(saved: Saved | None, folder: Path) -> Saved:
-    """`saved`, or PipelineError where a finished training must have left one."""
-    if saved is None:
-        raise PipelineError(f"{folder}: no checkpoint; the training left none, run it again")
-    return saved

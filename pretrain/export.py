@@ -9,7 +9,7 @@ import torch.distributed as dist
 from megatron.core import parallel_state as ps
 from torch import Tensor
 
-from pipeline.errors import PipelineError
+from pipeline.errors import MissingInput, PipelineError
 from pipeline.files import whole_path
 from pretrain import checkpoint, runtime
 from pretrain.data import ValidRows
@@ -67,10 +67,12 @@ def export_newest(settings: PretrainSettings, checkpoints: Path, tokenizer_data:
 def load_whole(settings: PretrainSettings, checkpoints: Path, vocab_size: int) -> Any:
     """The model of the newest checkpoint in this one process, in fp32.
 
-    Raises: CorruptArtifact if the checkpoint is damaged; PipelineError if there is none.
+    Raises: CorruptArtifact if the checkpoint is damaged; MissingInput if there is none.
     """
+    saved = checkpoint.newest(checkpoints)
+    if saved is None:
+        raise MissingInput(f"{checkpoints}: no checkpoint to export; train first")
     alone()
-    saved = checkpoint.require(checkpoint.newest(checkpoints), checkpoints)
     single = PretrainSettings(
         iterations=settings.iterations,
         seq_length=settings.seq_length,

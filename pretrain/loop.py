@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,8 +105,18 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
         checkpoint.load(saved, model, optimizer)
         position = saved.position
         scheduler.step(increment=position.samples)
-    counts = data.train_counts(places.pack_data, vocab_size)
+    counts = token_counts(places.pack_data, vocab_size)
     return Run(settings, places, precision, eos_id, counts, datasets, model, optimizer, scheduler, position)
+
+
+def token_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
+    """(vocab_size,) how often each token stands in the training data; rank 0 reads it all, the others are told."""
+    counts = torch.zeros(vocab_size, dtype=torch.int64)
+    if dist.get_rank() == 0:
+        counts += torch.from_numpy(data.train_counts(pack_data, vocab_size))
+    counts = counts.to(runtime.DEVICE)
+    dist.broadcast(counts, 0)
+    return counts.cpu().numpy()
 
 
 def data_settings(settings: PretrainSettings) -> DataSettings:
@@ -213,8 +224,6 @@ def _progress(run: Run) -> Iterator[Progress | None]:
     if dist.get_rank():
         yield None
         return
-    import sys
-
     events = run.places.root / "events.jsonl"
     with Progress("事前学習", run.settings.iterations, "回", events=events, out=sys.stdout) as progress:
         progress.resume_at(run.position.iteration)

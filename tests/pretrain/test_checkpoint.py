@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import CorruptArtifact, DiskFull, PipelineError
+from pipeline.errors import CorruptArtifact, DiskFull, MissingInput
 from pipeline.files import UNFINISHED
 from pretrain import checkpoint, export
 from tests.pretrain.ranks import run_ranks
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, how: str) -> Non
 
 
 def nothing_to_load(root: Path) -> str:
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(MissingInput) as caught:
         export.load_whole(tiny(), root / "checkpoints", VOCABULARY)
     return str(caught.value)
 
