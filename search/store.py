@@ -66,8 +66,8 @@ class Shard:
         self.suffixes = ngram.SuffixArray(data / NGRAM / name)
         try:
             self._documents = pa.ipc.open_file(pa.memory_map(str(folder / DOCUMENTS))).read_all()
-            self.document_begins = np.memmap(folder / DOCUMENT_BEGINS, "<i4", "r")
-            self.passage_begins = np.memmap(folder / PASSAGE_BEGINS, "<i4", "r")
+            self.document_begins = np.memmap(folder / DOCUMENT_BEGINS, "<i4", "r").view(np.ndarray)
+            self.passage_begins = np.memmap(folder / PASSAGE_BEGINS, "<i4", "r").view(np.ndarray)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise CorruptArtifact(f"{folder}: not a readable shard ({error}); make the index again") from error
         size = len(self.suffixes.text)
@@ -104,17 +104,20 @@ class Shard:
     def bounds(self, passage: int) -> tuple[int, int]:
         """Bytes [begin, end) of a passage."""
         begin = int(self.passage_begins[passage])
-        end = self.document_at(begin).end
+        end = int(self.document_begins[self._document(begin) + 1]) - 1
         if passage + 1 < len(self.passage_begins):
             end = min(end, int(self.passage_begins[passage + 1]))
         return begin, end
 
     def document_at(self, place: int) -> Document:
         """The document that a byte offset lies in."""
-        number = int(np.searchsorted(self.document_begins, place, side="right")) - 1
+        number = self._document(place)
         doc_id, source, url, title = (self._documents.column(name)[number].as_py() for name in COLUMNS)
         begin, end = self.document_begins[number : number + 2].tolist()
         return Document(number, doc_id, source, url, title, begin, end - 1)
+
+    def _document(self, place: int) -> int:
+        return int(np.searchsorted(self.document_begins, place, side="right")) - 1
 
     def text(self, begin: int, end: int) -> str:
         """Text of bytes [begin, end), which must be whole characters."""

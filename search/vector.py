@@ -49,6 +49,7 @@ class Neighbours:
         """Raises: CorruptArtifact if it is missing, damaged, or not of `count` vectors of `dimensions`."""
         import faiss
 
+        faiss.omp_set_num_threads(1)  # one query at a time has nothing to share between threads
         try:
             self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
