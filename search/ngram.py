@@ -31,7 +31,7 @@ _CONTINUATION, _TOP_TWO_BITS = 0x80, 0xC0
 
 
 def build(text: np.ndarray, folder: Path) -> int:
-    """Write text.u8, suffixes.i32 and fences.u8 of one shard; about 6 bytes of memory a byte of text.
+    """Write text.u8, suffixes.i32 and fences.u8 of one shard; 7 bytes of memory a byte of text beside it.
 
     Args:
         text: (bytes,) uint8, writable (divsufsort asks for it), documents each followed by SEPARATOR; at most MOST_BYTES.
