@@ -16,7 +16,7 @@ class RuleSettings:
     """
 
     min_japanese_share: float = 0.05  # of letters: below it a page is in another language and only names Japanese things
-    min_kana_share: float = 0.15  # of Japanese characters; uzushio .15 hiragana; Chinese has none, old statutes only katakana
+    min_kana_share: float = 0.05  # of Japanese characters; measured: Chinese 0, tables of Japanese statutes .12 and more
     max_replacement_share: float = 0.001  # of characters: one U+FFFD in a thousand is mojibake, not a stray symbol
     max_foreign_share: float = 0.70  # of letters; Swallow .50, but half of a manual page may be options and code
     min_japanese_characters: int = 100  # Swallow 400, uzushio 200 characters of prose; a help page's definition is shorter

@@ -104,7 +104,7 @@ def test_decisions_carry_every_value_and_its_threshold(mixed: tuple[Path, dict[s
         assert (row["verdict"] == "kept") == (row["rule"] is None) == (row["stage"] is None)
     file = next((root / "data" / "decisions").glob("*.parquet"))
     limits = json.loads(pq.read_schema(file).metadata[THRESHOLDS])
-    assert limits["kana"] == ["least", 0.15] and limits["near"] == ["most", 0.8]
+    assert limits["kana"] == ["least", 0.05] and limits["near"] == ["most", 0.8]
 
 
 def test_again_is_skipped_and_said(mixed: tuple[Path, dict[str, str], Path], capsys: pytest.CaptureFixture[str]) -> None:
