@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from bots.slack_app import SlackBot
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("faiss.loader", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     signal.signal(signal.SIGINT, lambda *_: stopped.set())

@@ -95,8 +95,8 @@ class Screen:
             return text
         parts, last = [], 0
         for begin, end in spans:
-            match = text[begin:end].replace("\n", f"{OFF}\n{MATCH}")  # every line carries its own colour
-            parts += [text[last:begin], MATCH, match, OFF]
+            lines = text[begin:end].split("\n")  # every line carries its own colour
+            parts += [text[last:begin], "\n".join(f"{MATCH}{line}{OFF}" if line else "" for line in lines)]
             last = end
         return "".join([*parts, text[last:]])
 

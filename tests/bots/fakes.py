@@ -48,5 +48,5 @@ class FakeSearcher:
 
 def fake_core(base_url: str, searcher: FakeSearcher | None = None, **settings: Any) -> Core:
     """A core that speaks to a named server and searches twelve documents."""
-    made = replace(BotsSettings(base_url=base_url, deadline_seconds=5.0), **settings)
+    made = replace(BotsSettings(base_url=base_url, deadline_seconds=20.0), **settings)
     return Core(made, cast(Any, searcher or FakeSearcher()), None)

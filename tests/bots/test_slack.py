@@ -77,6 +77,7 @@ def shared() -> Iterator[World]:
 def world(shared: World) -> World:
     """The shared app in a calm workspace."""
     shared.slack.calm()
+    shared.slack.socket.ack_seconds = 20.0  # a busy machine is no lost ack
     shared.model.answer = lambda messages: ["国境の長いトンネルを", "抜けると", "雪国であった。"]
     shared.model.requests.clear()
     shared.searcher.asked.clear()
@@ -190,11 +191,12 @@ def test_lost_acks_give_one_answer(world: World) -> None:
         lost.extend([payload["event_id"]] if ours else [])
         return ours and lost.count(payload["event_id"]) <= 2
 
-    world.slack.socket.ack_seconds, world.slack.socket.retry_seconds, world.slack.socket.lose_ack = 0.3, (0.0, 0.1, 0.1), lose
+    world.slack.socket.ack_seconds, world.slack.socket.lose_ack = 0.5, lose
+    world.slack.socket.retry_seconds = (0.0, 0.1, 0.1, 1.0, 1.0)
     asked = world.slack.say("U1", "C1", "一度だけ答えて", mention=True)
     ours = [d for d in world.slack.deliveries if d.payload.get("event", {}).get("ts") == asked["ts"]]
     world.slack.workspace.wait(lambda: all(d.acked for d in ours))
-    assert [len(d.attempts) for d in ours] == [3, 3]
+    assert len(ours) == 2 and all(len(d.attempts) >= 3 for d in ours)
     world.settled(asked)
     time.sleep(A_WHILE)
     assert len(world.answers(asked)) == 1 and len(world.asides(asked)) == 1 and len(world.model.requests) == 1
@@ -248,7 +250,7 @@ def test_model_server_dying_in_the_middle(world: World) -> None:
 
 
 def test_deadline(world: World) -> None:
-    world.core.settings = replace(world.core.settings, deadline_seconds=0.5)
+    world.core.settings = replace(world.core.settings, deadline_seconds=2.0)
     world.model.answer = pieces("あ" * 1_000, 1, 0.05)
     asked = world.slack.say("U1", "D1", "終わりまで")
     world.settled(asked)

@@ -1,6 +1,7 @@
 """A stand-in for an OpenAI-compatible model server on loopback, whose answers and failures a test decides."""
 
 import json
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -86,8 +87,7 @@ class FakeOpenAI:
             def log_message(self, format: str, *args: Any) -> None:
                 """Silent."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
@@ -98,3 +98,12 @@ class FakeOpenAI:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Callers that hang up are part of the tests; anything else is a bug of this file and is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)

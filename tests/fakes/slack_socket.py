@@ -44,7 +44,11 @@ class SocketMode:
         self.workspace = workspace
         self.connections: dict[str, web.WebSocketResponse] = {}
         self.ack_seconds = 3.0
-        self.retry_seconds = (0.0, 60.0, 300.0)  # after a lost ack Slack sends an event again: at once, in 1 and in 5 minutes
+        self.retry_seconds: tuple[float, ...] = (
+            0.0,
+            60.0,
+            300.0,
+        )  # after a lost ack Slack sends an event again: at once, in 1 and in 5 minutes
         self.lose_ack: Callable[[dict[str, Any]], bool] = lambda payload: False
         self._tickets: set[str] = set()
         self._pending: dict[str, tuple[asyncio.Future[float], dict[str, Any]]] = {}
