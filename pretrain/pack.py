@@ -13,7 +13,7 @@ from pipeline.shards import map_shards
 from pretrain.pack_indexed import token_dtype
 from pretrain.pack_shards import SPLITS, EncodeShard, MergeSource, encode_shard, load_tokenizer, merge_source
 
-RECIPE = 1
+RECIPE = 2
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,11 @@ class PackSettings:
     """`[pack]` of a run file."""
 
     valid_share: float = 0.02  # of each source's documents, chosen by a hash of doc_id; at least one, never all
+    train_share: float = 1.0  # of the documents that are not held out, by the same hash: what a short run can read once
 
     def __post_init__(self) -> None:
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share = {self.train_share} must lie above 0 and at most at 1")
         if not 0 < self.valid_share < 1:
             raise ValueError(f"valid_share = {self.valid_share} must lie between 0 and 1")
 
@@ -71,7 +74,9 @@ def merge_shards(
     merges = {}
     for source in sorted({shard.source for shard in shards.values()}):
         parts = tuple(shard.output for _, shard in sorted(shards.items()) if shard.source == source)
-        merges[source] = MergeSource(source, parts, vocab_size, settings.valid_share, artifact.data / source)
+        merges[source] = MergeSource(
+            source, parts, vocab_size, settings.valid_share, settings.train_share, artifact.data / source
+        )
     return merges
 
 
@@ -85,6 +90,8 @@ def report(sources: Mapping[str, Mapping[str, Any]]) -> None:
                 f"  {source} {names[split]}: {row['documents']:,} 文書  {row['tokens']:,} トークン  "
                 f"{row['bytes']:,} バイト  ({row['bytes'] / row['tokens']:.2f} バイト/トークン)"
             )
+        if left_out := splits["left_out"]["documents"]:
+            say(f"  {source} 今回は使わない: {left_out:,} 文書")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class MergeSource:
     parts: tuple[Path, ...]  # prefixes, as in EncodeShard.output
     vocab_size: int
     valid_share: float
+    train_share: float
     output: Path  # folder of the source in the artifact
 
 
@@ -71,19 +72,20 @@ def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
 def merge_source(merge: MergeSource) -> Mapping[str, Any]:
     """Write a source's `train` and `valid` indexed datasets and their tables, documents in canonical order.
 
-    Returns: split -> documents, tokens, bytes.
+    Returns: split -> documents, tokens, bytes; "left_out" -> documents.
     Raises: BadInput if the source has fewer than two documents: one to train on, one to hold out.
     """
-    held_out = _HeldOut(merge)
+    splits = _Splits(merge)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(_Split(merge.output / split, merge.vocab_size)) for split in SPLITS}
         for part in merge.parts:
-            for split, mask, part_rows in held_out.split(part):
+            for split, mask, part_rows in splits.of(part):
                 writers[split].copy(part, mask, part_rows)
         totals = {split: writer.totals() for split, writer in writers.items()}
+    left_out = splits.documents - sum(split["documents"] for split in totals.values())
     for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
         write_index(merge.output / f"{split}.idx", np.concatenate(writer.lengths), token_dtype(merge.vocab_size))
-    return totals
+    return totals | {"left_out": {"documents": left_out}}
 
 
 def held_out_key(doc_id: str) -> int:
@@ -97,32 +99,39 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-class _HeldOut:
-    """Which documents of a source are held out: those whose key lies below the share, at least one, never all."""
+class _Splits:
+    """Which documents of a source are held out, and which are trained on: a range of keys each.
+
+    Held out are the keys below the valid share, at least one document, never all; the training share is counted from there.
+    """
 
     def __init__(self, merge: MergeSource) -> None:
-        self._below = merge.valid_share * 2.0**64
-        documents, lowest, highest = 0, (2**64, ""), (-1, "")
+        self._valid_below = merge.valid_share * 2.0**64
+        self._train_below = (merge.valid_share + merge.train_share * (1 - merge.valid_share)) * 2.0**64
+        self.documents, lowest, highest = 0, (2**64, ""), (-1, "")
         for part in merge.parts:
             for doc_id in _table(part)["doc_id"].to_pylist():
                 key = (held_out_key(doc_id), doc_id)
-                documents, lowest, highest = documents + 1, min(lowest, key), max(highest, key)
-        if documents < 2:
+                self.documents, lowest, highest = self.documents + 1, min(lowest, key), max(highest, key)
+        if self.documents < 2:
             raise BadInput(
-                f"source {merge.source!r}: {documents} document(s) came out of the corpus, packing needs 2 (one to train on, "
-                f"one to hold out); see the dropped documents' reasons in the corpus artifact, or remove the source"
+                f"source {merge.source!r}: {self.documents} document(s) came out of the corpus, packing needs 2 (one to train "
+                f"on, one to hold out); see the dropped documents' reasons in the corpus artifact, or remove the source"
             )
-        self._always, self._never = lowest[1], highest[1]
+        self._always_valid, self._always_train = lowest[1], highest[1]
 
-    def split(self, part: Path) -> Iterator[tuple[str, np.ndarray, Any]]:
+    def of(self, part: Path) -> Iterator[tuple[str, np.ndarray, Any]]:
         """Yield (split, mask over the part's documents, the part's table)."""
         table = _table(part)
-        mask = np.array([self._takes(doc_id) for doc_id in table["doc_id"].to_pylist()], bool)
-        yield "train", ~mask, table
-        yield "valid", mask, table
+        splits = np.array([self._split(doc_id) for doc_id in table["doc_id"].to_pylist()], "U5")
+        for split in SPLITS:
+            yield split, splits == split, table
 
-    def _takes(self, doc_id: str) -> bool:
-        return doc_id == self._always or (doc_id != self._never and held_out_key(doc_id) < self._below)
+    def _split(self, doc_id: str) -> str:
+        key = held_out_key(doc_id)
+        if doc_id == self._always_valid or (doc_id != self._always_train and key < self._valid_below):
+            return "valid"
+        return "train" if doc_id == self._always_train or key < self._train_below else ""
 
 
 class _Split:

@@ -113,7 +113,7 @@ def test_killed_anywhere_the_same_bytes_come_out(
 
 
 def split_of(
-    folder: Path, documents: Sequence[str], tokenizer: Path, share: float = 0.1, files: int = 2
+    folder: Path, documents: Sequence[str], tokenizer: Path, share: float = 0.1, *, files: int = 2, train_share: float = 1.0
 ) -> dict[str, list[str]]:
     """Pack one source in this process; split -> doc_ids in order."""
     parts = []
@@ -122,7 +122,7 @@ def split_of(
         write_documents(path, documents[number::files], "s")
         parts.append(folder / "encoded" / path.stem)
         encode_shard(EncodeShard(path, "s", tokenizer, parts[-1]))
-    merge_source(MergeSource("s", tuple(parts), 1280, share, folder / "out"))
+    merge_source(MergeSource("s", tuple(parts), 1280, share, train_share, folder / "out"))
     return {split: pq.read_table(folder / "out" / f"{split}.parquet")["doc_id"].to_pylist() for split in ("train", "valid")}
 
 
@@ -131,6 +131,21 @@ def test_held_out_documents_stay_held_out_when_others_come(tmp_path: Path, tiny_
     after = split_of(tmp_path / "after", [f"新しい文書{n}" for n in range(100)] + texts(0, 100), tiny_tokenizer, files=3)
     assert len(before["valid"]) > 2
     assert set(before["valid"]) <= set(after["valid"]) and set(before["train"]) <= set(after["train"])
+
+
+def test_a_training_share_takes_part_of_the_same_documents_and_counts_the_rest(tmp_path: Path, tiny_tokenizer: Path) -> None:
+    documents = texts(0, 100)
+    whole = split_of(tmp_path / "whole", documents, tiny_tokenizer)
+    part = split_of(tmp_path / "part", documents, tiny_tokenizer, train_share=0.4)
+    assert part["valid"] == whole["valid"]
+    assert [d for d in whole["train"] if d in set(part["train"])] == part["train"]
+    assert 0.2 < len(part["train"]) / len(whole["train"]) < 0.6
+    low, high = 0.1 * 2**64, (0.1 + 0.4 * 0.9) * 2**64
+    never_held_out = max(whole["train"], key=held_out_key)
+    assert set(part["train"]) == {d for d in whole["train"] if low <= held_out_key(d) < high} | {never_held_out}
+    parts = tuple(sorted((tmp_path / "part" / "encoded").glob("*.parquet")))
+    merge = MergeSource("s", tuple(p.with_suffix("") for p in parts), 1280, 0.1, 0.4, tmp_path / "again")
+    assert merge_source(merge)["left_out"] == {"documents": 100 - len(part["train"]) - len(part["valid"])}
 
 
 @settings(max_examples=15, deadline=None)
@@ -197,7 +212,7 @@ def test_tokens_at_the_edge_of_two_bytes(
     documents = [chr(vocab_size - 1) * 3, "あ" + chr(vocab_size - 1)]
     write_documents(tmp_path / "s-00000.parquet", documents, "s")
     encode_shard(EncodeShard(tmp_path / "s-00000.parquet", "s", tmp_path, tmp_path / "part"))
-    merge_source(MergeSource("s", (tmp_path / "part",), vocab_size, 0.5, tmp_path / "out"))
+    merge_source(MergeSource("s", (tmp_path / "part",), vocab_size, 0.5, 1.0, tmp_path / "out"))
     got: list[Indexed] = [open_indexed(tmp_path / "out" / split) for split in ("train", "valid")]
     assert all(split.tokens.dtype == dtype for split in got)
     expected = [[*map(ord, text), 2] for text in documents]
