@@ -103,6 +103,7 @@ class Engine:
             torch.set_num_threads(threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto" if device == "cuda" else torch.float32)
+        model.generation_config.max_length = None  # every request brings its own limit; transformers warns about two
         return cls(model.to(device).eval(), AutoTokenizer.from_pretrained(folder), waiting=waiting)
 
     @property

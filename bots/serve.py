@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bots.chat_request import ApiError, ChatRequest, Reply, parse
@@ -219,7 +220,8 @@ def _serve(app: "Starlette", listener: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # uvicorn ends in good order, then raises what it was ended with
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _end_with_parent() -> None:
