@@ -25,7 +25,9 @@ def class_of(character: str) -> str:
             return "katakana"
         if name.startswith(("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "IDEOGRAPHIC")):
             return "kanji"
-        if name.startswith(("LATIN", "FULLWIDTH LATIN")) and (point < 0x250 or 0x1E00 <= point < 0x1F00 or point > 0xFF00):
+        if name.startswith(("LATIN", "FULLWIDTH LATIN")) and (
+            point < 0x250 or 0x1E00 <= point < 0x1F00 or 0xFF00 < point < 0x10000
+        ):
             return "latin"
     if 0x1F000 <= point <= 0x1FBFF:
         return "symbol"
