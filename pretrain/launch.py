@@ -99,7 +99,7 @@ def _passing_on_signals(process: subprocess.Popen) -> Iterator[list[int]]:
 
     def pass_on(number: int, frame: Any) -> None:
         received.append(number)
-        with contextlib.suppress(ProcessLookupError):
+        if len(received) == 1:  # a second one would keep torchrun from waiting for the checkpoint
             process.send_signal(signal.SIGTERM)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
