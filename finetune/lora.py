@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from finetune.settings import LoraSettings
-from finetune.stage import load_data, offline, open_upstream, plan, report, statistics
+from finetune.stage import load_data, open_upstream, plan, report, set_environment, statistics
 from pipeline import cli
 from pipeline.artifact import begin
 from pipeline.progress import Progress, say
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with begin(run, "lora", settings, upstream.inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, LABEL):
             return
-        offline()
+        set_environment()
         from finetune.adapter import check_merged, lora_config, reference_logits
         from finetune.export import export_adapter, export_model
         from finetune.tune import load_base, prepare, tune

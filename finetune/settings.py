@@ -48,7 +48,7 @@ class Generation:
     do_sample: bool = False
     temperature: float = 0.7  # used only with do_sample
     top_p: float = 0.9  # used only with do_sample
-    repetition_penalty: float = 1.1  # above 1: a small model does not circle (CTRL, arXiv:1909.05858 §4.1)
+    repetition_penalty: float = 1.0  # above 1 also punishes words of the question and line ends; vLLM and transformers default
     max_new_tokens: int = 160
 
     def __post_init__(self) -> None:

@@ -124,6 +124,11 @@ def plan(label: str, settings: Tuning) -> str:
     )
 
 
-def offline() -> None:
-    """Keep the Hugging Face libraries off the network; call before the first of them is imported."""
+def set_environment() -> None:
+    """Keep the Hugging Face libraries off the network, and torch's idle threads asleep; call before their first import.
+
+    Threads that spin while they wait cost a busy two-core machine four times the processor time of the work itself
+    (measured: 2.0 against 0.54 seconds a step).
+    """
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

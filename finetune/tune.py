@@ -68,6 +68,29 @@ class ShowProgress(TrainerCallback):
         self.progress.update(loss=logs["loss"], lr=logs["learning_rate"])
 
 
+class AnswerTrainer(SFTTrainer):
+    """SFTTrainer that computes logits only where an answer stands in some row of the batch.
+
+    The same loss as TRL's own, which on a CPU scores every position, entropy included, and twice where gradients are
+    needed: that was 55 % of a step's time for the demo's model (6.5 million weights, vocabulary 8,192).
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Summed answer-token loss over `num_items_in_batch`, the answer tokens of the whole optimizer step."""
+        assert not return_outputs and num_items_in_batch is not None, "we only train with it"
+        labels_BT = inputs["labels"][:, 1:]
+        columns = (labels_BT != IGNORED).any(0).nonzero().flatten()
+        output = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, logits_to_keep=columns
+        )
+        loss = torch.nn.functional.cross_entropy(
+            output.logits.float().flatten(0, 1), labels_BT[:, columns].flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return loss / num_items_in_batch
+
+
 def prepare(settings: Tuning) -> torch.device:
     """Threads and device of this process.
 
@@ -128,7 +151,7 @@ def tune(
         "labels": [e.labels for e in data.training],
         "length": [len(e.input_ids) for e in data.training],
     }
-    trainer = SFTTrainer(
+    trainer = AnswerTrainer(
         model=model,
         args=arguments(settings, work / TRAINER_FOLDER),
         train_dataset=Dataset.from_dict(rows),

@@ -51,9 +51,10 @@ def write_card(chain: Chain, settings: PublishSettings) -> str:
 
 
 def bits_per_byte(chain: Chain) -> list[tuple[str, float, float | None]]:
-    """(source, bits per byte, unigram baseline) of the pretrained model's validation text, by source."""
-    rows = chain["pretrain"].stats.get("validation", {}) if "pretrain" in chain else {}
-    return [(source, row["bits_per_byte"], row.get("unigram_bits_per_byte")) for source, row in sorted(rows.items())]
+    """(source, bits per byte, unigram baseline) of the pretrained model's validation text; all of it (`total`) last."""
+    rows = chain["pretrain"].stats.get("valid", {}) if "pretrain" in chain else {}
+    names = sorted(rows, key=lambda name: (name == "total", name))
+    return [(name, rows[name]["bits_per_byte"], rows[name].get("unigram_bits_per_byte")) for name in names]
 
 
 def training_tokens(chain: Chain) -> int | None:
@@ -81,6 +82,7 @@ def _results(scores: list[tuple[str, float, float | None]]) -> list[Any]:
             task_type="text-generation",
             dataset_type="validation",
             dataset_name=source,
+            dataset_config=source,  # results are grouped by it, not by the name
             metric_type="bits_per_byte",
             metric_value=round(score, 4),
         )

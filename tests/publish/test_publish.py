@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from publish.plan import make_plan
 from publish.settings import PublishSettings
 from tests.fakes.hub import FakeHub
 from tests.helpers import run_file
+from tokenizer.chat import encode_chat
+from tokenizer.encode import Tokenizer
 
 ROOT = Path(__file__).parents[2]
 TABLE = """
@@ -32,10 +35,11 @@ wait_seconds = 0.01
 LOAD = """
 import sys
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], revision=sys.argv[2])
-logits = model(torch.tensor([[1, 5, 9, 2]])).logits
-torch.save((logits, model.generation_config.eos_token_id), sys.argv[3])
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], revision=sys.argv[2])
+ids = tokenizer.apply_chat_template([{"role": "user", "content": "こんにちは。"}], return_dict=True)["input_ids"]
+torch.save((ids, model(torch.tensor([ids])).logits), sys.argv[3])
 """
 
 
@@ -49,17 +53,18 @@ def seal(run: RunFile, stage: str, inputs: dict[str, str], stats: dict, files: d
 
 
 @pytest.fixture(scope="module")
-def model_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A tiny model as a stage would export it."""
+def model_files(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Path) -> dict[str, bytes]:
+    """A tiny model with its tokenizer, as a stage would export them."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1
+        vocab_size=1280, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1
     )
     folder = tmp_path_factory.mktemp("model")
     LlamaForCausalLM(config).save_pretrained(folder)
+    shutil.copytree(tiny_tokenizer, folder, dirs_exist_ok=True)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -68,8 +73,8 @@ def run(tmp_path: Path, model_files: dict[str, bytes]) -> RunFile:
     """A run with a chain of sealed artifacts: corpus <- pretrain <- finetune."""
     run = run_file(tmp_path, TABLE)
     corpus = seal(run, "corpus", {}, {"documents": 3})
-    scores = {"ja_web": {"bits_per_byte": 1.234, "unigram_bits_per_byte": 2.5}}
-    stats = {"iterations": 20, "tokens": 12345, "validation": scores}
+    scores = {name: {"bits_per_byte": 1.234, "unigram_bits_per_byte": 2.5} for name in ("total", "ja_web")}
+    stats = {"iterations": 20, "tokens": 12345, "valid": scores}
     pretrain = seal(run, "pretrain", {"corpus": corpus.digest}, stats, {f"hf/{k}": v for k, v in model_files.items()})
     tuned = {"steps": 7, "heldout_loss": {"own": {"before": 5.0, "after": 1.0}}}
     inputs = {"pretrain": pretrain.digest, "data/own": "sha256:00"}
@@ -126,9 +131,10 @@ def test_publish_and_load_back(run: RunFile, hub: FakeHub, tmp_path: Path) -> No
     result = tmp_path / "loaded.pt"
     command = [sys.executable, "-c", LOAD, "lab/tiny", "finetune-step-7", str(result)]
     subprocess.run(command, cwd=ROOT, env=environment(run, hub.url), check=True, capture_output=True)
-    loaded, _ = torch.load(result)
-    local = AutoModelForCausalLM.from_pretrained(run.root("finetune") / "data" / "model", local_files_only=True)
-    assert torch.equal(loaded, local(torch.tensor([[1, 5, 9, 2]])).logits)
+    ids, logits = torch.load(result)
+    folder = run.root("finetune") / "data" / "model"
+    assert ids == encode_chat(Tokenizer.load(folder), [{"role": "user", "content": "こんにちは。"}])
+    assert torch.equal(logits, AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)(torch.tensor([ids])).logits)
 
 
 def test_again_changes_nothing(run: RunFile, hub: FakeHub) -> None:
@@ -236,9 +242,10 @@ def test_card_metadata_is_what_the_client_reads(run: RunFile) -> None:
     assert plan.branches == ("step-20", "main")
     content = next(u.content for u in plan.uploads if u.path == "README.md")
     assert isinstance(content, bytes)
-    data = ModelCard(content.decode()).data
-    assert data.to_dict()["license"] == "mit"
-    assert data.to_dict()["model-index"][0]["results"][0]["metrics"][0]["value"] == 1.234
+    data = ModelCard(content.decode()).data.to_dict()
+    assert data["license"] == "mit"
+    results = {row["dataset"]["name"]: row["metrics"][0]["value"] for row in data["model-index"][0]["results"]}
+    assert results == {"ja_web": 1.234, "total": 1.234}
 
 
 def test_broken_chain(run: RunFile) -> None:
@@ -252,8 +259,6 @@ def test_broken_chain(run: RunFile) -> None:
 
 
 def test_chain_of_another_pretraining(run: RunFile, tmp_path: Path) -> None:
-    import shutil
-
     shutil.rmtree(run.root("pretrain"))
     seal(run, "pretrain", {}, {"iterations": 21})
     with pytest.raises(CorruptArtifact, match="made from pretrain"):
