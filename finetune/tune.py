@@ -163,6 +163,8 @@ def tune(
     tuned = cast(Any, trainer.model)
     before = heldout_losses(tuned, data, settings)
     trainer.train()
+    # bf16 training wraps forward in an autocast, which would stay: what is measured and compared from here on is float32
+    tuned = cast(Any, trainer.accelerator.unwrap_model(tuned, keep_fp32_wrapper=False))
     after = heldout_losses(tuned, data, settings)
     return Tuned(
         model=tuned,
@@ -203,7 +205,7 @@ def arguments(settings: Tuning, folder: Path) -> SFTConfig:
         fp16=False,
         use_cpu=settings.device == "cpu" or not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         train_sampling_strategy="group_by_length",  # rows of a batch are nearly equally long: little padding
         length_column_name="length",
         max_length=None,  # what does not fit was dropped and counted before
