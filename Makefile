@@ -5,7 +5,7 @@ ARGS = --run "$(RUN)" $(if $(DATA),--data "$(DATA)") $(foreach s,$(SET),--set '$
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -63,6 +63,8 @@ verify: setup ## hash every file of every artifact of RUN against its manifest
 	@$(PY) -m pipeline.verify $(ARGS)
 bench-demo: setup ## time make demo on a fresh clone, twice, with peak memory
 	@$(PY) -m benchmarks.demo
+bench-layouts: setup ## milliseconds of a training iteration by precision and layout
+	@$(PY) -m benchmarks.layouts
 test: setup ## the test suite
 	@$(PY) -m pytest
 check: setup ## format, lint, types, import rules

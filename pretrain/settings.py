@@ -107,7 +107,7 @@ class PretrainSettings:
     optimizer: Adam = dataclasses.field(default_factory=Adam)
     parallel: Parallel = dataclasses.field(default_factory=Parallel)
     seed: int = 1234
-    # auto: bf16 on a GPU and on a CPU that multiplies bf16 natively (2.7x faster there, docs/pretrain.md), else fp32
+    # auto: bf16 on a GPU and on a CPU that multiplies bf16 natively (`make bench-layouts`), else fp32
     precision: Precision = "auto"
     across_documents: bool = False  # true: attention does not stop at a document's end
     weights: dict[str, float] = dataclasses.field(default_factory=dict)  # source -> share; {}: proportional to tokens
