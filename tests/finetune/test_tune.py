@@ -106,6 +106,19 @@ def test_learns_what_can_be_learnt_and_says_so(base: Path, tmp_path: Path) -> No
         assert tokenizer.decode(answer) == ("はい、数です。" if number % 2 else "はい。")
 
 
+def test_bf16_training_leaves_a_model_that_computes_in_float32(base: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    chosen = settings(epochs=1, batch_size=8, learning_rate=1e-3, precision="bfloat16")
+    result = tuned(base, tmp_path, small_data(base), chosen)
+    fresh = LlamaForCausalLM(result.model.config).eval()
+    fresh.load_state_dict(result.model.state_dict())
+    ids = torch.tensor([[5, 20, 30, 40, 2, 6, 20]])
+    with torch.no_grad():
+        torch.testing.assert_close(result.model.eval()(ids).logits, fresh(ids).logits, atol=1e-5, rtol=1e-5)
+
+
 def test_a_loss_that_explodes_is_reported(base: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="lower learning_rate"):
         tuned(base, tmp_path, small_data(base), settings(epochs=30, batch_size=8, learning_rate=1e30))
