@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from megatron.core import parallel_state as ps
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
@@ -118,8 +117,3 @@ def build_optimizer(settings: PretrainSettings, model: DistributedDataParallel) 
         wd_incr_style="constant",
     )
     return optimizer, scheduler
-
-
-def weights_count(model: torch.nn.Module) -> int:
-    """Weights held by this rank."""
-    return sum(p.numel() for p in model.parameters())
