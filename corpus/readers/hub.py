@@ -38,10 +38,10 @@ def read_dataset(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
 
 def _unreachable() -> tuple[type[Exception], ...]:
     """What datasets, its HTTP client and older ones raise when the network fails."""
-    import httpx
+    import httpx2
     import requests
 
-    return (ConnectionError, TimeoutError, requests.RequestException, httpx.HTTPError)
+    return (ConnectionError, TimeoutError, requests.RequestException, httpx2.HTTPError)
 
 
 def _open(source: SourceSettings) -> Any:

@@ -236,11 +236,11 @@ def test_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_hub_that_breaks_off_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
+    import httpx2
 
     def rows() -> Iterator[dict[str, str]]:
         yield {"text": "一つ目。"}
-        raise httpx.ReadError("connection reset")
+        raise httpx2.ReadError("connection reset")
 
     class Broken:
         num_shards = 1
