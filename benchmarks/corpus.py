@@ -1,0 +1,49 @@
+"""`make bench-corpus`: every figure that docs/corpus.md and the README quote about the corpus stage.
+
+Each part is a module of its own and runs in a process of its own, one after the other, so that no part's memory or
+threads are another's: `make bench-corpus DATA=… ONLY="speed minhash"` runs some of them.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.machine import describe
+
+PARTS = (
+    "llmjp",  # verdicts and speed against LLM-jp's own filters
+    "speed",  # statistics, rules and signatures against reading and writing the same Parquet
+    "minhash",  # signatures against datatrove and rensa, with the error of their estimates
+    "recall",  # near copies against brute force
+    "labels",  # charset, language and copies of a crawl whose truth is known
+    "extractors",  # main text against resiliparse and trafilatura
+    "readers",  # each reader against its library alone
+    "personal",  # masking against hojichar
+    "contamination",  # benchmark items found in the texts
+    "retune",  # judging again from the table against judging the texts again
+    "hostile",  # memory and accounting on inputs made to break it
+)
+PACKAGES = ("numpy", "numba", "pyarrow", "ray", "hojichar", "datatrove", "rensa", "datasketch", "resiliparse", "trafilatura")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--data", type=Path, required=True, help="the folder of development data")
+    arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    chosen = arguments.parse_args()
+    print(describe(*PACKAGES), flush=True)
+    failed = []
+    for part in chosen.only:
+        print(f"\n── {part}", flush=True)
+        began = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.corpus_{part}", "--data", str(chosen.data)], check=False)
+        print(f"   ({time.monotonic() - began:.0f} s, exit {done.returncode})", flush=True)
+        failed += [part] if done.returncode else []
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
