@@ -46,6 +46,7 @@ class SourceSettings:
     cleaner: Literal["none", "aozora"] = "none"  # of a row's text
     sentences: int = 32  # tatoeba: sentences a document; they are about 20 characters each
     shard_documents: int = 400  # html, man: files a shard; tatoeba: documents a shard
+    preset: str = ""  # rules for this source alone, "en" for example; "": the run's
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9_]+", self.name):
