@@ -15,6 +15,7 @@ DROP_REASONS: dict[str, bool] = {
     "too_large": False,  # a record beyond any page of text
     "redirect_page": False,  # a manual page that only names another one
     "no_text": False,  # markup without text, a row without its text
+    "foreign_page": False,  # a page so surely in another language that it was not parsed
     "damaged_record": True,  # bytes that are not what they should be
     "truncated_record": True,  # a file or record that ends too early
     "undecodable": True,  # no charset fits the bytes
