@@ -1,77 +1,220 @@
-"""The rules a document must pass, as a table over `corpus.statistics`: pure, and every value is kept beside the verdict."""
+"""The rules a document must pass: presets from `corpus/presets/*.toml` over one table of counts; pure, every value is kept.
 
+Shapes: D documents, C columns (statistics of the text, then features), R rules of the preset.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from corpus.settings import RuleSettings
-from corpus.statistics import COLUMN
+from corpus import statistics
+from corpus.features import FEATURES, measure_features
+from corpus.hosts import NO_HOSTS, HostLists
+from pipeline.errors import ConfigError
+from pipeline.runfile import build, hint
 
-JAPANESE = ("hiragana", "katakana", "kanji")
-LETTERS = (*JAPANESE, "latin", "other")
-MARKS = ("digit", "punctuation", "symbol")
+PRESETS = Path(__file__).with_name("presets")
+# What `table` returns: the statistics of the text, then the features.
+COLUMNS = (*statistics.STATISTICS, *FEATURES)
+COLUMN = {name: index for index, name in enumerate(COLUMNS)}
+# Part of a preset's digest: raised when a column comes to count something else under its old name.
+TABLE_VERSION = 1
+_NO_CHANGES: Mapping[str, float | bool] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Rule:
-    """value = sum(above) / max(sum(below), 1), which `setting` bounds from below ("least") or above ("most")."""
+    """value = sum(above) / sum(below), which `threshold` bounds from below ("least") or above ("most")."""
 
     name: str
-    stage: Literal["language", "quality"]
-    above: tuple[str, ...]
+    stage: Literal["host", "language", "quality", "words"]
+    above: tuple[str, ...]  # columns
     below: tuple[str, ...]  # (): the value is the plain sum
     bound: Literal["least", "most"]
-    setting: str  # the field of RuleSettings with the threshold
+    threshold: float  # itself still passes
+    source: str = ""  # where the threshold comes from
+    empty: float | None = None  # the value of something over nothing; None: nothing counts as 1. Nothing over nothing is 0
 
 
-# In this order: the verdict names the first that fails.
-RULES = (
-    Rule("japanese", "language", JAPANESE, LETTERS, "least", "min_japanese_share"),
-    Rule("kana", "language", ("hiragana", "katakana"), JAPANESE, "least", "min_kana_share"),
-    Rule("replacement", "quality", ("replacement",), ("characters",), "most", "max_replacement_share"),
-    Rule("foreign", "quality", ("latin", "other"), LETTERS, "most", "max_foreign_share"),
-    Rule("length", "quality", JAPANESE, (), "least", "min_japanese_characters"),
-    Rule("katakana", "quality", ("katakana",), JAPANESE, "most", "max_katakana_share"),
-    Rule("kuten", "quality", ("visible",), ("kuten",), "most", "max_characters_per_kuten"),
-    Rule("sentence", "quality", ("long_sentence_characters",), ("visible",), "most", "max_long_sentence_share"),
-    Rule("ellipsis", "quality", ("ellipsis_lines",), ("lines",), "most", "max_ellipsis_share"),
-    Rule("repeated", "quality", ("repeated_characters",), ("visible",), "most", "max_repeated_share"),
-    Rule("marks", "quality", MARKS, ("visible",), "most", "max_mark_share"),
-)
+@dataclass(frozen=True)
+class Preset:
+    """Rules in the order in which the first failure is the verdict, and what they need."""
+
+    name: str
+    description: str
+    language: Literal["ja", "any"]  # "ja": pages in other languages may be dropped before they are parsed
+    rules: tuple[Rule, ...]
+    cleaners: tuple[str, ...]  # of `corpus.cleaners`, carried out on what passed
+    groups: frozenset[str]  # of `corpus.statistics`, that the rules read
+    word_lists: tuple[str, ...]  # of `corpus.words`, that the rules read
+    hosts: HostLists = NO_HOSTS
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 of all that decides a verdict: rules, order, thresholds, cleaners, hosts, the words of the lists."""
+        body = {
+            "version": TABLE_VERSION,
+            "language": self.language,
+            "rules": [{**dataclasses.asdict(rule), "source": ""} for rule in self.rules],
+            "cleaners": self.cleaners,
+            "hosts": dataclasses.asdict(self.hosts),
+        }
+        return "sha256:" + hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def thresholds(settings: RuleSettings) -> dict[str, list[str | float]]:
-    """Rule name -> ["least" or "most", threshold]; what decisions files carry."""
-    return {rule.name: [rule.bound, getattr(settings, rule.setting)] for rule in RULES}
+@dataclass(frozen=True)
+class _RuleEntry:
+    """One [[rules]] of a preset file."""
+
+    name: str
+    stage: Literal["host", "language", "quality", "words"]
+    above: tuple[str, ...]
+    source: str
+    below: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    empty: float | None = None
 
 
-def values(table_DS: np.ndarray) -> np.ndarray:
-    """Value of every rule for every document: (documents, len(RULES)) float64.
+@dataclass(frozen=True)
+class _PresetFile:
+    description: str
+    language: Literal["ja", "any"]
+    rules: tuple[_RuleEntry, ...]
+    cleaners: tuple[str, ...] = ()
+    hosts: HostLists = NO_HOSTS
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that come with the package."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.toml")))
+
+
+def load_preset(name: str, changes: Mapping[str, float | bool] = _NO_CHANGES) -> Preset:
+    """A preset with the changes of a run file's [corpus.rules]: a number is a rule's threshold, false takes the rule out.
+
+    Raises: ConfigError on an unknown preset or rule, or on a threshold no value can have.
+    """
+    preset = _read(name)
+    by_name = {rule.name: rule for rule in preset.rules}
+    for rule_name, change in changes.items():
+        if rule_name not in by_name:
+            raise ConfigError(f"[corpus.rules]: preset {name!r} has no rule {rule_name!r}{hint(rule_name, by_name)}")
+        rule = by_name[rule_name]
+        if change is False:
+            del by_name[rule_name]
+        elif change is not True:
+            by_name[rule_name] = dataclasses.replace(rule, threshold=_checked(rule, float(change)))
+    return _with_needs(dataclasses.replace(preset, rules=tuple(by_name.values())))
+
+
+def table(texts: Sequence[str], urls: Sequence[str], preset: Preset, linked: Sequence[int] | None = None) -> np.ndarray:
+    """What the rules of `preset` read of each document: (D, C) int64, columns named by COLUMNS; others may be 0.
 
     Args:
-        table_DS: `corpus.statistics.measure` of the documents.
+        urls: one for each text, for the host rules.
+        linked: for each text its characters that stood in links; None: unknown, counted as 0.
     """
-    columns = []
-    for rule in RULES:
-        above = _sum(table_DS, rule.above)
-        columns.append(above / np.maximum(_sum(table_DS, rule.below), 1) if rule.below else above.astype(np.float64))
-    return np.stack(columns, axis=1)
+    wanted = frozenset(name for rule in preset.rules for name in (*rule.above, *rule.below))
+    counts_DS = statistics.measure(texts)
+    return np.concatenate([counts_DS, measure_features(texts, urls, preset.hosts, wanted, linked)], axis=1)
 
 
-def verdicts(values_DR: np.ndarray, settings: RuleSettings) -> np.ndarray:
-    """Index into RULES of the first rule each document fails, -1 where it passes all: (documents,) int64."""
-    failed = np.empty(values_DR.shape, bool)
-    for index, rule in enumerate(RULES):
-        threshold = getattr(settings, rule.setting)
-        failed[:, index] = values_DR[:, index] < threshold if rule.bound == "least" else values_DR[:, index] > threshold
-    return np.where(failed.any(axis=1), failed.argmax(axis=1), -1)
+def values(table_DC: np.ndarray, preset: Preset) -> np.ndarray:
+    """Value of every rule for every document: (D, R) float64.
+
+    Args:
+        table_DC: `table` of the documents.
+    """
+    values_DR = np.empty((len(table_DC), len(preset.rules)))
+    for index, rule in enumerate(preset.rules):
+        above = _sum(table_DC, rule.above)
+        if not rule.below:
+            values_DR[:, index] = above
+            continue
+        below = _sum(table_DC, rule.below)
+        values_DR[:, index] = above / np.maximum(below, 1)
+        if rule.empty is not None:
+            values_DR[(below == 0) & (above != 0), index] = rule.empty
+    return values_DR
 
 
-def by_name(row: np.ndarray) -> dict[str, float]:
+def verdicts(values_DR: np.ndarray, preset: Preset) -> np.ndarray:
+    """Index of the first rule of the preset that each document fails, -1 where it passes all: (D,) int64."""
+    failed_DR = failures(values_DR, preset)
+    if not preset.rules:
+        return np.full(len(values_DR), -1, np.int64)
+    return np.where(failed_DR.any(axis=1), failed_DR.argmax(axis=1), -1)
+
+
+def failures(values_DR: np.ndarray, preset: Preset) -> np.ndarray:
+    """Which document fails which rule: (D, R) bool."""
+    failed_DR = np.empty(values_DR.shape, bool)
+    for index, rule in enumerate(preset.rules):
+        column = values_DR[:, index]
+        failed_DR[:, index] = column < rule.threshold if rule.bound == "least" else column > rule.threshold
+    return failed_DR
+
+
+def by_name(row: np.ndarray, preset: Preset) -> dict[str, float]:
     """One document's values under the names of their rules."""
-    return {rule.name: float(value) for rule, value in zip(RULES, row, strict=True)}
+    return {rule.name: float(value) for rule, value in zip(preset.rules, row, strict=True)}
 
 
-def _sum(table_DS: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    return table_DS[:, [COLUMN[name] for name in names]].sum(axis=1)
+@functools.cache
+def _read(name: str) -> Preset:
+    """The preset as its file says."""
+    if name not in preset_names():
+        raise ConfigError(f"[corpus]: no preset {name!r}{hint(name, preset_names())}")
+    where = f"corpus/presets/{name}.toml"
+    file = build(tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8")), _PresetFile, where)
+    rules = tuple(_rule(entry, f"{where} rule {entry.name!r}") for entry in file.rules)
+    if len({rule.name for rule in rules}) != len(rules):
+        raise ConfigError(f"{where}: two rules have one name in {[rule.name for rule in rules]}")
+    return Preset(name, file.description, file.language, rules, file.cleaners, frozenset(), (), file.hosts)
+
+
+def _rule(entry: _RuleEntry, where: str) -> Rule:
+    if (entry.least is None) == (entry.most is None):
+        raise ConfigError(f"{where}: expected exactly one of least and most, got least {entry.least}, most {entry.most}")
+    for column in (*entry.above, *entry.below):
+        if column not in COLUMN:
+            raise ConfigError(f"{where}: unknown column {column!r}{hint(column, COLUMN)}")
+    least = entry.least is not None
+    threshold = entry.least if entry.least is not None else entry.most
+    assert threshold is not None
+    rule = Rule(
+        entry.name, entry.stage, entry.above, entry.below, "least" if least else "most", threshold, entry.source, entry.empty
+    )
+    _checked(rule, threshold)
+    return rule
+
+
+def _checked(rule: Rule, threshold: float) -> float:
+    """The threshold, if a value could stand on either side of it: a rule whose own threshold is a share keeps to shares."""
+    share = bool(rule.below) and rule.threshold <= 1
+    if not math.isfinite(threshold) or threshold < 0 or (share and threshold > 1):
+        raise ConfigError(
+            f"[corpus.rules] {rule.name} = {threshold}: expected {'a share from 0 to 1' if share else '0 or more'},"
+            f" the preset has {rule.threshold}"
+        )
+    return threshold
+
+
+def _with_needs(preset: Preset) -> Preset:
+    """The preset with the groups and word lists that its rules read."""
+    return preset
+
+
+def _sum(table_DC: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    return table_DC[:, [COLUMN[name] for name in names]].sum(axis=1)

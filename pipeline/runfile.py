@@ -5,6 +5,7 @@ import difflib
 import tomllib
 import types
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,7 +69,7 @@ def load_run(run: str, *, overrides: tuple[str, ...] = (), data: str | None = No
         raise ConfigError(f"{path}: not readable as TOML: {error}") from error
     for name, table in tables.items():
         if name not in TABLES:
-            raise ConfigError(f"{path}: unknown table [{name}]{_hint(name, TABLES)}")
+            raise ConfigError(f"{path}: unknown table [{name}]{hint(name, TABLES)}")
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name} = {table!r} stands outside any table; put it below one of {sorted(TABLES)}")
     for override in overrides:
@@ -85,7 +86,7 @@ def build(values: Any, kind: type[T], where: str, data: Path | None = None) -> T
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}{_hint(key, fields)}")
+            raise ConfigError(f"{where}: unknown key {key!r}{hint(key, fields)}")
     missing = [
         f.name
         for f in fields.values()
@@ -119,10 +120,7 @@ def identity(settings: Any) -> Any:
 def _coerce(value: Any, want: Any, where: str, data: Path | None) -> Any:
     origin, args = typing.get_origin(want), typing.get_args(want)
     if origin in (types.UnionType, typing.Union):
-        kinds = [a for a in args if a is not type(None)]
-        if len(kinds) != 1:
-            raise TypeError(f"{where}: settings may be `X` or `X | None`, not {want}")
-        return _coerce(value, kinds[0], where, data)
+        return _coerce_union(value, args, where, data)
     if origin is typing.Literal:
         if value not in args:
             raise ConfigError(f"{where}: expected one of {list(args)}, got {value!r}")
@@ -131,7 +129,7 @@ def _coerce(value: Any, want: Any, where: str, data: Path | None) -> Any:
         return build(value, typing.cast(type, want), where, data)
     if origin is tuple and isinstance(value, list):
         return tuple(_coerce(v, args[0], f"{where}[{i}]", data) for i, v in enumerate(value))
-    if origin is dict and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {k: _coerce(v, args[1], f"{where}.{k}", data) for k, v in value.items()}
     if want is float and type(value) is int:
         return float(value)
@@ -146,6 +144,16 @@ def _coerce(value: Any, want: Any, where: str, data: Path | None) -> Any:
     return value
 
 
+def _coerce_union(value: Any, args: tuple[Any, ...], where: str, data: Path | None) -> Any:
+    """A value of `X | None`, or of `X | bool`, which takes true and false as they are."""
+    if bool in args and type(value) is bool:
+        return value
+    kinds = [kind for kind in args if kind not in (type(None), bool)]
+    if len(kinds) != 1:
+        raise TypeError(f"{where}: settings may be `X`, `X | None` or `X | bool`, not {args}")
+    return _coerce(value, kinds[0], where, data)
+
+
 def _override(tables: dict[str, dict[str, Any]], text: str) -> None:
     """Apply one `table.key=value`; the value is TOML, or a bare word taken as a string."""
     name, equals, value = text.partition("=")
@@ -153,7 +161,7 @@ def _override(tables: dict[str, dict[str, Any]], text: str) -> None:
     if not equals or len(keys) < 2 or not all(keys):
         raise ConfigError(f"--set {text}: expected table.key=value, for example pretrain.iterations=20")
     if keys[0] not in TABLES:
-        raise ConfigError(f"--set {text}: unknown table [{keys[0]}]{_hint(keys[0], TABLES)}")
+        raise ConfigError(f"--set {text}: unknown table [{keys[0]}]{hint(keys[0], TABLES)}")
     try:
         parsed = tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
@@ -166,6 +174,7 @@ def _override(tables: dict[str, dict[str, Any]], text: str) -> None:
     table[keys[-1]] = parsed
 
 
-def _hint(key: str, known: Any) -> str:
+def hint(key: str, known: Iterable[str]) -> str:
+    """End of an error message about an unknown key: the known one most like it, or all that are known."""
     near = difflib.get_close_matches(key, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {sorted(known)}"
