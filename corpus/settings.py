@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from corpus.decontaminate import DecontaminateSettings
+from corpus.grow import BaseSettings
+from corpus.mask import MaskSettings
 from corpus.readers.records import SourceSettings
 from pipeline.runfile import field
 
@@ -31,6 +34,9 @@ class CorpusSettings:
     preset: str = "minamoto"  # of `corpus.rules`; a source may name its own
     rules: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)  # changes to it: name = threshold or false
     dedup: DedupSettings = DedupSettings()
+    decontaminate: DecontaminateSettings = dataclasses.field(default_factory=DecontaminateSettings)
+    mask: MaskSettings = dataclasses.field(default_factory=MaskSettings)
+    base: BaseSettings = dataclasses.field(default_factory=BaseSettings)
     max_failed_share: float = field(0.05)  # damaged or undecodable records a source may have before the run stops
 
     def __post_init__(self) -> None:
