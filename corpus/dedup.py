@@ -1,10 +1,13 @@
 """Copies, in three passes: of a page by URL, of a text, and near-copies; each pass sees the survivors of the one before.
 
-Every pass joins sorted keys by ranges (`Judged.keys`), so a task holds one range of one kind of key, never all of them.
+Every pass joins sorted keys by ranges (`Judged.blocks`), so a task holds one range of one kind of key, never all of them.
 Which documents fall is decided by their content alone, so neither the number of workers nor the order of input matters.
+Edges, who falls or is like and for whom, lie on disk as (E, 2) references. The process that started the run gathers
+those of one pass to sort them, 16 bytes a document that falls, and to find the clusters, 32 bytes a pair of like
+documents and 16 a document among them (`clusters`): 3 GB for a hundred million pairs.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +16,23 @@ import numpy as np
 import xxhash
 
 from corpus import minhash
-from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged, save_array
+from corpus.arrays import ArrayWriter, save_array
+from corpus.compiled import compiled
+from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.settings import DedupSettings
 from pipeline.artifact import Artifact
+from pipeline.files import whole_path
 from pipeline.shards import map_shards
 
 STAGE = "dedup"
-# Keys one task sorts at a time: 16 bytes each and twice that while sorting, about 0.75 GB.
-KEYS_IN_MEMORY = 16_000_000
-# Shingle sets kept at hand while verifying: at 8 bytes a character, a few hundred documents of 10,000 are 30 MB.
-_SETS_AT_HAND = 512
+# Keys a task joins, and how many it holds at a time: 16 bytes each and four times that while sorting, about 0.3 GB.
+KEYS_A_TASK, KEYS_IN_MEMORY = 16_000_000, 4_000_000
+# Pairs sorted at a time: 16 bytes each and three times that while sorting, about 0.13 GB.
+PAIRS_IN_MEMORY = 2_000_000
+# A bucket of more documents than this pairs each with fewer neighbours, so that it makes at most 2^16 × window pairs.
+CROWDED = 1 << 16
+# Bytes of shingle sets kept at hand while verifying: a set takes 8 bytes a character.
+_SETS_AT_HAND_BYTES = 128 << 20
 Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
 
 
@@ -45,7 +55,7 @@ class VerifyTask:
 
     judged: Judged
     shard: int
-    pairs: tuple[Path, ...]
+    pairs: tuple[Path, ...]  # folders that join_band left
     settings: DedupSettings
     out: Path
 
@@ -73,7 +83,7 @@ def remove_copies(artifact: Artifact, judged: Judged, passed: int, settings: Ded
     Returns: counts; the outcome lies in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
         who falls, and for whom.
     """
-    parts = max(-(-passed // KEYS_IN_MEMORY), 1)
+    parts = max(-(-passed // KEYS_A_TASK), 1)
     fallen: Path | None = None
     counts = {}
     for name, kind, task, label in (("url", URL_KEY, join_urls, "同じURL"), ("exact", TEXT_KEY, join_texts, "同じ本文")):
@@ -88,6 +98,7 @@ def remove_copies(artifact: Artifact, judged: Judged, passed: int, settings: Ded
         before = np.load(fallen) if fallen else np.empty(0, np.uint64)
         fallen = artifact.work / "fallen" / f"until_{name}.npy"
         save_array(fallen, np.union1d(before, edges[0]))
+        del edges, before
     return counts | _near(artifact, judged, fallen, parts, settings)
 
 
@@ -100,7 +111,7 @@ def _near(artifact: Artifact, judged: Judged, fallen: Path | None, parts: int, s
             part,
             parts,
             settings.window,
-            artifact.work / "pairs" / f"{band:03}-{part:05}.npy",
+            artifact.work / "pairs" / f"{band:03}-{part:05}",
         )
         for band in range(settings.bands)
         for part in range(parts)
@@ -112,7 +123,7 @@ def _near(artifact: Artifact, judged: Judged, fallen: Path | None, parts: int, s
         for shard, name in enumerate(judged.names)
     }
     stats = map_shards(verify, checks, artifact, step="verify", label="重複除去（候補の照合）")
-    edges = clusters(_gather([task.out for task in checks.values()]), judged.rank)
+    edges = clusters(_gather([task.out for task in checks.values()]), judged.order)
     save_array(artifact.work / "fallen" / "near.npy", edges)
     return {
         "near": edges.shape[1],
@@ -124,122 +135,221 @@ def _near(artifact: Artifact, judged: Judged, fallen: Path | None, parts: int, s
 
 def join_urls(task: JoinTask) -> dict[str, Any]:
     """Captures of one URL: the best stays."""
-    return _fell(task, lambda members: [members])
+    return _fell(task, lambda groups, _: groups)
 
 
 def join_texts(task: JoinTask) -> dict[str, Any]:
-    """Equal texts: the best stays. Texts are compared, so that equal hashes of different texts cost no document."""
+    """Equal texts: the best stays. 128 bits of each text are compared, so that equal keys of different texts cost nothing."""
 
-    def equal(members: list[int]) -> list[list[int]]:
-        texts: dict[str, list[int]] = {}
-        for reference in members:
-            texts.setdefault(task.judged.text(reference), []).append(reference)
-        return list(texts.values())
+    def refine(groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
+        digests_N2 = np.empty((len(references_N), 2), np.uint64)
+        for shard, places in task.judged.places(references_N):  # by ordinal: texts are read in the order of their file
+            kept = task.judged.shard(shard)
+            for place in places.tolist():
+                digest = xxhash.xxh3_128_intdigest(kept.raw(int(references_N[place]) & 0xFFFFFFFF))
+                digests_N2[place] = digest >> 64, digest & 0xFFFFFFFFFFFFFFFF
+        order = np.lexsort((digests_N2[:, 1], digests_N2[:, 0], groups_N))
+        new = np.ones(len(order), np.int64)
+        ordered_groups, ordered = groups_N[order], digests_N2[order]
+        new[1:] = (ordered_groups[1:] != ordered_groups[:-1]) | (ordered[1:] != ordered[:-1]).any(axis=1)
+        refined = np.empty(len(order), np.int64)
+        refined[order] = np.cumsum(new)
+        return refined
 
-    return _fell(task, equal)
+    return _fell(task, refine)
 
 
 def join_band(task: JoinTask) -> dict[str, Any]:
-    """Pairs that share a band's key: each document with the next `window` of its bucket, in the order of `rank`."""
-    pairs: set[tuple[int, int]] = set()
-    for members in _groups(task):
-        ranked = sorted(members, key=task.judged.rank)
-        for place, one in enumerate(ranked):
-            pairs.update((min(one, other), max(one, other)) for other in ranked[place + 1 : place + 1 + task.window])
-    save_array(task.out, _edges(sorted(pairs)))
-    return {"pairs": len(pairs)}
+    """Pairs that share a band's key: each document with the next `window` of its bucket, in the order of `rank`.
+
+    Leaves a folder of sorted runs of pairs, which may share pairs.
+    """
+    runs, waiting, count = 0, [np.empty((0, 2), np.uint64)], 0
+    with whole_path(task.out) as folder:
+        folder.mkdir()
+
+        def write() -> None:
+            nonlocal runs, waiting, count
+            np.save(folder / f"{runs:05}.npy", _distinct(np.concatenate(waiting)))
+            runs, waiting, count = runs + 1, [np.empty((0, 2), np.uint64)], 0
+
+        made = 0
+        for groups, references in _groups(task):
+            for pairs in _neighbours(groups, references, task):
+                waiting.append(pairs)
+                made, count = made + len(pairs), count + len(pairs)
+                if count > PAIRS_IN_MEMORY:
+                    write()
+        write()
+    return {"pairs": made}
+
+
+def _neighbours(groups_N: np.ndarray, references_N: np.ndarray, task: JoinTask) -> Iterator[np.ndarray]:
+    """(P, 2) pairs of the documents of each group, by distance in the order of rank."""
+    order = task.judged.order(groups_N, references_N)
+    groups, references = groups_N[order], references_N[order]
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    reach = np.minimum(task.window, np.maximum(task.window * CROWDED // sizes, 1))[group_of]
+    for distance in range(1, min(task.window, int(sizes.max()) - 1) + 1):
+        met = np.flatnonzero((groups[distance:] == groups[:-distance]) & (reach[distance:] >= distance))
+        pairs = np.stack([references[met], references[met + distance]], axis=1)
+        pairs.sort(axis=1)
+        for begin in range(0, len(pairs), PAIRS_IN_MEMORY):
+            yield pairs[begin : begin + PAIRS_IN_MEMORY]
 
 
 def verify(task: VerifyTask) -> dict[str, Any]:
     """Keep the candidate pairs whose shingle sets are similar enough."""
-    low, high = np.uint64(task.shard << 32), np.uint64((task.shard << 32) + 0xFFFFFFFF)
-    mine = [np.empty((2, 0), np.uint64)]
-    for path in task.pairs:
-        edges = np.load(path, mmap_mode="r")
-        mine.append(edges[:, np.searchsorted(edges[0], low, "left") : np.searchsorted(edges[0], high, "right")])
-    candidates = np.unique(np.concatenate(mine, axis=1), axis=1)
-    sets: dict[int, np.ndarray] = {}
-
-    def shingle_set(reference: int) -> np.ndarray:
-        if reference not in sets:
-            if len(sets) >= _SETS_AT_HAND:
-                sets.pop(next(iter(sets)))
-            sets[reference] = np.unique(minhash.shingles(task.judged.text(reference), task.settings.shingle))
-        return sets[reference]
-
-    similar = [
-        (one, other)
-        for one, other in candidates.T.tolist()
-        if minhash.jaccard(shingle_set(one), shingle_set(other)) >= task.settings.min_similarity
-    ]
-    save_array(task.out, _edges(similar))
-    return {"candidates": candidates.shape[1], "similar": len(similar)}
+    runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
+    sets = _ShingleSets(task.judged, task.settings.shingle)
+    candidates, similar = 0, 0
+    with whole_path(task.out) as path:
+        writer = ArrayWriter(path, np.uint64, (2,))
+        for pairs in _pairs_of(runs, task.shard << 32, (task.shard + 1) << 32):
+            alike = [
+                pair for pair in pairs.tolist() if minhash.jaccard(sets[pair[0]], sets[pair[1]]) >= task.settings.min_similarity
+            ]
+            candidates, similar = candidates + len(pairs), similar + len(alike)
+            writer.add(np.array(alike, np.uint64).reshape(-1, 2))
+        writer.close()
+    return {"candidates": candidates, "similar": similar}
 
 
-def clusters(similar: Edges, rank: Callable[[int], Any]) -> Edges:
+def _pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]:
+    """Pairs whose first reference lies in [low, high), sorted and each once, in pieces that fit into memory."""
+    waiting = [(low, high)]
+    while waiting:
+        low, high = waiting.pop()
+        ends = [(run, *np.searchsorted(np.load(run, mmap_mode="r")[:, 0], np.array([low, high], np.uint64))) for run in runs]
+        count = sum(int(end - begin) for _, begin, end in ends)
+        if count > PAIRS_IN_MEMORY and high - low > 1:
+            middle = (low + high) // 2
+            waiting += [(middle, high), (low, middle)]
+        elif count:
+            yield _distinct(np.concatenate([np.load(run, mmap_mode="r")[begin:end] for run, begin, end in ends]))
+
+
+class _ShingleSets:
+    """Shingle sets of documents by reference; the latest are kept, as many as fit."""
+
+    def __init__(self, judged: Judged, width: int) -> None:
+        self._judged, self._width = judged, width
+        self._sets: dict[int, np.ndarray] = {}
+        self._bytes = 0
+
+    def __getitem__(self, reference: int) -> np.ndarray:
+        if reference not in self._sets:
+            made = np.unique(minhash.shingles(self._judged.text(reference), self._width))
+            self._sets[reference] = made
+            self._bytes += made.nbytes
+            while self._bytes > _SETS_AT_HAND_BYTES and len(self._sets) > 1:
+                self._bytes -= self._sets.pop(next(iter(self._sets))).nbytes
+            return made
+        return self._sets[reference]
+
+
+def clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
     """Who falls for whom: all members of a connected component for the one of least rank; sorted by who falls.
 
-    Holds the edges only (two references a similar pair), whatever the size of the corpus.
+    Args:
+        order: (groups, references) -> the permutation by group and, inside a group, by rank.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    nodes, ends = np.unique(similar, return_inverse=True)
+    nodes = np.unique(similar)
     if not len(nodes):
         return np.empty((2, 0), np.uint64)
-    ends = ends.reshape(similar.shape)
-    graph = coo_array((np.ones(similar.shape[1], np.int8), (ends[0], ends[1])), shape=(len(nodes), len(nodes)))
-    _, component = connected_components(graph, directed=False)
-    best: dict[int, tuple[Any, int]] = {}
-    for node, label in zip(nodes.tolist(), component.tolist(), strict=True):
-        candidate = (rank(node), node)
-        best[label] = min(best.get(label, candidate), candidate)
-    survivors = np.array([best[label][1] for label in component.tolist()], np.uint64)
+    parents = np.arange(len(nodes))
+    for begin in range(0, similar.shape[1], PAIRS_IN_MEMORY):
+        part = slice(begin, begin + PAIRS_IN_MEMORY)
+        _unite(parents, np.searchsorted(nodes, similar[0, part]), np.searchsorted(nodes, similar[1, part]))
+    _flatten(parents)
+    ranked = order(parents, nodes)
+    first = np.r_[True, parents[ranked][1:] != parents[ranked][:-1]]
+    best = np.empty_like(nodes)  # by root
+    best[parents[ranked[first]]] = nodes[ranked[first]]
+    survivors = best[parents]
     falls = nodes != survivors
     return np.stack([nodes[falls], survivors[falls]])
 
 
-def _fell(task: JoinTask, divide: Callable[[list[int]], list[list[int]]]) -> dict[str, Any]:
-    """Write who falls in groups of equal keys, after `divide` has split each group into true copies."""
-    rows = []
-    for members in _groups(task):
-        for copies in divide(members):
-            survivor = min(copies, key=task.judged.rank)
-            rows += [(reference, survivor) for reference in copies if reference != survivor]
-    save_array(task.out, _edges(sorted(rows)))
-    return {"fell": len(rows)}
+@compiled
+def _unite(parents: Any, ones: Any, others: Any) -> None:
+    """Union by least index, with path halving (Tarjan and van Leeuwen 1984)."""
+    for i in range(len(ones)):
+        one, other = ones[i], others[i]
+        while parents[one] != one:
+            parents[one] = parents[parents[one]]
+            one = parents[one]
+        while parents[other] != other:
+            parents[other] = parents[parents[other]]
+            other = parents[other]
+        if one < other:
+            parents[other] = one
+        else:
+            parents[one] = other
 
 
-def _groups(task: JoinTask) -> Iterator[list[int]]:
-    """References that share a key, two or more, without those that fell before."""
-    keys, references = task.judged.keys(task.kind, task.part, task.parts)
-    if task.fallen:
-        fallen = np.load(task.fallen, mmap_mode="r")
-        alive = np.isin(references, fallen, assume_unique=True, invert=True)
-        keys, references = keys[alive], references[alive]
-    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, np.int64)
-    ends = np.r_[starts[1:], len(keys)]
-    for begin, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
-        yield references[begin:end].tolist()
+@compiled
+def _flatten(parents: Any) -> None:
+    """Every node's parent becomes its root; a parent never stands behind its child."""
+    for node in range(len(parents)):
+        parents[node] = parents[parents[node]]
 
 
-def _edges(rows: list[tuple[int, int]]) -> Edges:
-    return np.array(rows, np.uint64).reshape(-1, 2).T.copy()
+def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
+    """Write who falls in groups of equal keys, after `refine` has told true copies apart: (groups, references) -> groups."""
+    with whole_path(task.out) as path:
+        writer = ArrayWriter(path, np.uint64, (2,))
+        for keys, members in _groups(task):
+            refined = refine(keys, members)
+            order = task.judged.order(refined, members)
+            groups, references = refined[order], members[order]
+            first = np.r_[True, groups[1:] != groups[:-1]]
+            survivors = references[np.flatnonzero(first)][np.cumsum(first) - 1]
+            writer.add(np.stack([references[~first], survivors[~first]], axis=1))
+        writer.close()
+    return {"fell": writer.count}
+
+
+def _groups(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(N,) keys in order and (N,) references that share a key, two or more, without those that fell before."""
+    fallen = np.load(task.fallen, mmap_mode="r") if task.fallen else np.empty(0, np.uint64)
+    for all_keys, all_references in task.judged.blocks(task.kind, task.part, task.parts, KEYS_IN_MEMORY):
+        alive = np.ones(len(all_keys), bool)
+        if len(fallen):
+            alive = fallen[np.minimum(np.searchsorted(fallen, all_references), len(fallen) - 1)] != all_references
+        keys, references = all_keys[alive], all_references[alive]
+        same = keys[1:] == keys[:-1]
+        shared = np.r_[False, same] | np.r_[same, False] if len(keys) else np.empty(0, bool)
+        if shared.any():
+            yield keys[shared], references[shared]
+
+
+def _distinct(pairs_E2: np.ndarray) -> np.ndarray:
+    """Pairs sorted, each once: (E, 2)."""
+    ordered = pairs_E2[np.lexsort((pairs_E2[:, 1], pairs_E2[:, 0]))]
+    return ordered[np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]] if len(ordered) else ordered
 
 
 def _gather(paths: list[Path]) -> Edges:
     """All edges of several files, sorted by the first row."""
-    edges = np.concatenate([np.empty((2, 0), np.uint64), *(np.load(path) for path in paths)], axis=1)
-    return edges[:, np.lexsort((edges[1], edges[0]))]
+    edges = np.concatenate([np.empty((0, 2), np.uint64), *(np.load(path, mmap_mode="r") for path in paths)])
+    return edges[np.lexsort((edges[:, 1], edges[:, 0]))].T.copy()
 
 
-def fallen_of_shard(work: Path, shard: int) -> Mapping[int, tuple[str, int]]:
-    """Ordinal -> (url | exact | near, reference of the survivor) of every document of a shard that fell."""
-    low, high = np.uint64(shard << 32), np.uint64((shard << 32) + 0xFFFFFFFF)
-    found: dict[int, tuple[str, int]] = {}
-    for reason in ("url", "exact", "near"):
+REASONS = ("", "url", "exact", "near")
+
+
+def fallen_of_shard(work: Path, shard: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the `kept` documents of a shard fell, and for whom.
+
+    Returns: (kept,) uint8 index into REASONS, 0 where it stays; (kept,) uint64 reference of the survivor.
+    """
+    low, high = np.array([shard << 32, (shard + 1) << 32], np.uint64)
+    reasons, survivors = np.zeros(kept, np.uint8), np.zeros(kept, np.uint64)
+    for code, reason in enumerate(REASONS[1:], 1):
         edges = np.load(work / "fallen" / f"{reason}.npy", mmap_mode="r")
-        for one, survivor in edges[:, np.searchsorted(edges[0], low) : np.searchsorted(edges[0], high, "right")].T.tolist():
-            assert (one & 0xFFFFFFFF) not in found, f"{reason} removed document {one:#x} a second time"
-            found[one & 0xFFFFFFFF] = (reason, survivor)
-    return found
+        mine = edges[:, np.searchsorted(edges[0], low) : np.searchsorted(edges[0], high)]
+        ordinals = (mine[0] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        assert not reasons[ordinals].any(), f"{reason} removed a document of shard {shard} a second time"
+        reasons[ordinals], survivors[ordinals] = code, mine[1]
+    return reasons, survivors

@@ -12,18 +12,20 @@ A document is named across shards by its `reference`: shard index << 32 | ordina
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import whole_path
+from corpus.arrays import ArrayWriter, npy_header, sorted_ranges
 
 URL_KEY, TEXT_KEY, FIRST_BAND = 0, 1, 2
 _KEYS = 1 << 64
-# Memory maps held open at once by a process: far below the usual limit of 1,024 files.
+# Memory maps held open at once by a process: five a shard, far below the usual limit of 1,024 files.
 _OPEN_SHARDS = 64
+# Halvings of a range of keys after which it holds a single one.
+_FINEST = 64
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ class Kept:
     keys: np.ndarray
     owners: np.ndarray
 
+    def raw(self, ordinal: int) -> bytes:
+        """A document's text as UTF-8."""
+        begin = int(self.ends[ordinal - 1]) if ordinal else 0
+        return self.texts[begin : int(self.ends[ordinal])].tobytes()
+
     def text(self, ordinal: int) -> str:
         """A document's text."""
-        begin = int(self.ends[ordinal - 1]) if ordinal else 0
-        return self.texts[begin : int(self.ends[ordinal])].tobytes().decode()
+        return self.raw(ordinal).decode()
 
 
 @dataclass(frozen=True)
@@ -66,19 +72,52 @@ class Judged:
         kept = self.shard(shard)
         return -int(kept.sizes[ordinal]), int(kept.ids[ordinal, 0]), int(kept.ids[ordinal, 1]), reference
 
+    def order(self, groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
+        """The permutation that sorts references by group and, inside a group, by `rank`."""
+        sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)
+        for index, places in self.places(references_N):
+            kept, ordinals = self.shard(index), references_N[places] & np.uint64(0xFFFFFFFF)
+            sizes_N[places], ids_N2[places] = kept.sizes[ordinals], kept.ids[ordinals]
+        return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, groups_N))
+
+    def places(self, references_N: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Where the references of each shard stand: (shard index, places), shard by shard, places by ordinal."""
+        order = np.argsort(references_N, kind="stable")
+        shards = references_N[order] >> np.uint64(32)
+        cuts = np.flatnonzero(shards[1:] != shards[:-1]) + 1
+        for places in np.split(order, cuts) if len(order) else ():
+            yield int(references_N[places[0]] >> np.uint64(32)), places
+
     def keys(self, kind: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
         """Keys of one kind in one of `parts` equal ranges, of all shards: (N,) uint64 sorted, (N,) references."""
-        low, high = part * _KEYS // parts, (part + 1) * _KEYS // parts - 1
         keys, references = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
         for index in range(len(self.names)):
             kept = self.shard(index)
-            row = kept.keys[kind]
-            begin, end = np.searchsorted(row, np.uint64(low), "left"), np.searchsorted(row, np.uint64(high), "right")
-            keys.append(row[begin:end])
+            begin, end = self._range(index, kind, part, parts)
+            keys.append(kept.keys[kind, begin:end])
             references.append(np.uint64(index << 32) | kept.owners[kind, begin:end].astype(np.uint64))
         all_keys, all_references = np.concatenate(keys), np.concatenate(references)
-        order = np.lexsort((all_references, all_keys))
+        order = np.argsort(all_keys, kind="stable")  # shards were read in order, so references are sorted inside a key
         return all_keys[order], all_references[order]
+
+    def blocks(self, kind: int, part: int, parts: int, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`keys` of the range, halved until no piece holds more than `limit`; one key is never divided.
+
+        So a piece is larger only where one key has more members than `limit`, at 16 bytes each.
+        """
+        waiting = [(part, parts, 0)]
+        while waiting:
+            part, parts, halved = waiting.pop()
+            count = sum(
+                end - begin for index in range(len(self.names)) for begin, end in [self._range(index, kind, part, parts)]
+            )
+            if count > limit and halved < _FINEST:
+                waiting += [(2 * part + 1, 2 * parts, halved + 1), (2 * part, 2 * parts, halved + 1)]
+            elif count:
+                yield self.keys(kind, part, parts)
+
+    def _range(self, index: int, kind: int, part: int, parts: int) -> tuple[int, int]:
+        return _range(self.shard(index).keys[kind], part, parts)
 
 
 def split(reference: int) -> tuple[int, int]:
@@ -87,16 +126,16 @@ def split(reference: int) -> tuple[int, int]:
 
 
 class KeptWriter:
-    """Writes what `Kept` reads into an existing folder; texts go to disk as they come."""
+    """Writes what `Kept` reads into an existing folder; everything goes to disk as it comes."""
 
     def __init__(self, folder: Path, kinds: int) -> None:
         """`kinds`: 2 + bands."""
         self._folder, self._texts = folder, (folder / "texts.bin").open("wb")
-        self._rows: list[int] = []
-        self._ends: list[int] = []
-        self._sizes: list[int] = []
-        self._ids: list[tuple[int, int]] = []
-        self._keys = [np.empty((kinds, 0), np.uint64)]
+        self._rows = ArrayWriter(folder / "kept.npy", np.uint32)
+        self._ends = ArrayWriter(folder / "ends.npy", np.uint64)
+        self._sizes = ArrayWriter(folder / "sizes.npy", np.uint32)
+        self._ids = ArrayWriter(folder / "ids.npy", np.uint64, (2,))
+        self._keys = [(folder / f"keys-{kind:03}.raw").open("wb") for kind in range(kinds)]
 
     def add(self, rows: Sequence[int], texts: Sequence[str], doc_ids: Sequence[str], keys_KN: np.ndarray) -> None:
         """Append documents.
@@ -105,35 +144,34 @@ class KeptWriter:
             rows: their places in rows.parquet.
             keys_KN: (2 + bands, documents) uint64.
         """
-        for text in texts:
-            self._texts.write(text.encode())
-            self._ends.append(self._texts.tell())
-        self._rows += rows
-        self._sizes += [len(text) for text in texts]
-        self._ids += [(int(doc_id[:16], 16), int(doc_id[16:], 16)) for doc_id in doc_ids]
-        self._keys.append(keys_KN)
+        raw = [text.encode() for text in texts]
+        self._ends.add(self._texts.tell() + np.cumsum([len(text) for text in raw], dtype=np.uint64))
+        self._texts.writelines(raw)
+        self._rows.add(np.array(rows, np.uint32))
+        self._sizes.add(np.array([len(text) for text in texts], np.uint32))
+        self._ids.add(np.frombuffer(bytes.fromhex("".join(doc_ids)), ">u8").reshape(-1, 2))
+        for file, keys in zip(self._keys, keys_KN, strict=True):
+            file.write(np.ascontiguousarray(keys).data)
 
     def close(self) -> None:
-        """Write the arrays."""
-        self._texts.close()
-        keys_KN = np.concatenate(self._keys, axis=1)
-        owners_KN = np.argsort(keys_KN, axis=1, kind="stable")
-        arrays = {
-            "kept": np.array(self._rows, np.uint32),
-            "ends": np.array(self._ends, np.uint64),
-            "sizes": np.array(self._sizes, np.uint32),
-            "ids": np.array(self._ids, np.uint64).reshape(-1, 2),
-            "keys": np.take_along_axis(keys_KN, owners_KN, axis=1),
-            "owners": owners_KN.astype(np.uint32),
-        }
-        for name, array in arrays.items():
-            np.save(self._folder / f"{name}.npy", array)
+        """Sort the keys, one kind at a time, and end the files."""
+        for part in (self._texts, self._rows, self._ends, self._sizes, self._ids, *self._keys):
+            part.close()
+        count = self._rows.count
+        with (self._folder / "keys.npy").open("wb") as keys, (self._folder / "owners.npy").open("wb") as owners:
+            for file, dtype in ((keys, np.uint64), (owners, np.uint32)):
+                file.write(npy_header(dtype, (len(self._keys), count)))
+            for raw in self._keys:
+                for sorted_keys, places in sorted_ranges(Path(raw.name), count):
+                    keys.write(sorted_keys.data)
+                    owners.write(places.data)
+                Path(raw.name).unlink()
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an .npy file whole or not at all."""
-    with whole_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+def _range(row: np.ndarray, part: int, parts: int) -> tuple[int, int]:
+    """Where the keys of one of `parts` equal ranges stand in a sorted row."""
+    low, high = np.uint64(part * _KEYS // parts), np.uint64((part + 1) * _KEYS // parts - 1)
+    return int(np.searchsorted(row, low, "left")), int(np.searchsorted(row, high, "right"))
 
 
 @functools.lru_cache(_OPEN_SHARDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus import dedup, minhash, scratch
+from corpus import arrays, dedup, minhash, scratch
 from corpus.settings import DedupSettings
 from pipeline.artifact import begin
 from tests.helpers import run_file
@@ -39,9 +39,11 @@ def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettin
         dedup.remove_copies(artifact, judged, sum(map(len, shards)), settings)
         found = {}
         for index, pages in enumerate(shards):
-            for ordinal, (reason, survivor) in dedup.fallen_of_shard(artifact.work, index).items():
-                shard, place = scratch.split(survivor)
-                found[pages[ordinal][0]] = (reason, shards[shard][place][0])
+            reasons, survivors = dedup.fallen_of_shard(artifact.work, index, len(pages))
+            for (url, _), reason, survivor in zip(pages, reasons.tolist(), survivors.tolist(), strict=True):
+                if reason:
+                    shard, place = scratch.split(survivor)
+                    found[url] = (dedup.REASONS[reason], shards[shard][place][0])
         return found
 
 
@@ -97,8 +99,19 @@ def test_order_of_input_and_shards_does_not_matter(tmp_path: Path, ray_session: 
 def test_cutting_keys_finely_changes_nothing(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = corpus(60, seed=6)
     whole = drop(tmp_path, [pages])
-    monkeypatch.setattr(dedup, "KEYS_IN_MEMORY", 25)
+    monkeypatch.setattr(dedup, "KEYS_A_TASK", 25)
     assert drop(tmp_path, [pages]) == whole
+
+
+def test_small_pieces_change_nothing(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined and verified in this process with room for ten keys and seven pairs at a time."""
+    pages = corpus(60, seed=6)
+    whole = drop(tmp_path, [pages[:40], pages[40:]])
+    for name, value in (("KEYS_IN_MEMORY", 10), ("PAIRS_IN_MEMORY", 7), ("_SETS_AT_HAND_BYTES", 10_000)):
+        monkeypatch.setattr(dedup, name, value)
+    monkeypatch.setattr(arrays, "SORTED_AT_ONCE", 9)
+    monkeypatch.setattr(dedup, "map_shards", lambda task, shards, *_, **__: {name: task(s) for name, s in shards.items()})
+    assert drop(tmp_path, [pages[:40], pages[40:]]) == whole
 
 
 def test_crowded_bucket_falls_to_one(tmp_path: Path, ray_session: None) -> None:
@@ -139,9 +152,9 @@ def test_passes_in_order_and_who_survives(tmp_path: Path, ray_session: None) -> 
 
 def test_clusters_are_transitive_and_keep_the_least_rank() -> None:
     similar = np.array([[1, 2, 7], [2, 5, 9]], np.uint64)
-    falls = dedup.clusters(similar, rank=lambda node: -node)
+    falls = dedup.clusters(similar, lambda groups, nodes: np.lexsort((~nodes, groups)))
     assert falls.tolist() == [[1, 2, 7], [5, 5, 9]]
-    assert dedup.clusters(np.empty((2, 0), np.uint64), rank=int).shape == (2, 0)
+    assert dedup.clusters(np.empty((2, 0), np.uint64), lambda groups, _: groups).shape == (2, 0)
 
 
 def test_an_empty_corpus_has_no_copies(tmp_path: Path, ray_session: None) -> None:
