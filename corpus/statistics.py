@@ -6,12 +6,13 @@ Source of the classes: Unicode 14 blocks and general categories (UAX #44); kana 
 
 import functools
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from corpus.compiled import compiled
+from corpus.words import LISTS, NO_WORDS, WordLists
 
 # Classes of characters: every character is in exactly one, so their counts add up to `characters`.
 CLASSES = ("hiragana", "katakana", "kanji", "latin", "digit", "punctuation", "symbol", "space", "newline", "other")
@@ -30,6 +31,29 @@ STATISTICS = (
     "longest_sentence",  # visible characters
     "long_sentence_characters",  # visible characters in sentences of more than LONG_SENTENCE
     "kuten",  # marks that end a Japanese sentence: 。．！？
+    "maru",  # 。 alone, as hojichar's DiscardRareKuten counts
+    "first_kana",  # of [ぁ-んァ-ン] among the first 50 characters, as hojichar's AcceptJapanese looks
+    "longest_line",  # characters, spaces included
+    "line_ends",  # as many as "\n"
+    "alphanumeric",  # ASCII letters and digits
+    "hash_signs",  # #
+    "url_characters",  # of https?://[!-~]+
+    "bullet_lines",  # lines whose first visible character is one of BULLETS
+    "paragraphs",  # blocks of lines between lines without a visible character
+    "repeated_paragraphs",  # equal, but for spaces, to an earlier one
+    "repeated_paragraph_characters",  # visible ones
+    "repeated_sentences",
+    "repeated_sentence_characters",
+    *(f"top_{n}gram_characters" for n in (2, 3, 4)),  # n times the count of the most frequent n visible characters
+    *(f"dup_{n}gram_characters" for n in range(5, 11)),  # covered by n visible characters that stood earlier, each once
+    "words",  # runs of visible characters
+    "word_characters",
+    "alphabetic_words",  # words with a letter
+    "stop_words",  # how many of STOP_WORDS occur
+    *(f"top_{n}word_characters" for n in (2, 3, 4)),
+    *(f"dup_{n}word_characters" for n in range(5, 11)),
+    "footer_lines",  # of the last 10 lines, those of which more than .3 are words of the list "footer"
+    *(f"words_{name}" for name in LISTS),  # hits of a list as `corpus.words` finds them
 )
 COLUMN = {name: index for index, name in enumerate(STATISTICS)}
 
@@ -57,8 +81,38 @@ _PICTOGRAPHS = (0x1F000, 0x1FBFF)  # game tiles, emoji, arrows, legacy computing
 _FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
-def measure(texts: Sequence[str]) -> np.ndarray:
-    """Statistics of every text: (documents, len(STATISTICS)) int64, columns named by STATISTICS."""
+# Columns that are computed only where their group is asked for; the others always are.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "paragraphs": tuple(name for name in STATISTICS if "paragraph" in name or "repeated_sentence" in name),
+    "ngrams": tuple(name for name in STATISTICS if name.endswith("gram_characters")),
+    "wordgrams": (
+        *("words", "word_characters", "alphabetic_words", "stop_words"),
+        *(name for name in STATISTICS if name.endswith("word_characters") and name != "word_characters"),
+    ),
+    "words": ("footer_lines", *(f"words_{name}" for name in LISTS)),
+}
+ALL = frozenset(GROUPS)
+
+
+def groups_of(columns: Iterable[str]) -> frozenset[str]:
+    """The groups that have to be asked for so that these columns are computed."""
+    wanted = set(columns)
+    return frozenset(group for group, names in GROUPS.items() if wanted.intersection(names))
+
+
+def lists_of(columns: Iterable[str]) -> tuple[str, ...]:
+    """The word lists that have to be loaded so that these columns are computed."""
+    wanted = set(columns)
+    return tuple(name for name in LISTS if f"words_{name}" in wanted or (name == "footer" and "footer_lines" in wanted))
+
+
+def measure(texts: Sequence[str], words: WordLists = NO_WORDS, groups: frozenset[str] = ALL) -> np.ndarray:
+    """Statistics of every text: (documents, len(STATISTICS)) int64, columns named by STATISTICS.
+
+    Args:
+        words: lists whose hits are counted; the columns of the others are 0.
+        groups: of GROUPS; a column of a group that is not asked for is 0.
+    """
     table_DS = np.zeros((len(texts), len(STATISTICS)), np.int64)
     classes = class_table()
     for row, text in zip(table_DS, texts, strict=True):
