@@ -10,7 +10,7 @@ documents and 16 a document among them (`clusters`): 3 GB for a hundred million 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -18,11 +18,15 @@ import xxhash
 from corpus import minhash
 from corpus.arrays import ArrayWriter, save_array
 from corpus.compiled import compiled
+from corpus.grow import is_base
 from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.settings import DedupSettings
 from pipeline.artifact import Artifact
 from pipeline.files import whole_path
 from pipeline.shards import map_shards
+
+if TYPE_CHECKING:
+    from corpus.grow_join import WithBase
 
 STAGE = "dedup"
 # Keys a task joins, and how many it holds at a time: 16 bytes each and four times that while sorting, about 0.3 GB.
@@ -75,34 +79,59 @@ def copy_keys(pages: Sequence[tuple[str, str]], texts: Sequence[str], settings: 
     return keys_KN
 
 
-def remove_copies(artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings) -> dict[str, Any]:
+def remove_copies(
+    artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings, grown: "WithBase | None" = None
+) -> dict[str, Any]:
     """Run the three passes.
 
     Args:
         passed: documents that passed the rules, for choosing how finely to cut the keys.
+        grown: `judged` together with the base that it is added to, whose documents always stay.
     Returns: counts; the outcome lies in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
         who falls, and for whom.
     """
+    from corpus.grow_join import falls_for_base, like_base  # it imports this module
+
     parts = max(-(-passed // KEYS_A_TASK), 1)
     fallen: Path | None = None
-    counts = {}
+    counts, of_base = {}, 0
     for name, kind, task, label in (("url", URL_KEY, join_urls, "同じURL"), ("exact", TEXT_KEY, join_texts, "同じ本文")):
+        held = np.empty((2, 0), np.uint64)
+        if grown:
+            held = falls_for_base(grown, like_base(artifact, grown, fallen, kind, parts, settings)[0])
+            fallen = _and_fallen(artifact, f"until_base_{name}", fallen, held)
         tasks = {
             f"{part:05}": JoinTask(judged, fallen, kind, part, parts, settings.window, artifact.work / name / f"{part:05}.npy")
             for part in range(parts)
         }
         map_shards(task, tasks, artifact, step=name, label=f"重複除去（{label}）")
         edges = _gather([task.out for task in tasks.values()])
-        counts[name] = edges.shape[1]
-        save_array(artifact.work / "fallen" / f"{name}.npy", edges)
-        before = np.load(fallen) if fallen else np.empty(0, np.uint64)
-        fallen = artifact.work / "fallen" / f"until_{name}.npy"
-        save_array(fallen, np.union1d(before, edges[0]))
-        del edges, before
-    return counts | _near(artifact, judged, fallen, parts, settings)
+        fallen = _and_fallen(artifact, f"until_{name}", fallen, edges)
+        edges = np.concatenate([held, edges], axis=1)
+        save_array(artifact.work / "fallen" / f"{name}.npy", edges[:, np.argsort(edges[0], kind="stable")])
+        counts[name], of_base = edges.shape[1], of_base + held.shape[1]
+        del edges, held
+    near = _near(artifact, judged, fallen, parts, settings, grown)
+    of_base += near.pop("of_base")
+    return counts | near | ({"of_base": of_base} if grown else {})
 
 
-def _near(artifact: Artifact, judged: Judged, fallen: Path | None, parts: int, settings: DedupSettings) -> dict[str, Any]:
+def _and_fallen(artifact: Artifact, name: str, fallen: Path | None, edges: Edges) -> Path:
+    """A file of the references that fell so far and those that fall now."""
+    before = np.load(fallen) if fallen else np.empty(0, np.uint64)
+    path = artifact.work / "fallen" / f"{name}.npy"
+    save_array(path, np.union1d(before, edges[0]))
+    return path
+
+
+def _near(
+    artifact: Artifact,
+    judged: Judged,
+    fallen: Path | None,
+    parts: int,
+    settings: DedupSettings,
+    grown: "WithBase | None",
+) -> dict[str, Any]:
     bands = {
         f"{band:03}-{part:05}": JoinTask(
             judged,
@@ -123,12 +152,21 @@ def _near(artifact: Artifact, judged: Judged, fallen: Path | None, parts: int, s
         for shard, name in enumerate(judged.names)
     }
     stats = map_shards(verify, checks, artifact, step="verify", label="重複除去（候補の照合）")
-    edges = clusters(_gather([task.out for task in checks.values()]), judged.order)
+    similar = _gather([task.out for task in checks.values()])
+    compared = sum(row["candidates"] for row in stats.values())
+    if grown:
+        from corpus.grow_join import like_base
+
+        pairs_of_base, more = like_base(artifact, grown, fallen, FIRST_BAND, parts, settings)
+        similar, compared = np.concatenate([similar, pairs_of_base.T], axis=1), compared + more
+    edges = clusters(similar, grown.order if grown else judged.order)
+    edges = edges[:, ~is_base(edges[0])]  # of several documents of the base in one cluster, each stays
     save_array(artifact.work / "fallen" / "near.npy", edges)
     return {
         "near": edges.shape[1],
-        "candidate_pairs": sum(row["candidates"] for row in stats.values()),
-        "similar_pairs": sum(row["similar"] for row in stats.values()),
+        "of_base": int(is_base(edges[1]).sum()),
+        "candidate_pairs": compared,
+        "similar_pairs": similar.shape[1],
         "clusters": len(np.unique(edges[1])),
     }
 
@@ -170,7 +208,7 @@ def join_band(task: JoinTask) -> dict[str, Any]:
 
         def write() -> None:
             nonlocal runs, waiting, count
-            np.save(folder / f"{runs:05}.npy", _distinct(np.concatenate(waiting)))
+            np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
             runs, waiting, count = runs + 1, [np.empty((0, 2), np.uint64)], 0
 
         made = 0
@@ -201,11 +239,11 @@ def _neighbours(groups_N: np.ndarray, references_N: np.ndarray, task: JoinTask) 
 def verify(task: VerifyTask) -> dict[str, Any]:
     """Keep the candidate pairs whose shingle sets are similar enough."""
     runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
-    sets = _ShingleSets(task.judged, task.settings.shingle)
+    sets = ShingleSets(task.judged.text, task.settings.shingle)
     candidates, similar = 0, 0
     with whole_path(task.out) as path:
         writer = ArrayWriter(path, np.uint64, (2,))
-        for pairs in _pairs_of(runs, task.shard << 32, (task.shard + 1) << 32):
+        for pairs in pairs_of(runs, task.shard << 32, (task.shard + 1) << 32):
             alike = [
                 pair for pair in pairs.tolist() if minhash.jaccard(sets[pair[0]], sets[pair[1]]) >= task.settings.min_similarity
             ]
@@ -215,7 +253,7 @@ def verify(task: VerifyTask) -> dict[str, Any]:
     return {"candidates": candidates, "similar": similar}
 
 
-def _pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]:
+def pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]:
     """Pairs whose first reference lies in [low, high), sorted and each once, in pieces that fit into memory."""
     waiting = [(low, high)]
     while waiting:
@@ -226,20 +264,20 @@ def _pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]
             middle = (low + high) // 2
             waiting += [(middle, high), (low, middle)]
         elif count:
-            yield _distinct(np.concatenate([np.load(run, mmap_mode="r")[begin:end] for run, begin, end in ends]))
+            yield distinct(np.concatenate([np.load(run, mmap_mode="r")[begin:end] for run, begin, end in ends]))
 
 
-class _ShingleSets:
+class ShingleSets:
     """Shingle sets of documents by reference; the latest are kept, as many as fit."""
 
-    def __init__(self, judged: Judged, width: int) -> None:
-        self._judged, self._width = judged, width
+    def __init__(self, text: Callable[[int], str], width: int) -> None:
+        self._text, self._width = text, width
         self._sets: dict[int, np.ndarray] = {}
         self._bytes = 0
 
     def __getitem__(self, reference: int) -> np.ndarray:
         if reference not in self._sets:
-            made = np.unique(minhash.shingles(self._judged.text(reference), self._width))
+            made = np.unique(minhash.shingles(self._text(reference), self._width))
             self._sets[reference] = made
             self._bytes += made.nbytes
             while self._bytes > _SETS_AT_HAND_BYTES and len(self._sets) > 1:
@@ -324,7 +362,7 @@ def _groups(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield keys[shared], references[shared]
 
 
-def _distinct(pairs_E2: np.ndarray) -> np.ndarray:
+def distinct(pairs_E2: np.ndarray) -> np.ndarray:
     """Pairs sorted, each once: (E, 2)."""
     ordered = pairs_E2[np.lexsort((pairs_E2[:, 1], pairs_E2[:, 0]))]
     return ordered[np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]] if len(ordered) else ordered

@@ -74,11 +74,16 @@ class Judged:
 
     def order(self, groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
         """The permutation that sorts references by group and, inside a group, by `rank`."""
+        sizes_N, ids_N2 = self.ranks(references_N)
+        return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, groups_N))
+
+    def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `rank` looks at: (N,) uint32 characters, (N, 2) uint64 halves of the doc_id."""
         sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)
         for index, places in self.places(references_N):
             kept, ordinals = self.shard(index), references_N[places] & np.uint64(0xFFFFFFFF)
             sizes_N[places], ids_N2[places] = kept.sizes[ordinals], kept.ids[ordinals]
-        return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, groups_N))
+        return sizes_N, ids_N2
 
     def places(self, references_N: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Where the references of each shard stand: (shard index, places), shard by shard, places by ordinal."""

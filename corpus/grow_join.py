@@ -1,0 +1,189 @@
+"""New documents that are copies of documents of the base: keys looked up, candidates compared, by ranges as in `corpus.dedup`.
+
+Candidates are compared by a task for each run of base shards, in the order of the base's documents, so that each row
+group that holds a candidate is read once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus import minhash
+from corpus.arrays import ArrayWriter
+from corpus.dedup import KEYS_IN_MEMORY, PAIRS_IN_MEMORY, ShingleSets, distinct, pairs_of
+from corpus.grow import BASE, BaseCorpus, is_base, matches
+from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged, split
+from corpus.settings import DedupSettings
+from pipeline.artifact import Artifact
+from pipeline.files import whole_path
+from pipeline.shards import map_shards
+
+
+@dataclass(frozen=True)
+class WithBase:
+    """New documents and those of the base under one kind of reference; a document of the base ranks before any new one."""
+
+    judged: Judged
+    base: BaseCorpus
+
+    def text(self, reference: int) -> str:
+        """A document's text; of the base, as it was published."""
+        return self.base.text(reference) if reference & BASE else self.judged.text(reference)
+
+    def doc_id(self, reference: int) -> str:
+        """A document's name."""
+        if reference & BASE:
+            return self.base.doc_id(reference)
+        shard, ordinal = split(reference)
+        high, low = self.judged.shard(shard).ids[ordinal].tolist()
+        return f"{high:016x}{low:016x}"
+
+    def order(self, groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
+        """As `Judged.order`, documents of the base first."""
+        of_base = is_base(references_N)
+        sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)
+        sizes_N[of_base], ids_N2[of_base] = self.base.ranks(references_N[of_base])
+        sizes_N[~of_base], ids_N2[~of_base] = self.judged.ranks(references_N[~of_base])
+        return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, ~of_base, groups_N))
+
+
+@dataclass(frozen=True)
+class BaseJoinTask:
+    """One range of one kind of the new documents' keys."""
+
+    judged: Judged
+    base: BaseCorpus
+    fallen: Path | None  # references of new documents that earlier passes removed, sorted
+    kind: int
+    part: int
+    parts: int
+    window: int
+    out: Path
+
+
+@dataclass(frozen=True)
+class BaseCheckTask:
+    """The candidates that base shards [begin, end) hold."""
+
+    judged: Judged
+    base: BaseCorpus
+    kind: int
+    begin: int
+    end: int
+    pairs: tuple[Path, ...]  # folders that join_base left
+    settings: DedupSettings
+    out: Path
+
+
+def like_base(
+    artifact: Artifact, both: WithBase, fallen: Path | None, kind: int, parts: int, settings: DedupSettings
+) -> tuple[np.ndarray, int]:
+    """Pairs of a new document and one of the base that are copies.
+
+    Args:
+        fallen: new documents that are out already, sorted.
+        kind: URL_KEY, TEXT_KEY, or FIRST_BAND for all bands together.
+        parts: ranges that the new keys are cut into.
+    Returns: (P, 2) uint64, the new document first, sorted; and how many candidates were compared.
+    """
+    name = {URL_KEY: "url", TEXT_KEY: "exact", FIRST_BAND: "near"}[kind]
+    label = {"url": "同じURL", "exact": "同じ本文", "near": "近い本文"}[name]
+    kinds = range(kind, kind + settings.bands) if kind == FIRST_BAND else (kind,)
+    work = artifact.work / "base" / name
+    joins = {
+        f"{one:03}-{part:05}": BaseJoinTask(
+            both.judged, both.base, fallen, one, part, parts, settings.window, work / "pairs" / f"{one:03}-{part:05}"
+        )
+        for one in kinds
+        for part in range(parts)
+    }
+    map_shards(join_base, joins, artifact, step=f"base_{name}", label=f"元のコーパスとの照合（{label}の候補）")
+    folders = tuple(task.out for task in joins.values())
+    shards = len(both.base.names)
+    tasks = min(shards, max(len(both.judged.names), 1))
+    checks = {
+        f"{number:05}": BaseCheckTask(
+            both.judged,
+            both.base,
+            kind,
+            number * shards // tasks,
+            (number + 1) * shards // tasks,
+            folders,
+            settings,
+            work / "edges" / f"{number:05}.npy",
+        )
+        for number in range(tasks)
+    }
+    stats = map_shards(check_base, checks, artifact, step=f"base_{name}_check", label=f"元のコーパスとの照合（{label}）")
+    pairs = np.concatenate([np.load(task.out) for task in checks.values()])[:, ::-1]
+    return distinct(pairs), sum(row["candidates"] for row in stats.values())
+
+
+def falls_for_base(both: WithBase, pairs_P2: np.ndarray) -> np.ndarray:
+    """Each new document once, with the document of the base that ranks first: (2, E), sorted by the new one."""
+    order = both.order(pairs_P2[:, 0], pairs_P2[:, 1])
+    ordered = pairs_P2[order]
+    first = np.r_[True, ordered[1:, 0] != ordered[:-1, 0]] if len(ordered) else np.empty(0, bool)
+    return ordered[first].T.copy()
+
+
+def join_base(task: BaseJoinTask) -> dict[str, Any]:
+    """Candidates of one range of new keys; leaves a folder of sorted runs of (base, new), which may share pairs."""
+    runs, waiting, count, made = 0, [np.empty((0, 2), np.uint64)], 0, 0
+    with whole_path(task.out) as folder:
+        folder.mkdir()
+        for pairs in _candidates(task):
+            waiting.append(pairs)
+            made, count = made + len(pairs), count + len(pairs)
+            if count > PAIRS_IN_MEMORY:
+                np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
+                runs, waiting, count = runs + 1, [np.empty((0, 2), np.uint64)], 0
+        np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
+    return {"pairs": made}
+
+
+def _candidates(task: BaseJoinTask) -> Iterator[np.ndarray]:
+    fallen = np.load(task.fallen, mmap_mode="r") if task.fallen else np.empty(0, np.uint64)
+    at_once = max(PAIRS_IN_MEMORY // task.window, 1)
+    for all_keys, all_references in task.judged.blocks(task.kind, task.part, task.parts, KEYS_IN_MEMORY):
+        alive = np.isin(all_references, fallen, assume_unique=True, invert=True)
+        keys, references = all_keys[alive], all_references[alive]
+        held = task.base.lookup(task.kind, np.unique(keys))
+        met = np.flatnonzero(np.isin(keys, held[0]))
+        for begin in range(0, len(met), at_once):
+            piece = met[begin : begin + at_once]
+            new = keys[piece], references[piece]
+            sizes = (lambda some: task.base.ranks(some)[0]), (lambda some: task.judged.ranks(some)[0])
+            yield matches(new, held, task.window, *sizes)
+
+
+def check_base(task: BaseCheckTask) -> dict[str, Any]:
+    """Keep the candidates that are copies: of one URL, of equal text, or of shingle sets that are similar enough."""
+    runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
+    both = WithBase(task.judged, task.base)
+
+    def text(reference: int) -> str:
+        """As the base has or would have it: its personal data may be masked, and new texts are not yet."""
+        return both.text(reference) if reference & BASE else task.base.as_published(both.text(reference))
+
+    sets = ShingleSets(text, task.settings.shingle)
+
+    def is_copy(base: int, new: int) -> bool:
+        if task.kind == URL_KEY:
+            return True
+        if task.kind == TEXT_KEY:
+            return task.base.text(base) == text(new)
+        return minhash.jaccard(sets[base], sets[new]) >= task.settings.min_similarity
+
+    candidates, copies = 0, 0
+    with whole_path(task.out) as path:
+        writer = ArrayWriter(path, np.uint64, (2,))
+        for pairs in pairs_of(runs, BASE | task.begin << 32, BASE | task.end << 32):
+            alike = [pair for pair in pairs.tolist() if is_copy(*pair)]
+            candidates, copies = candidates + len(pairs), copies + len(alike)
+            writer.add(np.array(alike, np.uint64).reshape(-1, 2))
+        writer.close()
+    return {"candidates": candidates, "copies": copies}
