@@ -20,7 +20,7 @@ RULES_KEY = b"minamoto.rules"
 # Rows taken into memory together: 40 columns of 8 bytes are 40 MB; a row group may be far smaller than that.
 CHUNK_ROWS = 1 << 17
 # Stages of a drop, in the order in which documents pass them; what is not named here stands before "dedup".
-STAGES = ("read", "language", "quality", "clean", "boilerplate", "dedup", "decontaminate")
+STAGES = ("read", "host", "language", "quality", "words", "clean", "boilerplate", "dedup", "decontaminate")
 # Hex digits of a doc_id, and the fewest that a person may type: 6 tell one of 16 million apart.
 ID_DIGITS, ID_SHORTEST = 32, 6
 
