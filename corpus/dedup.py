@@ -239,7 +239,7 @@ def _neighbours(groups_N: np.ndarray, references_N: np.ndarray, task: JoinTask) 
 def verify(task: VerifyTask) -> dict[str, Any]:
     """Keep the candidate pairs whose shingle sets are similar enough."""
     runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
-    sets = ShingleSets(task.judged.text, task.settings.shingle)
+    sets = ShingleSets(task.judged, task.settings.shingle)
     candidates, similar = 0, 0
     with whole_path(task.out) as path:
         writer = ArrayWriter(path, np.uint64, (2,))
@@ -270,14 +270,14 @@ def pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]:
 class ShingleSets:
     """Shingle sets of documents by reference; the latest are kept, as many as fit."""
 
-    def __init__(self, text: Callable[[int], str], width: int) -> None:
-        self._text, self._width = text, width
+    def __init__(self, judged: "Judged | WithBase", width: int) -> None:
+        self._judged, self._width = judged, width
         self._sets: dict[int, np.ndarray] = {}
         self._bytes = 0
 
     def __getitem__(self, reference: int) -> np.ndarray:
         if reference not in self._sets:
-            made = np.unique(minhash.shingles(self._text(reference), self._width))
+            made = np.unique(minhash.shingles(self._judged.text(reference), self._width))
             self._sets[reference] = made
             self._bytes += made.nbytes
             while self._bytes > _SETS_AT_HAND_BYTES and len(self._sets) > 1:

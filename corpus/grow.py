@@ -104,12 +104,6 @@ class BaseCorpus:
         index, row = place(reference)
         return document(self.data / "documents" / f"{self.names[index]}.parquet", row)["text"]
 
-    def doc_id(self, reference: int) -> str:
-        """A document's name."""
-        index, row = place(reference)
-        high, low = self.shard(index).ids[row].tolist()
-        return f"{high:016x}{low:016x}"
-
     def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What documents are ranked by among copies: (N,) uint32 characters, (N, 2) uint64 halves of the doc_id."""
         sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)

@@ -15,7 +15,7 @@ from corpus import minhash
 from corpus.arrays import ArrayWriter
 from corpus.dedup import KEYS_IN_MEMORY, PAIRS_IN_MEMORY, ShingleSets, distinct, pairs_of
 from corpus.grow import BASE, BaseCorpus, is_base, matches
-from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged, split
+from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.settings import DedupSettings
 from pipeline.artifact import Artifact
 from pipeline.files import whole_path
@@ -33,21 +33,31 @@ class WithBase:
         """A document's text; of the base, as it was published."""
         return self.base.text(reference) if reference & BASE else self.judged.text(reference)
 
-    def doc_id(self, reference: int) -> str:
-        """A document's name."""
-        if reference & BASE:
-            return self.base.doc_id(reference)
-        shard, ordinal = split(reference)
-        high, low = self.judged.shard(shard).ids[ordinal].tolist()
-        return f"{high:016x}{low:016x}"
+    def doc_ids(self, references_N: np.ndarray) -> list[str]:
+        """Names of documents."""
+        return [f"{high:016x}{low:016x}" for high, low in self.ranks(references_N)[1].tolist()]
 
-    def order(self, groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
-        """As `Judged.order`, documents of the base first."""
+    def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Judged.ranks`."""
         of_base = is_base(references_N)
         sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)
         sizes_N[of_base], ids_N2[of_base] = self.base.ranks(references_N[of_base])
         sizes_N[~of_base], ids_N2[~of_base] = self.judged.ranks(references_N[~of_base])
-        return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, ~of_base, groups_N))
+        return sizes_N, ids_N2
+
+    def order(self, groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
+        """As `Judged.order`, documents of the base first."""
+        sizes_N, ids_N2 = self.ranks(references_N)
+        return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, ~is_base(references_N), groups_N))
+
+
+@dataclass(frozen=True)
+class _Published(WithBase):
+    """Texts as the base has or would have them: its personal data may be masked, and that of new documents is not yet."""
+
+    def text(self, reference: int) -> str:
+        text = WithBase.text(self, reference)
+        return text if reference & BASE else self.base.as_published(text)
 
 
 @dataclass(frozen=True)
@@ -163,19 +173,14 @@ def _candidates(task: BaseJoinTask) -> Iterator[np.ndarray]:
 def check_base(task: BaseCheckTask) -> dict[str, Any]:
     """Keep the candidates that are copies: of one URL, of equal text, or of shingle sets that are similar enough."""
     runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
-    both = WithBase(task.judged, task.base)
-
-    def text(reference: int) -> str:
-        """As the base has or would have it: its personal data may be masked, and new texts are not yet."""
-        return both.text(reference) if reference & BASE else task.base.as_published(both.text(reference))
-
-    sets = ShingleSets(text, task.settings.shingle)
+    both = _Published(task.judged, task.base)
+    sets = ShingleSets(both, task.settings.shingle)
 
     def is_copy(base: int, new: int) -> bool:
         if task.kind == URL_KEY:
             return True
         if task.kind == TEXT_KEY:
-            return task.base.text(base) == text(new)
+            return task.base.text(base) == both.text(new)
         return minhash.jaccard(sets[base], sets[new]) >= task.settings.min_similarity
 
     candidates, copies = 0, 0
