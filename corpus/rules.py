@@ -18,8 +18,10 @@ from typing import Literal
 import numpy as np
 
 from corpus import statistics
+from corpus.cleaners import CLEANERS
 from corpus.features import FEATURES, measure_features
 from corpus.hosts import NO_HOSTS, HostLists
+from corpus.words import WordLists
 from pipeline.errors import ConfigError
 from pipeline.runfile import build, hint
 
@@ -44,6 +46,7 @@ class Rule:
     threshold: float  # itself still passes
     source: str = ""  # where the threshold comes from
     empty: float | None = None  # the value of something over nothing; None: nothing counts as 1. Nothing over nothing is 0
+    label: str = ""  # what a drop is called to people, in Japanese
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ class Preset:
         body = {
             "version": TABLE_VERSION,
             "language": self.language,
-            "rules": [{**dataclasses.asdict(rule), "source": ""} for rule in self.rules],
+            "rules": [{**dataclasses.asdict(rule), "source": "", "label": ""} for rule in self.rules],
             "cleaners": self.cleaners,
             "hosts": dataclasses.asdict(self.hosts),
+            "words": WordLists.load(self.word_lists).digest if self.word_lists else "",
         }
         return "sha256:" + hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
@@ -77,6 +81,7 @@ class _RuleEntry:
     """One [[rules]] of a preset file."""
 
     name: str
+    label: str
     stage: Literal["host", "language", "quality", "words"]
     above: tuple[str, ...]
     source: str
@@ -125,9 +130,9 @@ def table(texts: Sequence[str], urls: Sequence[str], preset: Preset, linked: Seq
         urls: one for each text, for the host rules.
         linked: for each text its characters that stood in links; None: unknown, counted as 0.
     """
-    wanted = frozenset(name for rule in preset.rules for name in (*rule.above, *rule.below))
-    counts_DS = statistics.measure(texts)
-    return np.concatenate([counts_DS, measure_features(texts, urls, preset.hosts, wanted, linked)], axis=1)
+    counts_DS = statistics.measure(texts, WordLists.load(preset.word_lists), preset.groups)
+    features_DF = measure_features(texts, urls, preset.hosts, _columns(preset.rules), linked)
+    return np.concatenate([counts_DS, features_DF], axis=1)
 
 
 def values(table_DC: np.ndarray, preset: Preset) -> np.ndarray:
@@ -181,6 +186,8 @@ def _read(name: str) -> Preset:
     rules = tuple(_rule(entry, f"{where} rule {entry.name!r}") for entry in file.rules)
     if len({rule.name for rule in rules}) != len(rules):
         raise ConfigError(f"{where}: two rules have one name in {[rule.name for rule in rules]}")
+    if unknown := [cleaner for cleaner in file.cleaners if cleaner not in CLEANERS]:
+        raise ConfigError(f"{where}: unknown cleaner {unknown[0]!r}{hint(unknown[0], CLEANERS)}")
     return Preset(name, file.description, file.language, rules, file.cleaners, frozenset(), (), file.hosts)
 
 
@@ -194,7 +201,15 @@ def _rule(entry: _RuleEntry, where: str) -> Rule:
     threshold = entry.least if entry.least is not None else entry.most
     assert threshold is not None
     rule = Rule(
-        entry.name, entry.stage, entry.above, entry.below, "least" if least else "most", threshold, entry.source, entry.empty
+        name=entry.name,
+        stage=entry.stage,
+        above=entry.above,
+        below=entry.below,
+        bound="least" if least else "most",
+        threshold=threshold,
+        source=entry.source,
+        empty=entry.empty,
+        label=entry.label,
     )
     _checked(rule, threshold)
     return rule
@@ -213,7 +228,13 @@ def _checked(rule: Rule, threshold: float) -> float:
 
 def _with_needs(preset: Preset) -> Preset:
     """The preset with the groups and word lists that its rules read."""
-    return preset
+    columns = _columns(preset.rules)
+    groups, lists = statistics.groups_of(columns), statistics.lists_of(columns)
+    return dataclasses.replace(preset, groups=groups, word_lists=lists)
+
+
+def _columns(rules: tuple[Rule, ...]) -> frozenset[str]:
+    return frozenset(name for rule in rules for name in (*rule.above, *rule.below))
 
 
 def _sum(table_DC: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

@@ -1,17 +1,14 @@
-"""Every rule at its threshold, and texts whose verdict anyone can see."""
+"""Every rule of our own preset at its threshold, and texts whose verdict anyone can see."""
 
-import dataclasses
+import math
 
 import numpy as np
 import pytest
 
 from corpus import rules
-from corpus.account import REASONS
-from corpus.readers.records import DROP_REASONS
-from corpus.settings import RuleSettings
-from corpus.statistics import COLUMN, STATISTICS, measure
+from corpus.rules import COLUMN, COLUMNS, Preset, Rule, load_preset
 
-SETTINGS = RuleSettings()
+OURS = load_preset("minamoto")
 PROSE = (
     "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で"
     "ニャーニャー泣いていた事だけは記憶している。吾輩はここで始めて人間というものを見た。しかもあとで聞くと"
@@ -22,9 +19,9 @@ ENGLISH = "All human beings are born free and equal in dignity and rights. " * 1
 KOREAN = "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다. " * 10
 
 
-def verdict(text: str, settings: RuleSettings = SETTINGS) -> str | None:
-    index = rules.verdicts(rules.values(measure([text])), settings)[0]
-    return None if index < 0 else rules.RULES[index].name
+def verdict(text: str, preset: Preset = OURS, url: str = "https://example.jp/") -> str | None:
+    index = rules.verdicts(rules.values(rules.table([text], [url], preset), preset), preset)[0]
+    return None if index < 0 else preset.rules[index].name
 
 
 @pytest.mark.parametrize(
@@ -56,22 +53,24 @@ def test_verdict(text: str, expected: str | None) -> None:
 
 def test_sentences_are_long_from_201_characters_on() -> None:
     body = "".join(chr(0x3042 + i % 40) for i in range(199))
-    assert verdict(PROSE + (body + "。") * 3) is None
-    assert verdict(PROSE + (body + "ん。") * 3) == "sentence"
+    only_sentences = load_preset("minamoto", {rule.name: False for rule in OURS.rules if rule.name != "sentence"})
+    assert verdict(PROSE + (body + "。") * 3, only_sentences) is None
+    assert verdict(PROSE + (body + "ん。") * 3, only_sentences) == "sentence"
 
 
-@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
-def test_each_rule_alone_at_its_threshold(rule: rules.Rule) -> None:
-    """Statistics made so that exactly this value stands at the threshold, then a hair beyond it."""
-    values_DR = np.tile([0.0 if r.bound == "most" else 1e9 for r in rules.RULES], (2, 1))
-    place, limit = rules.RULES.index(rule), getattr(SETTINGS, rule.setting)
-    values_DR[0, place] = limit
-    values_DR[1, place] = np.nextafter(limit, np.inf if rule.bound == "most" else -np.inf)
-    assert rules.verdicts(values_DR, SETTINGS).tolist() == [-1, place]
+@pytest.mark.parametrize("rule", OURS.rules, ids=lambda rule: rule.name)
+def test_each_rule_alone_at_its_threshold(rule: Rule) -> None:
+    """Values made so that exactly this one stands at the threshold, then a hair beyond it."""
+    values_DR = np.tile([0.0 if r.bound == "most" else 1e9 for r in OURS.rules], (2, 1))
+    place = OURS.rules.index(rule)
+    values_DR[0, place] = rule.threshold
+    values_DR[1, place] = np.nextafter(rule.threshold, np.inf if rule.bound == "most" else -np.inf)
+    assert rules.verdicts(values_DR, OURS).tolist() == [-1, place]
+    assert rules.failures(values_DR, OURS).sum() == 1
 
 
 def test_values_are_the_ratios_they_claim() -> None:
-    table_DS = np.zeros((1, len(STATISTICS)), np.int64)
+    table_DC = np.zeros((1, len(COLUMNS)), np.int64)
     for name, count in {
         "hiragana": 30,
         "katakana": 10,
@@ -81,25 +80,31 @@ def test_values_are_the_ratios_they_claim() -> None:
         "kuten": 4,
         "digit": 12,
     }.items():
-        table_DS[0, COLUMN[name]] = count
-    found = rules.by_name(rules.values(table_DS)[0])
+        table_DC[0, COLUMN[name]] = count
+    found = rules.by_name(rules.values(table_DC, OURS)[0], OURS)
     expected = {"japanese": 0.6, "kana": 40 / 60, "length": 60, "katakana": 10 / 60, "kuten": 30, "marks": 0.1}
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("empty", "expected"), [(math.inf, [math.inf, 0, 5]), (None, [10, 0, 5])])
+def test_something_over_nothing(empty: float | None, expected: list[float]) -> None:
+    rule = Rule("kuten", "quality", ("characters",), ("maru",), "most", 250, empty=empty)
+    table_DC = np.zeros((3, len(COLUMNS)), np.int64)
+    table_DC[:, [COLUMN["characters"], COLUMN["maru"]]] = [[10, 0], [0, 0], [10, 2]]
+    preset = Preset("p", "", "ja", (rule,), (), frozenset(), ())
+    assert rules.values(table_DC, preset)[:, 0].tolist() == expected
+
+
 def test_the_first_failing_rule_in_order_is_the_verdict() -> None:
-    values_DR = np.array([[0.0 if r.bound == "least" else 1e9 for r in rules.RULES]])
-    assert rules.verdicts(values_DR, SETTINGS).tolist() == [0]
+    values_DR = np.array([[0.0 if r.bound == "least" else 1e9 for r in OURS.rules]])
+    assert rules.verdicts(values_DR, OURS).tolist() == [0]
 
 
-def test_every_reason_has_words_for_people_and_a_threshold() -> None:
-    assert set(REASONS) == {rule.name for rule in rules.RULES} | set(DROP_REASONS) | {"url", "exact", "near"}
-    assert {rule.setting for rule in rules.RULES} == {f.name for f in dataclasses.fields(RuleSettings)}
-    assert rules.thresholds(SETTINGS)["kana"] == ["least", SETTINGS.min_kana_share]
+def test_a_preset_without_rules_passes_everything() -> None:
+    bare = load_preset("minamoto", {rule.name: False for rule in OURS.rules})
+    assert bare.rules == ()
+    assert verdict("", bare) is None
 
 
-def test_thresholds_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"min_kana_share = 1\.5"):
-        RuleSettings(min_kana_share=1.5)
-    with pytest.raises(ValueError, match="min_japanese_characters = -1"):
-        RuleSettings(min_japanese_characters=-1)
+def test_columns_of_text_and_features_have_one_name_each() -> None:
+    assert len(set(COLUMNS)) == len(COLUMNS)

@@ -1,0 +1,185 @@
+"""Preset files: what they say is what is judged, changes are checked, digests see what decides verdicts and nothing else."""
+
+import dataclasses
+import pickle
+import tomllib
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus import rules
+from corpus.cleaners import CLEANERS
+from corpus.features import FEATURES, measure_features
+from corpus.hosts import HostLists, extension_of, host_of
+from corpus.rules import COLUMN, PRESETS, Preset, load_preset, preset_names
+from corpus.settings import CorpusSettings
+from pipeline.errors import ConfigError
+from pipeline.runfile import build
+from tests.corpus.test_rules import ENGLISH, PROSE, verdict
+
+NAMES = ("code", "en", "llmjp-v1", "llmjp-v1-strict", "minamoto", "swallow-v1")
+SOURCE = {"name": "a", "reader": "jsonl", "licence": "l", "attribution": "a", "path": "x"}
+
+
+def test_the_presets_that_come_with_the_package() -> None:
+    assert preset_names() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rule_has_a_source_a_label_and_known_columns(name: str) -> None:
+    preset = load_preset(name)
+    entries = tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8"))["rules"]
+    assert [rule.name for rule in preset.rules] == [entry["name"] for entry in entries]
+    for rule, entry in zip(preset.rules, entries, strict=True):
+        assert rule.threshold == entry[rule.bound]
+        assert len(rule.source) > 10 or rule.source.startswith("as ")
+        assert rule.label
+        assert set(rule.above + rule.below) <= set(COLUMN)
+    assert set(preset.cleaners) <= set(CLEANERS)
+    assert pickle.loads(pickle.dumps(preset)).digest == preset.digest
+
+
+def test_presets_ask_for_the_groups_and_lists_that_their_rules_read() -> None:
+    llmjp = load_preset("llmjp-v1")
+    assert (llmjp.groups, llmjp.word_lists) == ({"words"}, ("ads", "adult", "discrimination", "violence"))
+    assert load_preset("llmjp-v1", dict.fromkeys(("ads", "adult", "discrimination", "violence"), False)).word_lists == ()
+    assert load_preset("code").groups == frozenset()
+    assert load_preset("en").groups == {"paragraphs", "wordgrams"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("minamot", {}, "no preset 'minamot'; did you mean 'minamoto'?"),
+        ("minamoto", {"kanna": 0.1}, "preset 'minamoto' has no rule 'kanna'; did you mean 'kana'?"),
+        ("minamoto", {"kana": 2.0}, "kana = 2.0: expected a share from 0 to 1, the preset has 0.05"),
+        ("minamoto", {"length": -1}, "length = -1.0: expected 0 or more"),
+        ("minamoto", {"kuten": float("nan")}, "kuten = nan: expected 0 or more"),
+    ],
+)
+def test_mistakes_are_named(name: str, changes: dict[str, float | bool], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_preset(name, changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_changes_set_thresholds_and_take_rules_out() -> None:
+    ours = load_preset("minamoto")
+    changed = load_preset("minamoto", {"length": 10, "kana": False, "kuten": True})
+    assert [rule.name for rule in changed.rules] == [rule.name for rule in ours.rules if rule.name != "kana"]
+    assert next(rule.threshold for rule in changed.rules if rule.name == "length") == 10
+    assert verdict(PROSE[:40]) == "length"
+    assert verdict(PROSE[:40], changed) is None
+    assert len({ours.digest, changed.digest, load_preset("llmjp-v1").digest, load_preset("llmjp-v1-strict").digest}) == 4
+
+
+def test_the_digest_sees_what_decides_and_not_what_explains() -> None:
+    ours = load_preset("minamoto")
+    reworded = [dataclasses.replace(rule, source="other words", label="別名") for rule in ours.rules]
+    assert dataclasses.replace(ours, rules=tuple(reworded), description="x").digest == ours.digest
+    assert dataclasses.replace(ours, rules=ours.rules[::-1]).digest != ours.digest
+    assert dataclasses.replace(ours, cleaners=("japanese_lines",)).digest != ours.digest
+    assert dataclasses.replace(ours, hosts=HostLists(deny=("a.jp",))).digest != ours.digest
+
+
+def test_run_files_take_numbers_and_false() -> None:
+    table = {"sources": [SOURCE], "preset": "llmjp-v1", "rules": {"ads": 20, "domain": False, "rare_kuten": 99.5}}
+    settings = build(table, CorpusSettings, "here")
+    assert settings.rules == {"ads": 20.0, "domain": False, "rare_kuten": 99.5}
+    assert len(load_preset(settings.preset, settings.rules).rules) == len(load_preset("llmjp-v1").rules) - 1
+    with pytest.raises(ConfigError, match=r"here rules\.ads: expected float, got 'x'"):
+        build({"sources": [SOURCE], "rules": {"ads": "x"}}, CorpusSettings, "here")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://User@Example.JP:8080/a", "example.jp"),
+        ("http://[::1", ""),
+        ("foo.html", ""),
+        ("", ""),
+        ("//a.b/c", "a.b"),
+    ],
+)
+def test_hosts(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
+def test_host_lists() -> None:
+    lists = HostLists(("jp", "com"), ("5ch.net",), ("https://ja.wikipedia.org/",), ("py", "Makefile", "C"))
+    assert [lists.allowed(url) for url in ("http://a.co.jp/", "http://a.de", "x", "http://jp/")] == [True, False, False, True]
+    denied = (
+        "http://5ch.net/",
+        "http://a.5ch.net/",
+        "http://x5ch.net/",
+        "https://ja.wikipedia.org/w",
+        "http://ja.wikipedia.org/",
+    )
+    assert [lists.denied(url) for url in denied] == [True, True, False, True, False]
+    names = ("a/b.py", "https://x.jp/Makefile?raw=1", "a.c", "a.C#L1", "a", "")
+    assert [lists.extension_allowed(name) for name in names] == [True, True, False, True, False, False]
+    assert HostLists().allowed("x")
+    assert not HostLists().denied("http://5ch.net/")
+    assert extension_of("https://x.jp/a.tar.gz") == "gz"
+
+
+@given(st.lists(st.text(max_size=40), max_size=5))
+def test_features_are_what_python_says(texts: list[str]) -> None:
+    wanted = frozenset({"filled", "compressed_bytes", "lz4_bytes"})
+    table_DF = measure_features(texts, [""] * len(texts), HostLists(), wanted)
+    assert table_DF[:, FEATURES.index("filled")].tolist() == [int(text.strip() != "") for text in texts]
+    zipped = [len(zlib.compress(text.encode(), level=9)) for text in texts]
+    assert table_DF[:, FEATURES.index("compressed_bytes")].tolist() == zipped
+    assert (table_DF[:, FEATURES.index("lz4_bytes")] > 0).tolist() == [text != "" for text in texts]
+
+
+def test_only_wanted_features_are_measured() -> None:
+    table_DF = measure_features(["あ"], ["http://a.jp"], HostLists(), frozenset({"linked"}), [7])
+    assert table_DF.tolist() == [[7 if name == "linked" else 0 for name in FEATURES]]
+    assert not measure_features(["あ"], [""], HostLists(), frozenset({"linked"})).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "preset", "expected"),
+    [
+        (PROSE, "https://a.jp/", "llmjp-v1", None),
+        (PROSE, "https://ja.wikipedia.org/wiki/x", "llmjp-v1", "denied_host"),
+        (PROSE, "https://a.de/", "llmjp-v1", "domain"),
+        (" \n\u3000", "https://a.jp/", "llmjp-v1", "filled"),
+        ("x" * 50 + PROSE, "https://a.jp/", "llmjp-v1", "first_kana"),
+        (PROSE + "営業時間" * 11, "https://a.jp/", "llmjp-v1", "ads"),
+        (PROSE + "営業時間" * 10, "https://a.jp/", "llmjp-v1", None),
+        (PROSE.replace("。", "、") * 3, "https://a.jp/", "llmjp-v1", "rare_kuten"),
+        (PROSE * 9, "https://a.jp/", "llmjp-v1", "compression_min"),
+        ("猫だ。", "https://a.jp/", "llmjp-v1", "compression_max"),
+        (PROSE, "https://a.jp/", "swallow-v1", "length"),
+        (PROSE * 4, "https://a.wikipedia.org/", "swallow-v1", "denied_host"),
+        (PROSE, "a.py", "en", "words_min"),
+        ("x = 1\n" * 30, "a/b.py", "code", None),
+        ("x = 1\n" * 30, "a/b.txt", "code", "extension"),
+        ("x" * 1001, "a/b.py", "code", "longest_line"),
+        ("x" * 101 + "\n" + "y" * 150, "a/b.py", "code", "mean_line"),
+        ("{};\n" * 30, "a/b.py", "code", "alphanumeric"),
+        (ENGLISH, "a", "en", "repeated_sentences_are_not_asked_for"),
+    ],
+)
+def test_verdicts_of_the_other_presets(text: str, url: str, preset: str, expected: str | None) -> None:
+    found = verdict(text, load_preset(preset), url)
+    if (
+        expected == "repeated_sentences_are_not_asked_for"
+    ):  # one line of ten equal sentences: 120 words, n-grams again and again
+        assert found in {f"top_{n}word" for n in (2, 3, 4)} | {f"dup_{n}word" for n in range(5, 11)}
+    else:
+        assert found == expected
+
+
+def test_a_table_is_the_same_for_any_batch() -> None:
+    preset: Preset = load_preset("llmjp-v1")
+    texts, urls = [PROSE, ENGLISH, "猫だ。"], ["https://a.jp/", "x", "https://b.com/"]
+    together = rules.table(texts, urls, preset)
+    alone = [rules.table([text], [url], preset) for text, url in zip(texts, urls, strict=True)]
+    assert np.array_equal(together, np.concatenate(alone))
