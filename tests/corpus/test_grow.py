@@ -62,6 +62,8 @@ def write_base(root: Path, shards: Sequence[Sequence[Page]], settings: DedupSett
     for index, pages in enumerate(shards):
         name = f"s-{index:05}"
         write_kept(root / "data" / "keys" / name, pages, settings)
+        for scratch_only in ("texts.bin", "ends.npy", "kept.npy"):
+            (root / "data" / "keys" / name / scratch_only).unlink()
         rows = [{"doc_id": doc_id(page), "source": "s", "url": page[0], "text": page[1]} for page in pages]
         schema = pa.schema([(column, pa.string()) for column in ("doc_id", "source", "url", "text")])
         (root / "data" / "documents").mkdir(exist_ok=True)
