@@ -1,9 +1,10 @@
 """Folding: texts that differ in width, kana, case, punctuation, spaces or line ends only become equal.
 
 Fold of a text, one code point after the other: NFKD, case folded; letters and numbers stay (Unicode general categories
-L and N) but for the long vowel mark ー, katakana become hiragana, a voicing mark joins the hiragana kept last, and all else
-goes (accents, punctuation, symbols, spaces). Old kanji forms (旧字体) stay as they are. NFKD instead of NFKC because it needs
-no context; the marks that NFKC would join are joined or dropped here. Source: Unicode Standard Annex #15, #44.
+L and N, and all of planes 2 and 3, which hold ideographs only) but for the long vowel mark ー, katakana become hiragana, a
+voicing mark joins the hiragana kept last, and all else goes (accents, punctuation, symbols, spaces). Old kanji forms
+(旧字体) stay as they are. NFKD instead of NFKC because it needs no context; the marks that NFKC would join are joined or
+dropped here. Source: Unicode Standard Annexes #15 and #44.
 """
 
 import functools
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from corpus.compiled import compiled
-from corpus.statistics import decode
 
 _TABLE = 0x30000  # below plane 3; that plane holds ideographs, and above it are no letters
 _IDEOGRAPHS = (0x20000, 0x2F800)  # plane 2 without its compatibility ideographs: every code point folds to itself
@@ -28,12 +28,12 @@ _HIRAGANA, _HIRAGANA_END = 0x3041, 0x30A0
 
 def fold(text: str) -> np.ndarray:
     """Folded code points of a text: (characters,) uint32."""
-    return _fold(np.frombuffer(text.encode(), np.uint8), *fold_tables())
+    return _fold(_points(text), *fold_tables())
 
 
 def fold_offsets(text: str) -> np.ndarray:
     """Which code point of the text each folded one comes from: (characters,) int64."""
-    return _fold_offsets(np.frombuffer(text.encode(), np.uint8), *fold_tables()[:2])
+    return _fold_offsets(_points(text), *fold_tables()[:2])
 
 
 def shown(folded: np.ndarray) -> str:
@@ -41,19 +41,23 @@ def shown(folded: np.ndarray) -> str:
     return folded.astype("<u4").tobytes().decode("utf-32-le")
 
 
+def _points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
 @functools.cache
 def fold_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tables of the fold.
 
     Returns: (0x30000,) int32: the folded code point, -1 where none is left, -2 - i for row i of the expansions;
-        (expansions, longest) int32, filled up with -1;
+        (expansions, longest) int32, filled up with -1: foldings that are several characters or a voicing mark;
         (2, hiragana) int32: hiragana joined with the voiced and with the semi-voiced mark, 0 where there is no such letter.
     """
     table = np.arange(_TABLE, dtype=np.int32)
     expansions: list[list[int]] = []
     for point in [*range(_IDEOGRAPHS[0]), *range(_IDEOGRAPHS[1], _TABLE)]:
         folded = _fold_of(chr(point))
-        if len(folded) == 1:
+        if len(folded) == 1 and folded[0] not in (_VOICED, _SEMI_VOICED):
             table[point] = folded[0]
         elif not folded:
             table[point] = _DROPPED
@@ -78,8 +82,9 @@ def _fold_of(character: str) -> list[int]:
     for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold()):
         point = ord(part)
         if point in (_VOICED, _SEMI_VOICED):
-            folded.append(point)
-        elif unicodedata.category(part)[0] in "LN" and point not in _LONG_VOWELS:
+            letter = unicodedata.normalize("NFC", chr(folded[-1]) + part) if folded else ""
+            folded[-1:] = [ord(letter)] if len(letter) == 1 else [*folded[-1:], point]
+        elif point >= _IDEOGRAPHS[0] or (unicodedata.category(part)[0] in "LN" and point not in _LONG_VOWELS):
             is_katakana = _KATAKANA_FIRST <= point <= _KATAKANA_LAST or point in _ITERATION_MARKS
             folded.append(point - _TO_HIRAGANA if is_katakana else point)
     return folded
@@ -102,25 +107,28 @@ def _append(point: int, joined: Any, folded: Any, count: int) -> int:
 def _entry(point: int, table: Any) -> Any:
     if point < _TABLE:
         return np.int64(table[point])
-    return point if _PLANE_3[0] <= point <= _PLANE_3[1] else _DROPPED
+    return np.int64(point) if _PLANE_3[0] <= point <= _PLANE_3[1] else np.int64(_DROPPED)
 
 
 @compiled
-def _fold(data: Any, table: Any, expansions: Any, joined: Any) -> Any:
-    longest = expansions.shape[1]
-    folded = np.empty(len(data) // 2 + longest, np.uint32)
-    at, count = 0, 0
-    while at < len(data):
-        if count + longest > len(folded):
-            folded = np.append(folded, np.empty(len(folded), np.uint32))
-        point, at = decode(data, at)
+def _room(points: Any, table: Any, longest: int) -> int:
+    """How many folded code points there can be at most."""
+    expanded = 0
+    for point in points:
+        expanded += _entry(point, table) < _DROPPED
+    return len(points) + expanded * longest + 1
+
+
+@compiled
+def _fold(points: Any, table: Any, expansions: Any, joined: Any) -> Any:
+    folded = np.empty(_room(points, table, expansions.shape[1]), np.uint32)
+    count = 0
+    for point in points:
         entry = _entry(point, table)
-        if entry >= 0 and entry not in (_VOICED, _SEMI_VOICED):
+        if entry >= _DROPPED:  # without a branch for dropped ones: the next character writes over them
             folded[count] = entry
-            count += 1
-        elif entry >= 0:
-            count = _append(entry, joined, folded, count)
-        elif entry != _DROPPED:
+            count += entry >= 0
+        else:
             for part in expansions[-2 - entry]:
                 if part == _DROPPED:
                     break
@@ -129,22 +137,17 @@ def _fold(data: Any, table: Any, expansions: Any, joined: Any) -> Any:
 
 
 @compiled
-def _fold_offsets(data: Any, table: Any, expansions: Any) -> Any:
-    longest = expansions.shape[1]
-    offsets = np.empty(len(data) // 2 + longest, np.int64)
-    at, count, position = 0, 0, 0
-    while at < len(data):
-        if count + longest > len(offsets):
-            offsets = np.append(offsets, np.empty(len(offsets), np.int64))
-        point, at = decode(data, at)
-        entry = _entry(point, table)
-        if entry >= 0 and entry not in (_VOICED, _SEMI_VOICED):
-            offsets[count] = position
+def _fold_offsets(points: Any, table: Any, expansions: Any) -> Any:
+    offsets = np.empty(_room(points, table, expansions.shape[1]), np.int64)
+    count = 0
+    for i in range(len(points)):
+        entry = _entry(points[i], table)
+        if entry >= 0:
+            offsets[count] = i
             count += 1
         elif entry < _DROPPED:
             for part in expansions[-2 - entry]:
                 if part not in (_DROPPED, _VOICED, _SEMI_VOICED):
-                    offsets[count] = position
+                    offsets[count] = i
                     count += 1
-        position += 1
     return offsets[:count]

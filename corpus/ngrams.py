@@ -96,11 +96,10 @@ def _hashes(points: Any, places: Any, width: int, base: Any) -> Any:
 @compiled
 def _same(points: Any, ones: Any, others: Any, width: int) -> bool:
     """Whether the windows at `ones` equal, one by one, those at `others`."""
-    for i in range(len(ones)):
-        for k in range(width):
-            if points[ones[i] + k] != points[others[i] + k]:
-                return False
-    return True
+    i = 0
+    while i < len(ones) and _equal(points, ones[i], points, others[i], width):
+        i += 1
+    return i == len(ones)
 
 
 @compiled
@@ -132,27 +131,47 @@ def _find(points: Any, width: int, base: Any, bitmap: Any, slots: Any, hashes: A
     found, count = np.empty((2, 64), np.int64), 0
     if len(points) < width:
         return found[:, :0]
-    power = np.uint64(1)
-    for _ in range(width - 1):
-        power *= base
-    bits = np.uint64(8 * len(bitmap) - 1)
-    value = _hash(points, 0, width, base)
-    for at in range(len(points) - width + 1):
-        if at:
-            value = (value - np.uint64(points[at - 1]) * power) * base + np.uint64(points[at + width - 1])
-        bit = ((value * _MIX) >> np.uint64(24)) & bits
-        if not (bitmap[bit >> np.uint64(3)] >> np.uint8(bit & np.uint64(7))) & 1:
-            continue
+    at, value = 0, _hash(points, 0, width, base)
+    while True:
+        at, value = _next(points, at, value, width, base, bitmap)
+        if at < 0:
+            return found[:, :count]
         gram = _lookup(value, slots, hashes)
-        if gram < 0:
-            continue
-        k = 0
-        while k < width and points[at + k] == indexed[places[gram] + k]:
-            k += 1
-        if k < width:  # another text with the same hash
-            continue
-        if count == found.shape[1]:
-            found = np.concatenate((found, np.empty_like(found)), axis=1)
-        found[0, count], found[1, count] = at, gram
-        count += 1
-    return found[:, :count]
+        if gram >= 0 and _equal(points, at, indexed, places[gram], width):
+            if count == found.shape[1]:
+                found = np.concatenate((found, np.empty_like(found)), axis=1)
+            found[0, count], found[1, count] = at, gram
+            count += 1
+        if at + width == len(points):
+            return found[:, :count]
+        value = value * base + np.uint64(points[at + width]) - np.uint64(points[at]) * _power(base, width)
+        at += 1
+
+
+@compiled
+def _next(points: Any, at: int, value: Any, width: int, base: Any, bitmap: Any) -> Any:
+    """First window from `at` on, whose hash is `value`, that the bitmap lets through, and its hash; -1 for none."""
+    power, bits = _power(base, width), np.uint64(8 * len(bitmap) - 1)
+    for i in range(at, len(points) - width + 1):
+        bit = ((value * _MIX) >> np.uint64(24)) & bits
+        if (bitmap[bit >> np.uint64(3)] >> np.uint8(bit & np.uint64(7))) & 1:
+            return i, value
+        if i + width < len(points):
+            value = value * base + np.uint64(points[i + width]) - np.uint64(points[i]) * power
+    return -1, value
+
+
+@compiled
+def _power(base: Any, exponent: int) -> Any:
+    value = np.uint64(1)
+    for _ in range(exponent):
+        value *= base
+    return value
+
+
+@compiled
+def _equal(points: Any, at: int, others: Any, place: int, width: int) -> bool:
+    k = 0
+    while k < width and points[at + k] == others[place + k]:
+        k += 1
+    return k == width
