@@ -3,10 +3,12 @@
 Steps: plan shards → read, extract, judge → remove copies (URL, text, near) → write → account for every document → seal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from corpus import account
 from corpus.readers import input_digest, licences_of_source, needs_fetch, plan_shards
+from corpus.rules import load_preset
 from corpus.settings import CorpusSettings
 from pipeline import cli
 from pipeline.artifact import Artifact, Manifest, begin, open_sealed
@@ -14,7 +16,8 @@ from pipeline.files import write_text
 from pipeline.progress import say
 from pipeline.shards import map_shards
 
-RECIPE = 1
+RECIPE = 2
+S = TypeVar("S")
 NAME = "コーパス"
 
 
@@ -31,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     memory = run.root("corpus").parent / "inputs.json"
     inputs = {"fetch": fetched.digest} if fetched else {}
     inputs |= {source.name: input_digest(source, memory=memory) for source in settings.sources if not source.fetched}
+    for source in settings.sources:
+        preset = load_preset(source.preset or settings.preset, settings.rules)
+        inputs[f"preset {preset.name}"] = preset.digest
     with begin(run, "corpus", settings, inputs, recipe=RECIPE) as artifact:
         if not cli.said_sealed(artifact, NAME):
             make(artifact, settings, fetched)
@@ -46,23 +52,39 @@ def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None)
     names = tuple(source.name for source in settings.sources)
     shards = [shard for source in settings.sources for shard in plan_shards(source, fetched.data if fetched else None)]
     judged = Judged(artifact.work / "judged", tuple(sorted(shard.name for shard in shards)))
-    judge = {shard.name: JudgeTask(shard, settings.rules, settings.dedup, judged.root) for shard in shards}
-    read = account.by_source(map_shards(judge_shard, judge, artifact, step="judge", label="抽出と選別"), names)
+    presets = {source.name: load_preset(source.preset or settings.preset, settings.rules) for source in settings.sources}
+    judge = {shard.name: JudgeTask(shard, presets[shard.source.name], settings.dedup, judged.root) for shard in shards}
+    read = _step(judge_shard, judge, artifact, names, step="judge", label="抽出と選別")
     account.check_failures(read, settings.max_failed_share)
     account.check_kept(read, "passed")
 
     copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup)
     write = {
-        name: WriteTask(judged, index, settings.rules, settings.dedup, artifact.work, artifact.data)
+        name: WriteTask(judged, index, judge[name].preset, settings.dedup, artifact.work, artifact.data)
         for index, name in enumerate(judged.names)
     }
-    kept = account.by_source(map_shards(write_shard, write, artifact, step="write", label="書き出し"), names)
+    kept = _step(write_shard, write, artifact, names, step="write", label="書き出し")
     account.check_identity(kept, {name: counts["in"] for name, counts in read.items()}, artifact.data)
     licences = (fetched.body["licences"] if fetched else []) + [licences_of_source(source) for source in settings.sources]
     write_text(artifact.data / "NOTICE", account.notice(licences, fetched.data if fetched else None))
     say(account.table(kept))
     manifest = artifact.seal({"sources": kept, "copies": copies}, licences=licences)
     say(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})")
+
+
+def _step(
+    task: Callable[[S], Mapping[str, Any]],
+    shards: Mapping[str, S],
+    artifact: Artifact,
+    names: tuple[str, ...],
+    *,
+    step: str,
+    label: str,
+) -> dict[str, dict[str, Any]]:
+    """Run a step; its times go to events.jsonl, its counts by source to the caller."""
+    done = map_shards(task, shards, artifact, step=step, label=label)
+    account.note_timing(artifact.events, step, done)
+    return account.by_source(done, names)
 
 
 if __name__ == "__main__":

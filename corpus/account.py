@@ -1,5 +1,7 @@
 """Every document accounted for: in = kept + dropped by reason, for each source, before the artifact is sealed."""
 
+import json
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ REASONS = {
     "no_text": "本文なし",
     "japanese": "日本語がほとんどない",
     "kana": "かなの割合が低い",
+    "foreign_page": "日本語でない頁",
     "replacement": "文字化け",
     "foreign": "外国語やコードの割合が高い",
     "length": "短すぎる",
@@ -37,16 +40,36 @@ REASONS = {
 
 
 def by_source(shards: Mapping[str, Mapping[str, Any]], sources: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Add up the shards of each source; shards are named <source>-<number>."""
+    """Add up the shards of each source but for their seconds; shards are named <source>-<number>."""
     total: dict[str, dict[str, Any]] = {name: {"dropped": Counter()} for name in sources}
     for name, counts in shards.items():
         account = total[name.rpartition("-")[0]]
         for key, value in counts.items():
-            if key == "dropped":
-                account["dropped"].update(value)
+            if key == "seconds":  # differ from run to run; `note_timing` keeps them
+                continue
+            if isinstance(value, Mapping):
+                account.setdefault(key, Counter()).update(value)
             else:
                 account[key] = account.get(key, 0) + value
-    return {name: account | {"dropped": dict(sorted(account["dropped"].items()))} for name, account in total.items()}
+    return {
+        name: {key: dict(sorted(value.items())) if isinstance(value, Counter) else value for key, value in account.items()}
+        for name, account in total.items()
+    }
+
+
+def note_timing(events: Path, step: str, shards: Mapping[str, Mapping[str, Any]]) -> None:
+    """Append one row to events.jsonl: seconds of each phase over all shards of a step, and the bytes they went through."""
+    timing = Counter[str]()
+    for counts in shards.values():
+        timing.update(counts.get("seconds", {}))
+    row = {
+        "time": round(time.time(), 3),
+        "step": step,
+        "timing": {name: round(seconds, 3) for name, seconds in timing.items()},
+        "bytes": sum(counts.get("bytes", 0) for counts in shards.values()),
+    }
+    with events.open("a", encoding="utf-8") as file:
+        print(json.dumps(row, ensure_ascii=False), file=file)
 
 
 def check_failures(accounts: Mapping[str, Mapping[str, Any]], max_share: float) -> None:

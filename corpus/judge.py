@@ -1,30 +1,41 @@
-"""One shard from raw records to judged documents: extract, count, apply the rules, sign what passed."""
+"""One shard from raw records to judged documents: extract, count, apply the rules, clean, sign what passed.
 
-import itertools
+A batch of records is in memory at a time, bounded by count and by bytes; rows, texts and keys go to disk as they come.
+"""
+
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus import rules, scratch
 from corpus.dedup import copy_keys
-from corpus.extract import extract
+from corpus.extract import Extracted, extract
+from corpus.hosts import host_of
+from corpus.phases import Phases
 from corpus.readers import DROP_REASONS, DroppedRecord, RawDocument, Shard, read_shard
-from corpus.settings import DedupSettings, RuleSettings
-from corpus.statistics import COLUMN, measure
+from corpus.readers.records import drop
+from corpus.rules import Preset
+from corpus.settings import DedupSettings
+from corpus.tables import TableWriter
 from pipeline.files import whole_path
 
-# Records judged at a time: pages of 100 kB make 25 MB.
-_BATCH = 256
-# Stage of a drop that happened before there was a text to judge.
-READ = "read"
-FATE = ("doc_id", "source", "url", "title", "date", "charset", "stage", "rule", "detail")
-ROWS_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in FATE] + [("characters", pa.int64())] + [(rule.name, pa.float64()) for rule in rules.RULES]
-)
+# Records judged together: enough that numpy's and Arrow's costs a call vanish, and as many bytes as one large page.
+BATCH_RECORDS, BATCH_BYTES = 1024, 16 << 20
+# The longest document: counting and signing take about 100 bytes a character, and no book in one piece is so long
+# (the longest of Aozora Bunko is a fifth of it).
+MAX_CHARACTERS = 6_000_000
+# Bytes of a document before extraction; what readers of crawls allow a record.
+MAX_RAW_BYTES = 32 << 20
+# Rows of a Parquet row group: with more, smaller footers; with fewer, less to hold.
+ROW_GROUP = 1 << 14
+# Stage of a drop that happened before there was a text to judge, and of one by the cleaners of the preset.
+READ, CLEAN = "read", "clean"
+TEXTS = ("doc_id", "source", "url", "title", "date", "host", "stage", "rule", "detail", "charset", "flags")
 
 
 @dataclass(frozen=True)
@@ -32,69 +43,171 @@ class JudgeTask:
     """What one Ray task needs to judge one shard."""
 
     shard: Shard
-    rules: RuleSettings
+    preset: Preset
     dedup: DedupSettings
     folder: Path  # work/judged
 
 
+@dataclass
+class _Batch:
+    """Rows of some records, column by column, and the texts of those that have one."""
+
+    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in TEXTS})
+    readable: list[int] = field(default_factory=list)  # rows that have a text
+    texts: list[str] = field(default_factory=list)
+    linked: list[int] = field(default_factory=list)  # characters of each text that stood in links
+
+    def fail(self, row: int, stage: str, rule: str) -> None:
+        """Drop a row's document."""
+        self.columns["stage"][row], self.columns["rule"][row] = stage, rule
+
+
+def rows_schema(preset: Preset) -> pa.Schema:
+    """Columns of rows.parquet: what a record is, its fate so far, and the value of every rule of the preset."""
+    fields = [(name, pa.string()) for name in TEXTS] + [("characters", pa.int64())]
+    return pa.schema(fields + [(rule.name, pa.float64()) for rule in preset.rules])
+
+
 def judge_shard(task: JudgeTask) -> dict[str, Any]:
     """Read and judge one shard; leaves `corpus.scratch`'s folder and returns what was counted."""
-    rows: list[dict[str, Any]] = []
+    phases, dropped, size = Phases(), Counter[str](), 0
     with whole_path(task.folder / task.shard.name) as folder:
         folder.mkdir()
-        writer = scratch.KeptWriter(folder, scratch.FIRST_BAND + task.dedup.bands)
-        records = read_shard(task.shard)
-        while batch := list(itertools.islice(records, _BATCH)):
-            rows += _judge(batch, len(rows), task, writer)
-        writer.close()
-        pq.write_table(pa.Table.from_pylist(rows, ROWS_SCHEMA), folder / "rows.parquet", compression="zstd")
-    return _counts(rows)
-
-
-def _judge(
-    batch: list[RawDocument | DroppedRecord], first: int, task: JudgeTask, writer: scratch.KeptWriter
-) -> list[dict[str, Any]]:
-    """A row for every record, the first of which has number `first`; what passes goes to `writer`."""
-    rows, texts = _extract(batch)
-    readable = [place for place, text in enumerate(texts) if text]
-    table_DS = measure([texts[place] for place in readable])
-    values_DR = rules.values(table_DS)
-    verdicts = rules.verdicts(values_DR, task.rules).tolist()
-    for place, counts, values, verdict in zip(readable, table_DS, values_DR, verdicts, strict=True):
-        rows[place] |= {"characters": int(counts[COLUMN["characters"]]), **rules.by_name(values)}
-        if verdict >= 0:
-            rows[place] |= {"stage": rules.RULES[verdict].stage, "rule": rules.RULES[verdict].name}
-    passed = [place for place in readable if rows[place]["rule"] is None]
-    kept_texts = [texts[place] for place in passed]
-    keys_KN = copy_keys([(rows[place]["source"], rows[place]["url"]) for place in passed], kept_texts, task.dedup)
-    writer.add([first + place for place in passed], kept_texts, [rows[place]["doc_id"] for place in passed], keys_KN)
-    return rows
-
-
-def _extract(batch: list[RawDocument | DroppedRecord]) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row for every record, and its text, "" where there is none."""
-    rows: list[dict[str, Any]] = []
-    texts: list[str] = []
-    for record in batch:
-        # A file's name may hold bytes that are no UTF-8; Parquet strings may not.
-        url = record.url.encode("utf-8", "backslashreplace").decode()
-        row = {"doc_id": record.doc_id, "source": record.source, "url": url, "rule": None}
-        got = extract(record) if isinstance(record, RawDocument) else record
-        if isinstance(got, DroppedRecord):
-            row |= {"stage": READ, "rule": got.reason, "detail": got.detail}
-        else:
-            date = record.date if isinstance(record, RawDocument) else ""
-            row |= {"title": got.title, "date": date, "charset": got.charset}
-        rows.append(row)
-        texts.append("" if isinstance(got, DroppedRecord) else got.text)
-    return rows, texts
-
-
-def _counts(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    dropped = Counter(row["rule"] for row in rows if row["rule"] is not None)
+        kept = scratch.KeptWriter(folder, scratch.FIRST_BAND + task.dedup.bands)
+        with TableWriter(folder / "rows.parquet", rows_schema(task.preset), ROW_GROUP) as rows:
+            for records in _batches(task.shard, phases):
+                size += sum(_size(record) for record in records)
+                with phases("extract"):
+                    batch = _extract(records, task.preset)
+                counts = _judge(batch, rows.count, task, kept, phases)
+                dropped.update(rule for rule in batch.columns["rule"] if rule is not None)
+                with phases("write"):
+                    rows.add(batch.columns | counts)
+            with phases("write"):
+                kept.close()
     return {
-        "in": len(rows),
-        "passed": len(rows) - dropped.total(),
+        "in": rows.count,
+        "passed": rows.count - dropped.total(),
         "dropped": dict(sorted(dropped.items())),
         "failed": sum(count for reason, count in dropped.items() if DROP_REASONS.get(reason, False)),
+        "bytes": size,
+        "seconds": phases.seconds(),
     }
+
+
+def _size(record: RawDocument | DroppedRecord) -> int:
+    return len(record.raw) if isinstance(record, RawDocument) else 0
+
+
+def _batches(shard: Shard, phases: Phases) -> Iterator[list[RawDocument | DroppedRecord]]:
+    """Records of a shard in order, together as many as a batch may hold; a large one makes a batch of its own."""
+    records, batch, held = read_shard(shard), list[RawDocument | DroppedRecord](), 0
+    while True:
+        with phases("read"):
+            for record in records:
+                batch.append(record)
+                held += _size(record)
+                if len(batch) == BATCH_RECORDS or held >= BATCH_BYTES:
+                    break
+        if not batch:
+            return
+        yield batch
+        batch, held = [], 0
+
+
+def _extract(records: list[RawDocument | DroppedRecord], preset: Preset) -> _Batch:
+    """A row for every record, and its text where there is one."""
+    batch = _Batch()
+    for number, record in enumerate(records):
+        got = _text_of(record, preset) if isinstance(record, RawDocument) else record
+        # A file's name may hold bytes that are no UTF-8; Parquet strings may not.
+        url = record.url.encode("utf-8", "backslashreplace").decode()
+        row: tuple[str | None, ...]
+        if isinstance(got, Extracted):
+            batch.readable.append(number)
+            batch.texts.append(got.text)
+            batch.linked.append(got.linked)
+            date = record.date if isinstance(record, RawDocument) else ""
+            row = (got.title, date, host_of(url), None, None, None, got.charset, ",".join(got.flags))
+        else:
+            row = (None, None, host_of(url), READ, got.reason, _clean(got.detail), None, None)
+        for name, value in zip(TEXTS, (record.doc_id, record.source, url, *row), strict=True):
+            batch.columns[name].append(value)
+    return batch
+
+
+def _text_of(record: RawDocument, preset: Preset) -> Extracted | DroppedRecord:
+    """The text of a document of which every later step can hold what it needs."""
+    if len(record.raw) > MAX_RAW_BYTES and record.kind != "text":
+        return drop(record, "too_large", f"{len(record.raw)} bytes of {record.kind}")
+    if len(record.text or "") > 2 * MAX_CHARACTERS:  # cleaning may make a text a little shorter, not half as long
+        return drop(record, "too_large", f"{len(record.text or '')} characters")
+    got = extract(record, preset.language)
+    if isinstance(got, Extracted) and len(got.text) > MAX_CHARACTERS:
+        return drop(record, "too_large", f"{len(got.text)} characters")
+    return got
+
+
+def _clean(detail: str) -> str:
+    return detail.encode("utf-8", "backslashreplace").decode()
+
+
+def _judge(batch: _Batch, first: int, task: JudgeTask, kept: scratch.KeptWriter, phases: Phases) -> dict[str, Any]:
+    """Give the batch its verdicts; what passes goes to `kept`, `first` being the number of its first row.
+
+    Returns: the columns of numbers, null for rows without a text.
+    """
+    columns, preset = batch.columns, task.preset
+    with phases("count"):
+        urls = [columns["url"][row] for row in batch.readable]
+        table_DC = rules.table(batch.texts, urls, preset, batch.linked)
+        values_DR = rules.values(table_DC, preset)
+        verdicts = rules.verdicts(values_DR, preset).tolist()
+    for row, verdict in zip(batch.readable, verdicts, strict=True):
+        if verdict >= 0:
+            batch.fail(row, preset.rules[verdict].stage, preset.rules[verdict].name)
+    passed, texts = _tidy(batch, preset, phases)
+    with phases("sign"):
+        pages = [(columns["source"][row], columns["url"][row]) for row in passed]
+        keys_KN = copy_keys(pages, texts, task.dedup)
+    with phases("write"):
+        kept.add([first + row for row in passed], texts, [columns["doc_id"][row] for row in passed], keys_KN)
+    length = len(columns["rule"])
+    numbers = {"characters": _spread(table_DC[:, rules.COLUMN["characters"]], batch.readable, length)}
+    return numbers | {
+        rule.name: _spread(values, batch.readable, length) for rule, values in zip(preset.rules, values_DR.T, strict=True)
+    }
+
+
+def _tidy(batch: _Batch, preset: Preset, phases: Phases) -> tuple[list[int], list[str]]:
+    """Rows that passed the rules and still have a text after the preset's cleaners, and those texts."""
+    passed, texts = [], []
+    with phases("clean"):
+        cleaners = _cleaners(preset)
+        for row, judged in zip(batch.readable, batch.texts, strict=True):
+            if batch.columns["rule"][row] is not None:
+                continue
+            text = judged
+            for cleaner in cleaners:
+                text = cleaner(text)
+            if text:
+                passed.append(row)
+                texts.append(text)
+            else:
+                batch.fail(row, CLEAN, "empty")
+    return passed, texts
+
+
+def _cleaners(preset: Preset) -> list[Any]:
+    if not preset.cleaners:
+        return []
+    from corpus.cleaners import CLEANERS
+
+    return [CLEANERS[name] for name in preset.cleaners]
+
+
+def _spread(values: np.ndarray, rows: list[int], length: int) -> pa.Array:
+    """Values of some rows as a column of `length`, null elsewhere."""
+    column, missing = np.zeros(length, values.dtype), np.ones(length, bool)
+    column[rows], missing[rows] = values, False
+    return pa.array(column, mask=missing)

@@ -1,5 +1,16 @@
-"""One shard of the artifact: documents that stay, and one decision for every record that came in."""
+"""One shard of the artifact: documents that stay, one decision for every record, who fell for whom, and the kept keys.
 
+data/documents/<shard>.parquet   the documents that stay (`pipeline.documents`)
+data/decisions/<shard>.parquet   a row for every record that came in: verdict and the value of every rule of the preset
+data/clusters/<shard>.parquet    a row for every document that fell as a copy: the survivor, and how like it is
+data/keys/<shard>/*.npy          keys, owners, ids, sizes as in `corpus.scratch`, of the documents that stay; `owners`
+                                 are rows of the documents file. A later crawl is matched against these.
+
+Rows come in record batches, texts one at a time, keys one kind at a time: a shard is never in memory as a whole.
+"""
+
+import contextlib
+import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -10,23 +21,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus import rules
-from corpus.dedup import STAGE, fallen_of_shard
-from corpus.scratch import Judged, split
-from corpus.settings import DedupSettings, RuleSettings
+from corpus.arrays import npy_header
+from corpus.decisions import RULES_KEY
+from corpus.dedup import REASONS, STAGE, ShingleSets, fallen_of_shard
+from corpus.minhash import jaccard
+from corpus.phases import Phases
+from corpus.rules import Preset
+from corpus.scratch import Judged, Kept
+from corpus.settings import DedupSettings
+from corpus.tables import TableWriter
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.files import whole_path
 
-# Rows of a Parquet row group: what a reader must hold to get at one document, about 10 MB of text.
-ROW_GROUP = 1024
+# Rows of a row group: what a reader of one document must hold, about 10 MB of text; decisions are small and many.
+DOCUMENT_ROWS, DECISION_ROWS = 1024, 1 << 14
+# Rows of rows.parquet decided together.
+_BATCH_ROWS = 1024
+# Bytes of text that wait to become a part of a row group.
+_WAITING_BYTES = 4 << 20
 DOCUMENTS = pa.schema([(name, pa.string()) for name in DOCUMENT_COLUMNS])
-DECISIONS = pa.schema(
-    [(name, pa.string()) for name in ("doc_id", "source", "url", "verdict", "stage", "rule", "detail", "duplicate_of")]
-    + [("characters", pa.int64())]
-    + [(rule.name, pa.float64()) for rule in rules.RULES]
-)
-# Key of the decision files' metadata: JSON of what each value was compared with.
-THRESHOLDS = b"minamoto.thresholds"
+CLUSTERS = pa.schema([("doc_id", pa.string()), ("survivor", pa.string()), ("kind", pa.string()), ("similarity", pa.float64())])
+_FATE = ("doc_id", "source", "url", "title", "host", "verdict", "stage", "rule", "detail", "duplicate_of", "charset", "flags")
 
 
 @dataclass(frozen=True)
@@ -35,48 +50,152 @@ class WriteTask:
 
     judged: Judged
     shard: int
-    rules: RuleSettings
+    preset: Preset
     dedup: DedupSettings
     work: Path
     data: Path
 
 
-def write_shard(task: WriteTask) -> dict[str, Any]:
-    """Write documents/<shard>.parquet and decisions/<shard>.parquet; returns what was counted from the rows written."""
-    name = task.judged.names[task.shard]
-    kept_shard = task.judged.shard(task.shard)
-    rows = pq.read_table(task.judged.root / name / "rows.parquet").to_pylist()
-    fallen = fallen_of_shard(task.work, task.shard)
-    documents = []
-    for ordinal, index in enumerate(np.load(kept_shard.folder / "kept.npy").tolist()):
-        row = rows[index]
-        if ordinal in fallen:
-            reason, survivor = fallen[ordinal]
-            row |= {"stage": STAGE, "rule": reason, "duplicate_of": _doc_id(task.judged, survivor)}
-        else:
-            documents.append({column: row.get(column) for column in DOCUMENT_COLUMNS} | {"text": kept_shard.text(ordinal)})
-    for row in rows:
-        row["verdict"] = "kept" if row["rule"] is None else "dropped"
-    limits = rules.thresholds(task.rules) | {"near": ["most", task.dedup.min_similarity]}
-    _write(documents, DOCUMENTS, task.data / "documents" / f"{name}.parquet")
-    _write(rows, DECISIONS.with_metadata({THRESHOLDS: json.dumps(limits)}), task.data / "decisions" / f"{name}.parquet")
-    dropped = Counter(row["rule"] for row in rows if row["verdict"] == "dropped")
-    return {
-        "in": len(rows),
-        "kept": len(documents),
-        "dropped": dict(sorted(dropped.items())),
-        "characters": sum(len(row["text"]) for row in documents),
-        "bytes": sum(len(row["text"].encode()) for row in documents),
+def decisions_schema(preset: Preset, dedup: DedupSettings) -> pa.Schema:
+    """Columns of a decisions file, and as metadata what each value was compared with."""
+    fields = [(name, pa.string()) for name in _FATE] + [("characters", pa.int64()), ("masked", pa.int64())]
+    about = {
+        "preset": preset.name,
+        "rules": [
+            {name: getattr(rule, name) for name in ("name", "stage", "bound", "threshold", "above", "below", "source")}
+            for rule in preset.rules
+        ],
+        "dedup": dataclasses.asdict(dedup),
     }
+    schema = pa.schema(fields + [(rule.name, pa.float64()) for rule in preset.rules])
+    return schema.with_metadata({RULES_KEY: json.dumps(about, ensure_ascii=False)})
 
 
-def _write(rows: list[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
-    """The same rows give the same bytes: fixed row groups, no time, no host, no library of the caller in the metadata."""
-    with whole_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema), temporary, compression="zstd", row_group_size=ROW_GROUP)
+def write_shard(task: WriteTask) -> dict[str, Any]:
+    """Write one shard of documents/, decisions/, clusters/ and keys/; returns what was counted from the rows written."""
+    name = task.judged.names[task.shard]
+    with contextlib.ExitStack() as stack:
+        paths = {
+            kind: stack.enter_context(whole_path(task.data / kind / f"{name}.parquet"))
+            for kind in ("documents", "decisions", "clusters")
+        }
+        keys = stack.enter_context(whole_path(task.data / "keys" / name))
+        writer = _ShardWriter(task, name)
+        with (
+            TableWriter(paths["documents"], DOCUMENTS, DOCUMENT_ROWS) as documents,
+            TableWriter(paths["decisions"], decisions_schema(task.preset, task.dedup), DECISION_ROWS) as decisions,
+            TableWriter(paths["clusters"], CLUSTERS, DECISION_ROWS) as copies,
+            pq.ParquetFile(task.judged.root / name / "rows.parquet") as rows,
+        ):
+            for batch in rows.iter_batches(_BATCH_ROWS):
+                writer.write(batch, documents, decisions, copies)
+        with writer.phases("keys"):
+            keys.mkdir()
+            write_keys(writer.kept, writer.alive, keys)
+    return writer.counts | {"dropped": dict(sorted(writer.dropped.items())), "seconds": writer.phases.seconds()}
 
 
-def _doc_id(judged: Judged, reference: int) -> str:
-    shard, ordinal = split(reference)
-    high, low = judged.shard(shard).ids[ordinal].tolist()
-    return f"{high:016x}{low:016x}"
+class _ShardWriter:
+    """What is known of a shard while its batches are written one after the other."""
+
+    def __init__(self, task: WriteTask, name: str) -> None:
+        self.task, self.phases = task, Phases()
+        self.kept = task.judged.shard(task.shard)
+        self.reasons, self.survivors = fallen_of_shard(task.work, task.shard, len(self.kept.sizes))
+        self.alive = self.reasons == 0
+        self.counts = {"in": 0, "kept": 0, "characters": 0, "bytes": 0}
+        self.dropped = Counter[str]()
+        self._rows = np.load(task.judged.root / name / "kept.npy", mmap_mode="r")
+        self._sets = ShingleSets(task.judged, task.dedup.shingle)
+
+    def write(self, batch: pa.RecordBatch, documents: TableWriter, decisions: TableWriter, copies: TableWriter) -> None:
+        """Decide the records of a batch and write its part of every file."""
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        fate: dict[str, list[Any]] = {name: columns[name].to_pylist() for name in ("doc_id", "stage", "rule", "detail")}
+        fate |= {"duplicate_of": [None] * batch.num_rows, "masked": [None] * batch.num_rows}
+        first = self.counts["in"]
+        begin, end = np.searchsorted(self._rows, [first, first + batch.num_rows]).tolist()
+        places = (self._rows[begin:end] - first).tolist()
+        with self.phases("copies"):
+            self._fell(begin, end, places, fate, copies)
+        with self.phases("documents"):
+            self._documents(begin, end, places, columns, fate, documents)
+        with self.phases("decisions"):
+            verdicts = ["kept" if rule is None else "dropped" for rule in fate["rule"]]
+            decisions.add(columns | fate | {"verdict": verdicts})
+            self.counts["in"] += batch.num_rows
+            self.counts["kept"] += verdicts.count("kept")
+            self.dropped.update(rule for rule in fate["rule"] if rule is not None)
+
+    def _fell(self, begin: int, end: int, places: list[int], fate: dict[str, list[Any]], copies: TableWriter) -> None:
+        """Note which of the ordinals fell, for whom, and how like the two are."""
+        fallen = np.flatnonzero(self.reasons[begin:end])
+        if not len(fallen):
+            return
+        survivors = self.survivors[begin + fallen]
+        ids = doc_ids_of(self.task.judged, survivors)
+        kinds = [REASONS[code] for code in self.reasons[begin + fallen].tolist()]
+        likeness = []
+        for ordinal, survivor, doc_id, kind in zip(fallen.tolist(), survivors.tolist(), ids, kinds, strict=True):
+            row = places[ordinal]
+            fate["stage"][row], fate["rule"][row], fate["duplicate_of"][row] = STAGE, kind, doc_id
+            reference = self.task.shard << 32 | (begin + ordinal)
+            likeness.append(1.0 if kind == "exact" else jaccard(self._sets[reference], self._sets[survivor]))
+        doc_ids = [fate["doc_id"][places[ordinal]] for ordinal in fallen.tolist()]
+        copies.add({"doc_id": doc_ids, "survivor": ids, "kind": kinds, "similarity": likeness})
+
+    def _documents(
+        self,
+        begin: int,
+        end: int,
+        places: list[int],
+        columns: dict[str, pa.Array],
+        fate: dict[str, list[Any]],
+        documents: TableWriter,
+    ) -> None:
+        """Write the documents that stay, a few megabytes at a time."""
+        rows, texts, held = list[int](), list[str](), 0
+
+        def write() -> None:
+            nonlocal rows, texts, held
+            if rows:
+                taken = pa.array(rows)
+                documents.add({name: columns[name].take(taken) for name in DOCUMENT_COLUMNS[:-1]} | {"text": texts})
+            rows, texts, held = [], [], 0
+
+        for ordinal in (begin + np.flatnonzero(self.alive[begin:end])).tolist():
+            raw = self.kept.raw(ordinal)
+            text = raw.decode()
+            row = places[ordinal - begin]
+            fate["masked"][row] = 0
+            rows.append(row)
+            texts.append(text)
+            held += len(raw)
+            self.counts["characters"] += len(text)
+            self.counts["bytes"] += len(raw)
+            if held >= _WAITING_BYTES:
+                write()
+        write()
+
+
+def doc_ids_of(judged: Judged, references: np.ndarray) -> list[str]:
+    """The doc_id of each reference."""
+    ids_N2 = np.empty((len(references), 2), np.uint64)
+    for shard, places in judged.places(references):
+        ids_N2[places] = judged.shard(shard).ids[references[places] & np.uint64(0xFFFFFFFF)]
+    return [f"{high:016x}{low:016x}" for high, low in ids_N2.tolist()]
+
+
+def write_keys(kept: Kept, alive_N: np.ndarray, folder: Path) -> None:
+    """Write keys, owners, ids and sizes of the documents that stay, one kind of key at a time."""
+    rows = (np.cumsum(alive_N) - 1).astype(np.uint32)  # ordinal -> row of the documents file
+    count = int(alive_N.sum())
+    with (folder / "keys.npy").open("wb") as keys, (folder / "owners.npy").open("wb") as owners:
+        for file, dtype in ((keys, np.uint64), (owners, np.uint32)):
+            file.write(npy_header(dtype, (len(kept.keys), count)))
+        for kind_keys, kind_owners in zip(kept.keys, kept.owners, strict=True):
+            stays = alive_N[kind_owners]
+            keys.write(np.ascontiguousarray(kind_keys[stays]).data)
+            owners.write(rows[kind_owners[stays]].data)
+    np.save(folder / "ids.npy", kept.ids[alive_N])
+    np.save(folder / "sizes.npy", kept.sizes[alive_N])

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.__main__ import main
-from corpus.rules import RULES
-from corpus.write import THRESHOLDS
+from corpus.decisions import RULES_KEY
+from corpus.rules import load_preset
 from pipeline.artifact import open_sealed
 from pipeline.documents import DOCUMENT_COLUMNS, document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, PipelineError, RecipeDrift
@@ -99,12 +99,13 @@ def test_accounts_balance_and_files_hold_what_they_say(mixed: tuple[Path, dict[s
 def test_decisions_carry_every_value_and_its_threshold(mixed: tuple[Path, dict[str, str], Path]) -> None:
     _, _, root = mixed
     for row in decisions(root):
-        values = [row[rule.name] for rule in RULES]
+        values = [row[rule.name] for rule in load_preset("minamoto").rules]
         assert all(value is None for value in values) == (row["stage"] == "read")
         assert (row["verdict"] == "kept") == (row["rule"] is None) == (row["stage"] is None)
     file = next((root / "data" / "decisions").glob("*.parquet"))
-    limits = json.loads(pq.read_schema(file).metadata[THRESHOLDS])
-    assert limits["kana"] == ["least", 0.05] and limits["near"] == ["most", 0.8]
+    about = json.loads(pq.read_schema(file).metadata[RULES_KEY])
+    limits = {rule["name"]: (rule["bound"], rule["threshold"]) for rule in about["rules"]}
+    assert limits["kana"] == ("least", 0.05) and about["dedup"]["min_similarity"] == 0.8 and about["preset"] == "minamoto"
 
 
 def test_again_is_skipped_and_said(mixed: tuple[Path, dict[str, str], Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,17 +189,17 @@ def test_an_empty_corpus_names_the_biggest_reason(tmp_path: Path, ray_session: N
     make_pages(tmp_path / "pages", originals=4)
     run = write_run(tmp_path, ("ja_web", "html", tmp_path / "pages"))
     with pytest.raises(BadInput, match=r"ja_web: none of 11 documents is left, most by 'length'"):
-        make(run, tmp_path, "--set", "corpus.rules.min_japanese_characters=100000")
+        make(run, tmp_path, "--set", "corpus.rules.length=100000")
 
 
 @pytest.mark.parametrize(
     ("option", "error", "words"),
     [
         ("corpus.max_faild_share=0.1", ConfigError, "unknown key 'max_faild_share'; did you mean 'max_failed_share'"),
-        ("corpus.rules.min_kana_share=2.0", ConfigError, "min_kana_share = 2.0: expected a share from 0 to 1"),
+        ("corpus.rules.kana=2.0", ConfigError, "kana = 2.0: expected a share from 0 to 1"),
         ("corpus.dedup.bands=0", ConfigError, "must be 1 or more"),
         ("corpus.sources=[]", ConfigError, "expected one or more"),
-        ("corpus.rules.min_japanese_characters=90", RecipeDrift, "min_japanese_characters: 100 -> 90"),
+        ("corpus.rules.length=90", RecipeDrift, "settings.rules.length: None -> 90.0"),
     ],
 )
 def test_what_a_user_can_mend(
