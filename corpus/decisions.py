@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corpus import account
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 
@@ -36,6 +37,7 @@ class RuleRow:
     above: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     source: str = ""  # where the threshold comes from
+    label: str = ""  # what its drops are called to people
 
     def fails(self, values: np.ndarray, threshold: float | None = None) -> np.ndarray:
         """Which values break the rule, (N,) bool; NaN (never judged) breaks nothing."""
@@ -122,6 +124,11 @@ class Decisions:
     def rule_names(self) -> list[str]:
         """Rules of all presets of the run, in the order of judging."""
         return list(dict.fromkeys(rule.name for file in self.files for rule in file.rules))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What people read for the reason of a drop, by its name; a name that is not here stands for itself."""
+        return account.REASONS | {rule.name: rule.label for file in self.files for rule in file.rules if rule.label}
 
     def clusters(self, columns: Sequence[str] = ("doc_id", "survivor", "kind", "similarity")) -> Iterator["pa.Table"]:
         """The rows of clusters/, a bounded piece at a time: every copy, for whom it fell, how, how like they are."""
@@ -220,6 +227,7 @@ def _open(path: Path) -> DecisionFile:
             tuple(row.get("above", ())),
             tuple(row.get("below", ())),
             row.get("source", ""),
+            row.get("label", ""),
         )
         for row in body["rules"]
     )

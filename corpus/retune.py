@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corpus.account import REASONS
 from corpus.decisions import DecisionFile, Decisions, RuleRow, check_name, open_decisions
 from corpus.promote import Promoted, promoted
 from corpus.rejudge import Piece, rejudge
@@ -148,7 +147,9 @@ class _Tally:
         self.moved = Counter[str]()
         self.near: dict[str, dict[str, list[_Candidate]]] = {"gained": {}, "lost": {}}
         self.lost_ids: list[pa.ChunkedArray] = []
-        self.passing: dict[str, list[np.ndarray]] = defaultdict(list)  # shard -> (rows,) bool: a copy that still passes the rules
+        self.passing: dict[str, list[np.ndarray]] = defaultdict(
+            list
+        )  # shard -> (rows,) bool: a copy that still passes the rules
 
     def add(self, piece: Piece) -> None:
         """Count one piece."""
@@ -237,18 +238,18 @@ def _title(decisions: Decisions, shard: str, doc_id: str) -> str:
     return found[0] or "" if found else ""
 
 
-def render(result: Retuned) -> str:
-    """The answer as people read it."""
+def render(result: Retuned, labels: Mapping[str, str]) -> str:
+    """The answer as people read it; `labels`: name of a reason -> what it is called."""
     head = "  ".join(f"{name}={'off' if value is None else f'{value:g}'}" for name, value in result.changes.items())
     lines = [f"再判定: {head}  ({result.rows:,} 文書、本文は読んでいません)", ""]
     lines.append(f"現在の採用  {result.kept:,} 文書  {result.kept_characters:,} 文字")
     lines.append(f"変更後      {result.kept_after:,} 文書 (見込み)")
     for title, side, reasons in (("増える文書", result.gained, "現在の理由"), ("減る文書", result.lost, "新しい理由")):
         lines += ["", f"■ {title}: {side.documents:,} 文書、{side.characters:,} 文字"]
-        lines += _rows("出典", side.by_source) + _rows(reasons, {REASONS.get(k, k): v for k, v in side.by_reason.items()})
+        lines += _rows("出典", side.by_source) + _rows(reasons, {labels.get(k, k): v for k, v in side.by_reason.items()})
         lines += _rows(f"ホスト (上位{HOSTS})", side.by_host)
         for name, examples in side.examples.items():
-            lines.append(f"  境界に近い例 ({REASONS.get(name, name)})")
+            lines.append(f"  境界に近い例 ({labels.get(name, name)})")
             lines += [f"    {one.value:<10.5g} {one.doc_id}  {one.title or '(無題)'}  {one.url}" for one in examples]
     lines += _promoted_rows(result.promoted)
     if result.moved:
@@ -289,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = load_run(chosen.run, data=chosen.data, artifacts=str(chosen.artifacts))
     decisions = open_decisions(run.root("corpus"))
     result = retune(decisions, parse_changes(chosen.set, decisions))
-    say(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(result))
+    say(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(result, decisions.labels))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def make_rows(rng: random.Random, source: str, count: int) -> list[dict[str, Any
         host = f"h{rng.randrange(6)}.example"
         row: dict[str, Any] = dict.fromkeys([*STRINGS, *(rule["name"] for rule in RULES)])
         row |= {"doc_id": f"{rng.getrandbits(128):032x}", "source": source, "host": host, "masked": 0, "flags": ""}
-        row |= {"url": f"https://{host}/{source}/{number}", "characters": None, "charset": "utf-8"}
+        row |= {"url": f"https://{host}/{source}/{number}-{row['doc_id'][-8:]}", "characters": None, "charset": "utf-8"}
         if rng.random() < 0.1:
             row |= {"stage": "read", "rule": "no_text", "charset": None}
         else:
