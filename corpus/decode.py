@@ -1,6 +1,8 @@
 """Bytes of unknown charset to text: Shift_JIS as CP932, EUC-JP, ISO-2022-JP, UTF-8, UTF-16; what a page declares is a hint.
 
-Decoding is strict: text with a byte that fits nowhere is refused, except for a character cut in two at the very end.
+A page is decoded strictly where a charset fits every byte, but for a character cut in two at the very end. Where none
+does, a few bad bytes become U+FFFD and the page is flagged; more of them, and it is refused. Mojibake is repaired where
+that is certain (`corpus.mojibake`).
 The three JIS encodings share one repertoire, NEC and IBM extensions (①㈱髙) included, and map it as the WHATWG Encoding
 Standard (https://encoding.spec.whatwg.org/) does, so that one page in four charsets is one text.
 """
@@ -9,6 +11,8 @@ import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from corpus import mojibake
 
 # The WHATWG standard reads 1,024 bytes for a declaration; heads with long comments before it are common.
 _META_BYTES = 4096
@@ -35,6 +39,14 @@ _NO_TEXT = re.compile(r"[\x80-\x9f\ue000-\uf8ff\ufffd]")
 PLAUSIBLE = 0.1
 # Undefined bytes that CP932 passes through, and private characters: a few are mobile pictograms, many are no text.
 MAX_NO_TEXT = 0.02
+# Bad bytes a page may have, of its characters: as many as the rule `replacement` lets pass (mojibake, not a stray byte).
+MAX_DAMAGED = 0.001
+# … and of its characters beyond ASCII, for these alone say which charset it is: another charset's bytes fail every few
+# characters (cp1251, GBK or Latin text read as one of ours: 10 % and more).
+MAX_DAMAGED_EVIDENCE = 0.01
+# UTF-16 without a mark: markup and line ends are ASCII, so every tenth unit or more has a zero byte, always the same one.
+UTF16_ZEROS, UTF16_OTHER_ZEROS = 0.1, 0.005
+DAMAGED, MOJIBAKE, REPAIRED = "damaged_bytes", "mojibake", "mojibake_repaired"
 
 
 @dataclass(frozen=True)
@@ -43,27 +55,47 @@ class Decoded:
 
     text: str
     charset: str
+    flags: tuple[str, ...] = ()  # of DAMAGED, MOJIBAKE, REPAIRED
 
 
 def decode(raw: bytes, declared: str = "") -> Decoded | None:
-    """Find the charset of a page and decode it.
+    """Find the charset of a page, decode it, and repair what an earlier program decoded wrongly.
 
     Args:
         declared: what the transport (an HTTP header) says; the page's own declaration is looked up here.
-    Returns: None where no charset fits every byte.
+    Returns: None where no charset fits the bytes.
     """
+    found = _decode(raw, declared)
+    return found and mend(found)
+
+
+def mend(found: Decoded) -> Decoded:
+    """The same text without mojibake where it can be repaired; flagged where there is or was any."""
+    if (repaired := mojibake.repair(found.text)) is not None:
+        return Decoded(repaired, found.charset, (*found.flags, REPAIRED))
+    return Decoded(found.text, found.charset, (*found.flags, MOJIBAKE)) if mojibake.is_mojibake(found.text) else found
+
+
+def _decode(raw: bytes, declared: str) -> Decoded | None:
     for bom, name in _BOMS:
         if raw.startswith(bom):
             text = _strict(raw[len(bom) :], name)
-            return None if text is None else Decoded(text, name)
+            return _tolerant(raw[len(bom) :], (name,)) if text is None else Decoded(text, name)
+    said = codec_name(declared)
+    if (wide := _utf16(raw, said)) is not None:
+        return wide
     if raw.isascii():
-        if _ESCAPE.search(raw) and (text := _iso2022(raw)) is not None:
-            return Decoded(text, "iso2022_jp")
+        if _ESCAPE.search(raw):
+            if (text := _iso2022(raw)) is not None:
+                return Decoded(text, "iso2022_jp")
+            if (found := _tolerant(raw, ("iso2022_jp",))) is not None:
+                return found
         return Decoded(raw.decode("ascii"), "utf-8")
     if (text := _strict(raw, "utf-8")) is not None:
         return Decoded(text, "utf-8")
-    hints = [name for label in (declared, meta_charset(raw)) if (name := codec_name(label))]
-    return _legacy(raw, hints)
+    # A page that says in ASCII that it is UTF-16 is not.
+    hints = [name for name in (said, codec_name(meta_charset(raw))) if name and not name.startswith(("utf-16", "utf-32"))]
+    return _tolerant(raw, ("utf-8",)) or _legacy(raw, hints)
 
 
 def meta_charset(raw: bytes) -> str:
@@ -105,6 +137,9 @@ def _legacy(raw: bytes, hints: list[str]) -> Decoded | None:
     best = max(scores, key=lambda name: scores[name], default="")
     if best and scores[best] >= PLAUSIBLE:
         return Decoded(readings[best], best)
+    damaged = _tolerant(raw, ("cp932", "euc_jp"))
+    if damaged is not None and plausibility(damaged.text) >= PLAUSIBLE:
+        return damaged
     foreign = [name for name in hints if name not in _JAPANESE and name != "utf-8"]
     for name in foreign:
         if (text := _strict(raw, name)) is not None and plausibility(text) >= 0.0:
@@ -115,6 +150,42 @@ def _legacy(raw: bytes, hints: list[str]) -> Decoded | None:
         return None
     text = _strict(raw, name := _detected(raw))
     return None if text is None or plausibility(text) < 0.0 else Decoded(text, name)
+
+
+def _tolerant(raw: bytes, names: tuple[str, ...]) -> Decoded | None:
+    """Decode with U+FFFD for bad bytes by the charset that leaves the fewest of them, if they are few."""
+    best: tuple[int, str, str] | None = None
+    for name in names:
+        text = _replacing(raw, name)
+        bad = text.count("\ufffd")
+        evidence = sum(map(len, _NOT_ASCII.findall(text)))
+        if bad <= min(MAX_DAMAGED * len(text), MAX_DAMAGED_EVIDENCE * evidence) and (best is None or bad < best[0]):
+            best = bad, name, text
+    return best and Decoded(best[2], best[1], (DAMAGED,))
+
+
+def _replacing(raw: bytes, name: str) -> str:
+    if name == "euc_jp":
+        return _euc(raw, "euc-extension-or-replacement")
+    if name == "iso2022_jp":
+        return _iso2022(raw, "euc-extension-or-replacement") or ""
+    return raw.decode(name, "replace")
+
+
+def _utf16(raw: bytes, said: str) -> Decoded | None:
+    """UTF-16 without a byte order mark, where zero bytes or the transport say so."""
+    sample = raw[: 4 * _SAMPLE]
+    units = len(sample) // 2
+    zeros = {"utf-16-be": sample[0 : 2 * units : 2].count(0), "utf-16-le": sample[1 : 2 * units : 2].count(0)}
+    name = max(zeros, key=lambda order: zeros[order])
+    if units and zeros[name] >= UTF16_ZEROS * units and min(zeros.values()) <= UTF16_OTHER_ZEROS * units:
+        text = _strict(raw, name)
+        return Decoded(text, name) if text and _NO_TEXT.search(text[:_SAMPLE]) is None else None
+    if not said.startswith("utf-16"):
+        return None
+    readings = {order: text for order in ("utf-16-be", "utf-16-le") if (text := _strict(raw, order))}
+    best = max(readings, key=lambda order: plausibility(readings[order]), default="")
+    return Decoded(readings[best], best) if best and plausibility(readings[best]) >= PLAUSIBLE else None
 
 
 def _detected(raw: bytes) -> str:
@@ -142,10 +213,11 @@ def _strict(raw: bytes, name: str) -> str | None:
         return None
 
 
-def _euc(raw: bytes) -> str:
+def _euc(raw: bytes, errors: str = "euc-extension") -> str:
     """EUC-JP with the NEC and IBM extensions (eucJP-ms, CP51932)."""
     codecs.register_error("euc-extension", _euc_extension)
-    return raw.decode("euc_jp", "euc-extension").translate(_AS_WHATWG)
+    codecs.register_error("euc-extension-or-replacement", _euc_replacement)
+    return raw.decode("euc_jp", errors).translate(_AS_WHATWG)
 
 
 def _euc_extension(error: UnicodeError) -> tuple[str, int]:
@@ -165,20 +237,28 @@ def _euc_extension(error: UnicodeError) -> tuple[str, int]:
     return text, error.start + 2
 
 
-def _iso2022(raw: bytes) -> str | None:
+def _euc_replacement(error: UnicodeError) -> tuple[str, int]:
+    """Decode error handler: as `_euc_extension`, and U+FFFD for what is in no table."""
+    try:
+        return _euc_extension(error)
+    except UnicodeDecodeError as unknown:
+        return "\ufffd", unknown.end
+
+
+def _iso2022(raw: bytes, errors: str = "euc-extension") -> str | None:
     """ISO-2022-JP with half-width katakana, JIS X 0212 and the NEC row (CP50221), or None."""
     parts, mode, end = [], b"(B", 0
     try:
         for escape in _ESCAPE.finditer(raw):
-            parts.append(_iso2022_run(raw[end : escape.start()], mode))
+            parts.append(_iso2022_run(raw[end : escape.start()], mode, errors))
             mode, end = escape[1], escape.end()
-        parts.append(_iso2022_run(raw[end:], mode))
+        parts.append(_iso2022_run(raw[end:], mode, errors))
     except UnicodeDecodeError:
         return None
     return "".join(parts)
 
 
-def _iso2022_run(run: bytes, mode: bytes) -> str:
+def _iso2022_run(run: bytes, mode: bytes, errors: str) -> str:
     """Bytes between two escape sequences; white space and controls stand for themselves in every mode."""
     if mode == b"(B":
         return run.decode("ascii")
@@ -192,7 +272,7 @@ def _iso2022_run(run: bytes, mode: bytes) -> str:
         if not piece or piece[0] <= 0x20:
             out.append(piece.decode("ascii"))
         elif mode == b"$(D":
-            out.append(_euc(b"".join(b"\x8f" + high[i : i + 2] for i in range(0, len(high), 2))))
+            out.append(_euc(b"".join(b"\x8f" + high[i : i + 2] for i in range(0, len(high), 2)), errors))
         else:
-            out.append(_euc(high))
+            out.append(_euc(high, errors))
     return "".join(out)

@@ -9,7 +9,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from corpus.decode import decode
+from corpus.decode import Decoded, decode, mend
+from corpus.gate import is_foreign
+from corpus.main_text import MainText, Unparsable, main_text
 from corpus.readers.records import DroppedRecord, RawDocument, drop, one_line
 
 # C0 and C1 controls but tab and line feed, soft hyphen, zero-width and bidirectional marks, byte-order mark, noncharacters.
@@ -19,6 +21,7 @@ _CONTROL = re.compile(
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SPACES_AT_END = re.compile(r"[ \u3000]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
+_HALF_WIDTH = re.compile("[\uff61-\uff9f]+")
 
 
 @dataclass(frozen=True)
@@ -30,36 +33,56 @@ class Extracted:
     lang: str  # the page's own lang attribute in lower case, "" unknown
     charset: str  # what the bytes were in, by Python's name
     extractor: str  # "resiliparse", "trafilatura", "roff" or "text"
+    flags: tuple[str, ...] = ()  # "damaged_bytes", "mojibake", "mojibake_repaired", "halfwidth"
+    linked: int = 0  # characters of the text inside links; 0 where trafilatura took it, which does not say
 
 
-def extract(document: RawDocument) -> Extracted | DroppedRecord:
-    """Decode a document and take its text; a document without text is a drop with its reason."""
+def extract(document: RawDocument, language: str = "ja") -> Extracted | DroppedRecord:
+    """Decode a document and take its text; a document without text is a drop with its reason.
+
+    Args:
+        language: "ja" drops pages that are surely not Japanese before they are parsed; "any" keeps every language.
+    """
     if document.kind == "text":
-        return _finish(document, document.text or "", document.title, "", "utf-8", "text")
+        row = mend(Decoded(document.text or "", "utf-8"))
+        return _finish(document, row, MainText(row.text, document.title, "", "text"))
     decoded = decode(document.raw, document.declared)
     if decoded is None:
-        return drop(document, "undecodable", f"declared {document.declared or 'nothing'}; no charset fits every byte")
+        return drop(document, "undecodable", f"declared {document.declared or 'nothing'}; no charset fits the bytes")
     if document.kind == "roff":
         from corpus.readers.roff import Redirect, roff_text
 
         page = roff_text(decoded.text)
         if isinstance(page, Redirect):
             return drop(document, "redirect_page", f"is {page.target}")
-        return _finish(document, page.text, page.title, "", decoded.charset, "roff")
-    from corpus.main_text import Unparsable, main_text
-
+        return _finish(document, decoded, MainText(page.text, page.title, "", "roff"))
+    if language == "ja" and (why := is_foreign(decoded.text)):
+        return drop(document, "foreign_page", why)
     try:
         found = main_text(decoded.text)
     except Unparsable as error:
         return drop(document, "unparsable", str(error))
-    return _finish(document, found.text, found.title or document.title, found.lang, decoded.charset, found.extractor)
+    return _finish(document, decoded, found)
 
 
-def _finish(document: RawDocument, text: str, title: str, lang: str, charset: str, extractor: str) -> Extracted | DroppedRecord:
-    text = clean_text(text)
+def _finish(document: RawDocument, decoded: Decoded, found: MainText) -> Extracted | DroppedRecord:
+    wide = full_width(found.text)
+    text = clean_text(wide)
     if not text:
         return drop(document, "no_text", f"{len(document.raw)} bytes of {document.kind}")
-    return Extracted(text, one_line(clean_text(title)), lang, charset, extractor)
+    title = one_line(clean_text(full_width(found.title or document.title)))
+    flags = decoded.flags if wide == found.text else (*decoded.flags, "halfwidth")
+    return Extracted(text, title, found.lang, decoded.charset, found.extractor, flags, found.linked)
+
+
+def full_width(text: str) -> str:
+    """Half-width katakana and their punctuation as NFKC writes them; a sound mark that fits no kana stands alone (゛ ゜)."""
+    return _HALF_WIDTH.sub(_widen, text)
+
+
+def _widen(run: re.Match[str]) -> str:
+    # NFKC gives combining marks, and composes those that fit; what is left of them would settle on any neighbour.
+    return unicodedata.normalize("NFKC", run[0]).replace("\u3099", "\u309b").replace("\u309a", "\u309c")
 
 
 def clean_text(text: str) -> str:

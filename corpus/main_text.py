@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from corpus.gate import nesting
+
 # What holds no prose, whatever it contains; roles are those of WAI-ARIA. LibreOffice help hides all variants of a phrase,
 # MAC…, WRITER… and default…, until a script shows one: the default stays.
 _SKIPPED = (
@@ -32,11 +34,19 @@ MAIN_SHARE = 0.4
 # more sentences: 11 of 1,523 Japanese pages of a crawl, most of them tables and lists full of links.
 KEPT_SHARE, KEPT_CHARACTERS = 0.3, 200
 
-_INLINE = r"(?:</?(?:a|b|i|u|em|strong|code|span|tt|kbd|var|dfn|cite|q|samp|font|small|abbr|acronym)\b[^>]*>)*"
+# Elements inside elements from which a page is no page: browsers stop at 512 (Blink's kMaximumHTMLParserDOMTreeDepth), and
+# taking blocks out of deeper trees costs resiliparse quadratic time and lxml its stack.
+MAX_DEPTH = 512
+# Beyond these a page is not parsed at all: deeper trees cost the parser quadratic time (300,000 deep: 40 s); it makes about 400
+# bytes of every tag, and opens all unclosed formatting elements again in every block. Of 1,883 pages of a crawl the most
+# are 40 deep, 6 unclosed and 53,000 tags.
+MAX_OPEN, MAX_TAGS, MAX_REOPENED = 20_000, 1_000_000, 1_000_000
+
+_INLINE = r"(?:</?(?:a|b|i|u|em|strong|code|span|tt|kbd|var|dfn|cite|q|samp|font|small|abbr|acronym)\b[^<>]*>)*"
 _CJK = r"[\u2014\u2026\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffef]"
 # A line end of the source between two Japanese characters is no space; browsers show one, writers mean none.
 _SOURCE_LINE_END = re.compile(rf"(?<={_CJK})({_INLINE})[ \t]*\r?\n\s*({_INLINE})(?={_CJK})")
-_LITERAL = re.compile(r"(<(pre|textarea|script|style|xmp)\b.*?</\2\s*>)", re.IGNORECASE | re.DOTALL)
+_LITERAL = re.compile(r"<(/?)(pre|textarea|script|style|xmp)\b[^<>]*>", re.IGNORECASE)
 _CELLS, _ITEM = re.compile(r"[ ]*\t[\t ]*(?=\S)"), re.compile(r"^[ ]+(?=(?:•|\d+\.) )", re.MULTILINE)
 _EMPTY_ITEM = re.compile(r"^[ ]*(?:•|\d+\.|\|)[ ]*$\n?|^ \| ", re.MULTILINE)
 _PERMALINK = re.compile(r"[¶§]$", re.MULTILINE)
@@ -54,6 +64,7 @@ class MainText:
     title: str
     lang: str
     extractor: str
+    linked: int = 0  # visible characters of the text inside links
 
 
 @dataclass
@@ -92,6 +103,7 @@ def main_text(html: str) -> MainText:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
+    deepest = _check(html)
     html = join_lines(html)
     try:
         tree = HTMLTree.parse(html)
@@ -99,24 +111,53 @@ def main_text(html: str) -> MainText:
         raise Unparsable(f"resiliparse: {error}") from error
     if tree.body is None:
         return MainText("", tree.title or "", "", "resiliparse")
+    if deepest > MAX_DEPTH and (deep := depth(tree.body)) > MAX_DEPTH:
+        raise Unparsable(f"elements nested {deep} deep, more than {MAX_DEPTH}")
     root: Any = tree.body.parent
     lang = (root.getattr("lang") or root.getattr("xml:lang") or "").strip() if root else ""
     title = tree.title or ""
-    for node in tree.body.query_selector_all(_SKIPPED):
+    for node in reversed(tree.body.query_selector_all(_SKIPPED)):  # inner ones first: what is gone cannot go again
         node.decompose()
-    whole, kept = prune(tree)
+    whole, kept, linked = prune(tree)
     text = tidy(extract_plain_text(tree, preserve_formatting=True, alt_texts=False))
     if whole >= KEPT_CHARACTERS and kept < KEPT_SHARE * whole:
         other = by_trafilatura(html)
         if other.count("。") > text.count("。"):
             return MainText(other, title, lang.lower(), "trafilatura")
-    return MainText(text, title, lang.lower(), "resiliparse")
+    return MainText(text, title, lang.lower(), "resiliparse", linked)
 
 
-def prune(tree: Any) -> tuple[int, int]:
+def _check(html: str) -> int:
+    """How deep the page may nest. Raises: Unparsable where parsing it would cost too much."""
+    tags = html.count("<")
+    if tags > MAX_TAGS:
+        raise Unparsable(f"{tags} tags, more than {MAX_TAGS}")
+    deepest, formatting = nesting(html)
+    if deepest > MAX_OPEN:
+        raise Unparsable(f"{deepest} elements open at once, more than {MAX_OPEN}")
+    if formatting * tags > MAX_REOPENED and formatting > MAX_DEPTH:
+        raise Unparsable(f"{formatting} formatting elements open at once in {tags} tags")
+    return max(deepest, formatting)
+
+
+def depth(root: Any) -> int:
+    """How many elements the deepest node below `root` lies in."""
+    from resiliparse.parse.html import DOMContext, traverse_dom
+
+    deepest = 0
+
+    def enter(context: Any) -> None:
+        nonlocal deepest
+        deepest = max(deepest, context.depth)
+
+    traverse_dom(root, enter, None, DOMContext(), False)
+    return deepest
+
+
+def prune(tree: Any) -> tuple[int, int, int]:
     """Take navigation out of a page, and all but <main> where there is one.
 
-    Returns: visible characters outside links, before and after.
+    Returns: visible characters outside links, before and after, and those inside links after.
     """
     page, navigation = _census(tree.body)
     whole = page.characters - page.linked
@@ -128,11 +169,12 @@ def prune(tree: Any) -> tuple[int, int]:
                 _keep_only(found[0], tree.body)
                 page, navigation = part, inner
                 break
-    kept = page.characters - page.linked
+    kept, linked = page.characters - page.linked, page.linked
     for block in navigation:
         kept -= block.characters - block.linked
+        linked -= block.linked
         block.node.decompose()
-    return whole, kept
+    return whole, kept, linked
 
 
 def _census(root: Any) -> tuple[_Block, list[_Block]]:
@@ -190,12 +232,18 @@ def _keep_only(node: Any, body: Any) -> None:
 
 
 def join_lines(html: str) -> str:
-    """Join source lines that end and begin in Japanese, outside preformatted text."""
-    parts = _LITERAL.split(html)
-    # split() yields text, literal, its tag, text, …
-    return "".join(
-        _SOURCE_LINE_END.sub(r"\1\2", part) if number % 3 == 0 else part for number, part in enumerate(parts) if number % 3 != 2
-    )
+    """Join source lines that end and begin in Japanese, outside preformatted text; linear whatever is left open."""
+    parts, begin, literal = [], 0, ""
+    for tag in _LITERAL.finditer(html):
+        name = tag[2].lower()
+        if not literal and not tag[1]:
+            parts.append(_SOURCE_LINE_END.sub(r"\1\2", html[begin : tag.start()]))
+            begin, literal = tag.start(), name
+        elif literal == name and tag[1]:
+            parts.append(html[begin : tag.end()])
+            begin, literal = tag.end(), ""
+    rest = html[begin:]
+    return "".join(parts) + (rest if literal else _SOURCE_LINE_END.sub(r"\1\2", rest))
 
 
 def tidy(text: str) -> str:

@@ -1,5 +1,6 @@
 """From a raw document to its text: what people read stays, navigation goes, the form of the text is fixed."""
 
+import re
 import unicodedata
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus import main_text as main_text_module
-from corpus.extract import Extracted, clean_text, extract
+from corpus.extract import Extracted, clean_text, extract, full_width
 from corpus.main_text import join_lines, main_text
 from corpus.readers import DroppedRecord, RawDocument
 
@@ -66,7 +67,7 @@ def kept(document: RawDocument) -> Extracted:
 def test_a_page_in_every_charset(charset: str, name: str) -> None:
     """The page declares UTF-8 throughout: the declaration is wrong three times."""
     got = kept(document(PAGE.replace("¶", "").encode(charset)))
-    assert got == Extracted(TEXT, "手引き第一章", "ja", name, "resiliparse")
+    assert got == Extracted(TEXT, "手引き第一章", "ja", name, "resiliparse", linked=3)  # こちら
 
 
 def test_of_hidden_variants_the_default_stays() -> None:
@@ -147,6 +148,57 @@ def test_form_of_clean_text(text: str) -> None:
 
 def test_clean_text_keeps_what_it_should() -> None:
     assert clean_text("か\u3099\r\n\r\n\r\n\r\n　段落\tあ\x00\x1b\u00ad \n") == "が\n\n　段落 あ"
+
+
+HALF = "".join(map(chr, range(0xFF61, 0xFFA0)))
+VOICED, SEMI_VOICED = "ｳｶｷｸｹｺｻｼｽｾｿﾀﾁﾂﾃﾄﾊﾋﾌﾍﾎﾜｦ", "ﾊﾋﾌﾍﾎ"
+letters = st.one_of(
+    st.sampled_from(HALF[:-2]),
+    st.sampled_from(VOICED).map(lambda kana: kana + "ﾞ"),
+    st.sampled_from(SEMI_VOICED).map(lambda kana: kana + "ﾟ"),
+    st.sampled_from("かハ漢a\n゛"),
+)
+
+
+@given(st.lists(letters, max_size=40).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_half_width_katakana_become_what_nfkc_makes_of_them(text: str) -> None:
+    whole = "".join(
+        unicodedata.normalize("NFKC", run) if run[0] in HALF else run for run in re.findall(f"[{HALF}]+|[^{HALF}]+", text)
+    )
+    assert full_width(text) == whole
+    assert full_width(whole) == whole
+
+
+@given(st.text(st.one_of(st.sampled_from(HALF), st.characters())))
+@settings(max_examples=300, deadline=None)
+def test_half_width_katakana_touch_nothing_else(text: str) -> None:
+    wide = full_width(text)
+    assert not set(wide) & set(HALF) and full_width(wide) == wide
+    assert clean_text(full_width(clean_text(wide))) == clean_text(wide)
+    assert re.sub("[\u3001-\u30ff]", "", re.sub(f"[{HALF}]", "", text)) == re.sub("[\u3001-\u30ff]", "", wide)
+
+
+def test_half_width_katakana_are_flagged() -> None:
+    assert full_width("ｶﾞｷﾞﾊﾟ｡(ﾟДﾟ)") == "ガギパ。(゜Д゜)"
+    row = kept(document(b"x", "text", text="ﾊﾝｶｸの文", title="ｶﾅ"))
+    assert (row.text, row.title, row.flags) == ("ハンカクの文", "カナ", ("halfwidth",))
+    assert kept(document(b"x", "text", text="全角の文")).flags == ()
+
+
+def test_flags_of_decoding_reach_the_document() -> None:
+    page = kept(document(PAGE.replace("¶", "").encode().decode("latin-1").encode()))
+    assert (page.text, page.flags) == (TEXT, ("mojibake_repaired",))
+    row = kept(document(b"x", "text", text=(PROSE * 3).encode("euc_jp").decode("latin-1")))
+    assert (row.text, row.flags) == (PROSE * 3, ("mojibake_repaired",))
+    damaged = kept(document(b"<p>" + (PROSE * 30).encode() + b"\xff" + (PROSE * 30).encode()))
+    assert damaged.flags == ("damaged_bytes",) and damaged.text.count("\ufffd") == 1
+
+
+def test_linked_counts_characters_of_kept_links_only() -> None:
+    links = "".join(f"<li><a href='{i}'>ページの題名{i}</a></li>" for i in range(9))
+    got = kept(document(f"<body><ul>{links}</ul><p>{PROSE}<a href=x>こ れ</a></p><a name=y>錨</a></body>".encode()))
+    assert "題名" not in got.text and got.linked == 2
 
 
 @given(st.text(st.sampled_from("<>/ab div p table a href='x' 漢字。\n&;#!-=\"pre")))
