@@ -11,6 +11,8 @@ _GAIJI = re.compile(r"※［＃([^［］]*(?:［[^［］]*］[^［］]*)*)］")
 _NOTE = re.compile(r"［＃[^［］]*(?:［[^［］]*］[^［］]*)*］")
 _PLACE = re.compile(r"(?<![\d-])([12])-(\d{1,2})-(\d{1,2})(?![\d-])")
 _UNICODE = re.compile(r"U\+([0-9A-Fa-f]{4,6})")
+_TITLE_LINES = 6  # title, title in the original language, subtitle, its translation, author, translator
+_HELPERS = ("訳", "編", "校訂", "編訳", "校注")
 GETA = "〓"  # the printers' sign for a character that is not at hand
 
 
@@ -22,6 +24,18 @@ def clean_aozora(text: str) -> str:
     text = _NOTE.sub("", text)
     text = _RUBY.sub("", text).replace("｜", "")
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+
+
+def header_of(text: str) -> str:
+    """Title and author of a raw Aozora text, "こころ／夏目漱石": its first line and the last before the first blank one.
+
+    The lines between are subtitles and titles in the original language; translators and editors stand behind the author.
+    """
+    lines = [line.strip("\u3000 ") for line in text.partition("\n\n")[0].lstrip("\ufeff\n").split("\n")]
+    if len(lines) > _TITLE_LINES:
+        return ""
+    people = [line for line in lines[1:] if not line.endswith(_HELPERS)]
+    return "／".join([lines[0], *people[-1:]])
 
 
 def gaiji(note: str) -> str:
@@ -47,7 +61,7 @@ def _without_header(text: str) -> str:
     if len(rules) >= 2:
         return text[rules[1].end() :]
     title, blank, rest = text.partition("\n\n")
-    return rest if blank and title.count("\n") < 6 else text
+    return rest if blank and title.count("\n") < _TITLE_LINES else text
 
 
 def _without_colophon(text: str) -> str:

@@ -49,7 +49,7 @@ def _open(source: SourceSettings) -> Any:
     from datasets.exceptions import DatasetsError
 
     datasets.disable_progress_bars()
-    where = source.dataset or str(source.path)
+    where = source.dataset or source.path
     try:
         return datasets.load_dataset(
             where, source.config or None, split=source.split, revision=source.revision or None, streaming=True

@@ -3,8 +3,9 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
+
+from pipeline.runfile import field
 
 Kind = Literal["html", "roff", "text"]
 
@@ -12,8 +13,10 @@ Kind = Literal["html", "roff", "text"]
 DROP_REASONS: dict[str, bool] = {
     "http_status": False,  # a crawled response other than 200
     "content_type": False,  # a crawled response that is no HTML
-    "too_large": False,  # a record beyond any page of text
-    "redirect_page": False,  # a manual page that only names another one
+    "too_large": False,  # a record beyond any page or book of text
+    "redirect_page": False,  # a manual page or an article that only names another one
+    "other_namespace": False,  # a page of a wiki that is no article: talk, templates, categories
+    "other_language": False,  # a record whose header names languages, and none that was asked for
     "no_text": False,  # markup without text, a row without its text
     "foreign_page": False,  # a page so surely in another language that it was not parsed
     "damaged_record": True,  # bytes that are not what they should be
@@ -28,10 +31,13 @@ class SourceSettings:
     """One [[corpus.sources]]: where documents come from and under which licence."""
 
     name: str
-    reader: Literal["html", "man", "warc", "jsonl", "parquet", "tatoeba", "datasets"]
+    reader: Literal["html", "man", "warc", "wet", "jsonl", "parquet", "wikipedia", "aozora", "tatoeba", "datasets"]
     licence: str
     attribution: str
-    path: Path | None = None  # a file or folder outside the run, or a datasets folder
+    path: str = field("", identity=False)  # file, folder, glob or URL (s3://, https://) outside the run, or a datasets folder
+    paths: str = field("", identity=False)  # a list of files, a line each, gzip or plain: Common Crawl's warc.paths.gz
+    prefix: str = field("", identity=False)  # stands before every line of `paths`: "https://data.commoncrawl.org/"
+    take: int = 0  # of path or paths: only the first so many files; 0: all
     fetched: tuple[str, ...] = ()  # globs below the data of the run's fetch artifact
     dataset: str = ""  # a dataset of the Hugging Face Hub
     revision: str = ""  # its commit or tag; a name alone would mean other bytes tomorrow
@@ -45,22 +51,34 @@ class SourceSettings:
     url_column: str = "url"  # "": <file>#<row>
     date_column: str = ""
     cleaner: Literal["none", "aozora"] = "none"  # of a row's text
+    languages: tuple[str, ...] = ()  # wet: records whose header names languages and none of these are left out; "jpn"
+    wiki: str = "https://ja.wikipedia.org/wiki/"  # wikipedia: what stands before an article's title in its url
     sentences: int = 32  # tatoeba: sentences a document; they are about 20 characters each
-    shard_documents: int = 400  # html, man: files a shard; tatoeba: documents a shard
+    shard_documents: int = 400  # html, man, aozora: files a shard; tatoeba: documents a shard
+    shard_bytes: int = 256 << 20  # jsonl, uncompressed: bytes a shard; wikipedia with an index: a quarter of it, compressed
+    # The longest Aozora works are 3 MB, crawlers cut pages at 1 to 5 MB; with this a worker's batch stays below 1.5 GB.
+    max_document_bytes: int = 32 << 20  # a record, line, file, cell or article beyond is dropped as too_large, unread
     preset: str = ""  # rules for this source alone, "en" for example; "": the run's
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9_]+", self.name):
             raise ValueError(f"name = {self.name!r}: expected a-z, 0-9 and _, for it becomes part of file names")
-        places = [key for key in ("path", "fetched", "dataset") if getattr(self, key)]
+        object.__setattr__(self, "path", str(self.path or ""))  # programs give a Path
+        places = [key for key in ("path", "paths", "fetched", "dataset") if getattr(self, key)]
         if len(places) != 1:
-            raise ValueError(f"source {self.name!r}: expected exactly one of path, fetched, dataset, got {places}")
+            raise ValueError(f"source {self.name!r}: expected exactly one of path, paths, fetched, dataset, got {places}")
         if self.dataset and (self.reader != "datasets" or not self.revision):
             raise ValueError(f'source {self.name!r}: dataset needs reader = "datasets" and a revision (commit or tag)')
-        if self.fetched and self.reader == "datasets":
-            raise ValueError(f'source {self.name!r}: reader "datasets" reads a dataset or a path, not fetched files')
-        if min(self.sentences, self.shard_documents) < 1 or self.rows < 0:
-            raise ValueError(f"source {self.name!r}: sentences and shard_documents must be 1 or more, rows 0 or more")
+        if (self.fetched or self.paths) and self.reader == "datasets":
+            raise ValueError(f'source {self.name!r}: reader "datasets" reads a dataset or a path, not fetched or listed files')
+        if self.prefix and not self.paths:
+            raise ValueError(f"source {self.name!r}: prefix stands before the lines of `paths`, and there is no `paths`")
+        if min(self.sentences, self.shard_documents, self.shard_bytes, self.max_document_bytes) < 1:
+            raise ValueError(
+                f"source {self.name!r}: sentences, shard_documents, shard_bytes and max_document_bytes must be 1 or more"
+            )
+        if min(self.rows, self.take) < 0:
+            raise ValueError(f"source {self.name!r}: rows and take must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -69,9 +87,9 @@ class Shard:
 
     name: str  # "ja_web-00003"
     source: SourceSettings
-    files: tuple[str, ...]  # absolute paths
-    base: str  # urls are relative to this folder
-    begin: int = 0  # first document, row group or dataset part, by reader
+    files: tuple[str, ...]  # absolute paths or URLs
+    base: str  # urls of documents are relative to this folder or URL
+    begin: int = 0  # first byte (jsonl, wikipedia), row group (parquet), document (tatoeba) or part (datasets)
     end: int = 0  # one past the last; 0: all
 
 

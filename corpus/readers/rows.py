@@ -1,20 +1,20 @@
-"""JSONL (plain or gzip) and Parquet: a row with a text column is a document."""
+"""A row with a text column is a document; JSONL (plain, gzip or zstd), a row a line.
 
-import gzip
+A plain file is cut into shards at byte ranges; a line belongs to the range that it begins in, so the documents are the same
+whatever the ranges, and are named by their byte offset. A compressed file cannot be entered in its middle: it is one shard,
+and its lines are named by number.
+"""
+
 import json
-import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from corpus.readers.aozora import clean_aozora
+from corpus.readers.places import open_file, relative
 from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
-from pipeline.errors import BadInput
+from corpus.readers.streams import CHUNK, BrokenStream, Line, chunks, lines, too_large
 
-# Rows of Parquet in memory at a time; books are a megabyte each.
-BATCH_ROWS = 128
-# Row groups are put together until a shard holds so many uncompressed bytes: a task of seconds, not of milliseconds.
-PARQUET_SHARD_BYTES = 64 << 20
+COMPRESSED = (".gz", ".bz2", ".zst")
 
 
 def document_of_row(row: Mapping[str, Any], source: SourceSettings, place: str) -> RawDocument | DroppedRecord:
@@ -25,78 +25,70 @@ def document_of_row(row: Mapping[str, Any], source: SourceSettings, place: str) 
         found = "no" if source.text_column not in row else "an empty" if isinstance(text, str) else f"a {type(text).__name__}"
         return lost(source.name, url, "no_text", f"{found} column {source.text_column!r}")
     raw = text.encode("utf-8", "surrogatepass")
-    clean = clean_aozora(text) if source.cleaner == "aozora" else text
+    if len(raw) > source.max_document_bytes:
+        return too_large(source.name, url, raw, f"{len(raw)} bytes")
     title, date = _cell(row, source.title_column), _cell(row, source.date_column)
-    return RawDocument(source.name, url, raw, "text", "utf-8", title, date, clean)
+    return RawDocument(source.name, url, raw, "text", "utf-8", title, date, text_of(text, source.cleaner))
+
+
+def text_of(text: str, cleaner: str) -> str:
+    """A row's text after its source's cleaner."""
+    return clean_aozora(text) if cleaner == "aozora" else text
+
+
+def plan_jsonl(size: int, shard_bytes: int) -> list[tuple[int, int]]:
+    """Byte ranges of a plain file of `size` bytes, a shard each; an end of 0 is the file's."""
+    begins = range(0, max(size, 1), shard_bytes)
+    return [(begin, begin + shard_bytes if begin + shard_bytes < size else 0) for begin in begins]
 
 
 def read_jsonl(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
-    """A document a line; a line that is no JSON object is a drop, and so is what is left of a damaged gzip file."""
+    """A document a line; a line that is no JSON object is a drop, and so is what is left of a damaged compressed file."""
+    source = shard.source
     for name in shard.files:
-        path = Path(name)
-        where, number = path.relative_to(shard.base).as_posix(), 0
-        with cast("IO[bytes]", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as file:
+        where, packed, number, end = relative(name, shard.base), name.endswith(COMPRESSED), 0, 0
+        with open_file(name) as file:
+            found = lines(chunks(file, name), source.max_document_bytes) if packed else _range(file, shard)
             try:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield _line(line, shard.source, f"{where}#{number}")
-            except EOFError as error:
-                yield lost(shard.source.name, f"{where}#{number + 1}", "truncated_record", str(error))
-            except (gzip.BadGzipFile, zlib.error) as error:
-                yield lost(shard.source.name, f"{where}#{number + 1}", "damaged_record", f"the rest of the file: {error}")
+                for number, line in enumerate(found, 1):
+                    end = line.begin + line.size + 1
+                    if line.data is None or line.data.strip():
+                        yield _line(line, source, f"{where}#{number}" if packed else f"{where}@{line.begin}")
+            except BrokenStream as error:
+                detail = f"the rest of the file, {end} bytes into its content: {error}"
+                yield lost(source.name, f"{where}#{number + 1}", error.reason, detail)
 
 
-def _line(line: bytes, source: SourceSettings, place: str) -> RawDocument | DroppedRecord:
+def _range(file: IO[bytes], shard: Shard) -> Iterator[Line]:
+    """Lines that begin in the shard's bytes; the line before may reach into them and is skipped in pieces."""
+    begin = shard.begin
+    if begin:
+        file.seek(begin - 1)
+        at = begin - 1
+        while (end := (part := file.read(CHUNK)).find(b"\n")) < 0 and part:
+            at += len(part)
+        if not part:
+            return
+        begin = at + end + 1
+        file.seek(begin)
+    for line in lines(chunks(file, ""), shard.source.max_document_bytes, begin):
+        if shard.end and line.begin >= shard.end:
+            return
+        yield line
+
+
+def _line(line: Line, source: SourceSettings, place: str) -> RawDocument | DroppedRecord:
+    if line.data is None:
+        return too_large(source.name, place, line.seen, f"a line of {line.size} bytes")
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        return lost(source.name, place, "undecodable", f"no UTF-8 ({error.reason})", line)
-    except ValueError as error:
-        return lost(source.name, place, "damaged_record", f"no JSON ({error})", line)
+        return lost(source.name, place, "undecodable", f"no UTF-8 ({error.reason})", line.data)
+    except (ValueError, RecursionError) as error:
+        return lost(source.name, place, "damaged_record", f"no JSON ({error})", line.data)
     if not isinstance(row, dict):
-        return lost(source.name, place, "damaged_record", "JSON, but no object", line)
+        return lost(source.name, place, "damaged_record", "JSON, but no object", line.data)
     return document_of_row(row, source, place)
-
-
-def plan_parquet(source: SourceSettings, path: Path) -> list[tuple[int, int]]:
-    """Ranges of row groups that make a shard each.
-
-    Raises: BadInput if the file is no Parquet or lacks the text column.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        metadata = pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"source {source.name!r}: {path} is not readable as Parquet ({error})") from error
-    columns = metadata.schema.to_arrow_schema().names
-    if source.text_column not in columns:
-        raise BadInput(f"source {source.name!r}: {path} has no column {source.text_column!r}; it has {columns}")
-    ranges, begin, size = [], 0, 0
-    for group in range(metadata.num_row_groups):
-        size += metadata.row_group(group).total_byte_size
-        if size >= PARQUET_SHARD_BYTES or group == metadata.num_row_groups - 1:
-            ranges.append((begin, group + 1))
-            begin, size = group + 1, 0
-    return ranges
-
-
-def read_parquet(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
-    """A document a row of row groups begin…end."""
-    import pyarrow.parquet as pq
-
-    path = Path(shard.files[0])
-    where = path.relative_to(shard.base).as_posix()
-    with pq.ParquetFile(path) as file:
-        wanted = {shard.source.text_column, shard.source.title_column, shard.source.url_column, shard.source.date_column}
-        columns = [name for name in file.schema_arrow.names if name in wanted]
-        number = sum(file.metadata.row_group(group).num_rows for group in range(shard.begin))
-        groups = list(range(shard.begin, shard.end))
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-            for row in batch.to_pylist():
-                number += 1
-                yield document_of_row(row, shard.source, f"{where}#{number}")
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:

@@ -4,16 +4,17 @@ A line is nine tab-separated fields: id, Japanese, English, Dutch, German, Frenc
 "-" stands for none. Ids rise, and neighbours often come from one contributor and one subject.
 """
 
+import io
 from collections.abc import Iterator
-from pathlib import Path
 
+from corpus.readers.places import open_file, relative
 from corpus.readers.records import DroppedRecord, RawDocument, Shard, lost
 
 FIELDS = 9
 URL = "https://tatoeba.org/ja/sentences/show/"
 
 
-def count_documents(path: Path, sentences: int) -> int:
+def count_documents(path: str, sentences: int) -> int:
     """How many documents the table makes."""
     distinct = sum(1 for _, row, _ in _rows(path) if row)
     return -(-distinct // sentences)
@@ -24,8 +25,8 @@ def read_tatoeba(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
 
     A line that is no row of the table is a drop beside the document that it stands in; `end` 0 stands for the last one.
     """
-    path = Path(shard.files[0])
-    name, source = path.relative_to(shard.base).as_posix(), shard.source
+    path, source = shard.files[0], shard.source
+    name = relative(path, shard.base)
     group: list[list[str]] = []
     index = 0  # of the document that `group` becomes
     for number, row, problem in _rows(path):
@@ -49,11 +50,11 @@ def _document(group: list[list[str]], source: str) -> RawDocument:
     return RawDocument(source, URL + group[0][0], text.encode(), "text", "utf-8", text=text)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str] | None, str]]:
+def _rows(path: str) -> Iterator[tuple[int, list[str] | None, str]]:
     """Line number and fields of every sentence not seen before; no fields but the problem of a line that is no row."""
     seen: set[str] = set()
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for number, line in enumerate(file, 1):
+    with open_file(path) as file:
+        for number, line in enumerate(io.TextIOWrapper(file, "utf-8", "replace", "\n"), 1):
             row = line.rstrip("\r\n").split("\t")
             if len(row) != FIELDS:
                 yield number, None, f"{len(row)} fields instead of {FIELDS}"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.readers import DroppedRecord, RawDocument, Shard, SourceSettings, input_digest, plan_shards, read_shard
-from corpus.readers import rows as rows_module
+from corpus.readers import parquet as parquet_module
 from corpus.readers.aozora import clean_aozora, gaiji
 from corpus.readers.records import identify
 from pipeline.errors import BadInput, ConfigError, ExternalServiceError, MissingInput
@@ -86,11 +86,11 @@ def test_jsonl_rows_and_bad_lines(tmp_path: Path) -> None:
     got = [(d.url, d.text, d.raw.decode(), d.title, d.date, d.kind) for d in documents(items)]
     assert got == [
         ("https://a/", "本文一", "本文一", "題", "", "text"),
-        ("a.jsonl#8", "本文二", "本文二", "", "2020-01-01", "text"),
+        ("a.jsonl@130", "本文二", "本文二", "", "2020-01-01", "text"),
     ]
     assert reasons(items) == [
-        ("a.jsonl#3", "damaged_record"), ("a.jsonl#4", "damaged_record"), ("a.jsonl#5", "no_text"), ("a.jsonl#6", "no_text"),
-        ("a.jsonl#7", "undecodable"),
+        ("a.jsonl@69", "damaged_record"), ("a.jsonl@77", "damaged_record"), ("a.jsonl@86", "no_text"),
+        ("a.jsonl@101", "no_text"), ("a.jsonl@116", "undecodable"),
     ]  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_parquet_shards_are_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     whole = read(source("parquet", tmp_path / "a.parquet", url_column="id"))
     assert [(d.url, d.text, d.title) for d in documents(whole)] == [(r["id"], r["text"], r["title"]) for r in rows if r["text"]]
     assert reasons(whole) == [(r["id"], "no_text") for r in rows if not r["text"]]
-    monkeypatch.setattr(rows_module, "PARQUET_SHARD_BYTES", 1)
+    monkeypatch.setattr(parquet_module, "PARQUET_SHARD_BYTES", 1)
     cut = source("parquet", tmp_path / "a.parquet", url_column="id")
     assert len(plan_shards(cut)) == 7
     assert read(cut) == whole
@@ -258,7 +258,7 @@ def test_hub_that_breaks_off_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="neither a file nor a folder"):
         plan_shards(source("html", tmp_path / "nothing"))
-    with pytest.raises(MissingInput, match=r"no file below .* matches \['\*\*/\*\.html'"):
+    with pytest.raises(MissingInput, match=r"no file at .* matches \['\*\*/\*\.html'"):
         plan_shards(source("html", tmp_path))
     with pytest.raises(MissingInput, match="`make fetch` first"):
         plan_shards(source("html", fetched=["*.html"]))

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.readers import DroppedRecord, RawDocument, SourceSettings, plan_shards, read_shard
-from corpus.readers import warc as warc_module
 from pipeline.errors import BadInput
 
 HTML = "Content-Type: text/html; charset=utf-8"
@@ -37,8 +36,8 @@ def page(number: int) -> bytes:
     return f"<p>{number}番目のページ {''.join(rng.choices('あいうえおかきくけこ', k=300))}</p>".encode()
 
 
-def read(path: Path) -> tuple[list[RawDocument], list[DroppedRecord]]:
-    source = SourceSettings("w", "warc", "test", "test", path=path)
+def read(path: Path, limit: int = 32 << 20) -> tuple[list[RawDocument], list[DroppedRecord]]:
+    source = SourceSettings("w", "warc", "test", "test", path=str(path), max_document_bytes=limit)
     out = [item for shard in plan_shards(source) for item in read_shard(shard)]
     return [x for x in out if isinstance(x, RawDocument)], [x for x in out if isinstance(x, DroppedRecord)]
 
@@ -149,15 +148,14 @@ def test_damage_in_an_uncompressed_file(tmp_path: Path) -> None:
     assert [d.reason for d in drops] == ["damaged_record"]
 
 
-def test_oversized_records_are_drops_and_uncut_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warc_module, "MAX_RECORD_BYTES", 20_000)
+def test_oversized_records_are_drops_and_uncut_files_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.warc.gz", [record(0, page(0)), record(1, b"x" * 50_000), record(2, page(2))])
-    documents, drops = read(tmp_path / "a.warc.gz")
+    documents, drops = read(tmp_path / "a.warc.gz", 20_000)
     assert [d.raw for d in documents] == [page(0), page(2)]
     assert [d.reason for d in drops] == ["too_large"]
     (tmp_path / "whole.warc.gz").write_bytes(gzip.compress(b"".join(record(i, page(i)) for i in range(40))))
     with pytest.raises(BadInput, match="warcio recompress"):
-        read(tmp_path / "whole.warc.gz")
+        read(tmp_path / "whole.warc.gz", 20_000)
 
 
 def test_files_that_are_no_warc(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""Bounded reading: compressed files in pieces of a set size, lines that are skipped, not held, when they are too long."""
+
+import bz2
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from corpus.readers.records import DroppedRecord, lost
+
+CHUNK = 1 << 20  # bytes a step, in and out; deflate's thousandfold never becomes a gigabyte at once
+SEEN = 1 << 16  # bytes of something too large that its doc_id is taken over, with its place
+
+
+class BrokenStream(Exception):
+    """A compressed stream that ends too early or is damaged.
+
+    Attributes: reason, a key of DROP_REASONS.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
+    """The content of a file in pieces of at most 1 MiB, decompressed as its name's ending says (.gz, .bz2, .zst).
+
+    Streams that stand behind one another in a file are one content, as for gunzip, bunzip2 and unzstd.
+
+    Raises: BrokenStream; what the file's own read raises.
+    """
+    if name.endswith(".gz"):
+        return gunzip(file)
+    if name.endswith(".bz2"):
+        return bunzip2(file)
+    if name.endswith(".zst"):
+        return unzstd(file)
+    return iter(lambda: file.read(CHUNK), b"")
+
+
+def gunzip(file: IO[bytes]) -> Iterator[bytes]:
+    """Members of gzip; zeros behind one are padding. Raises: BrokenStream."""
+    return _streams(file, lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), "gzip")
+
+
+def bunzip2(file: IO[bytes]) -> Iterator[bytes]:
+    """Streams of bzip2. Raises: BrokenStream."""
+    return _streams(file, bz2.BZ2Decompressor, "bzip2")
+
+
+def _streams(file: IO[bytes], make: Callable[[], Any], what: str) -> Iterator[bytes]:
+    """Decompress streams that stand one behind the other, at most CHUNK bytes a step."""
+    inflater, data, inside, pending = make(), b"", False, False
+    while True:
+        if not data and not pending:
+            data = file.read(CHUNK)
+            if not data and inside:
+                raise BrokenStream("truncated_record", f"the file ends inside its {what} stream")
+            if not data:
+                return
+        if not inside:
+            data = data.lstrip(b"\0")
+            if not data:
+                continue
+        try:
+            out = inflater.decompress(data, CHUNK)
+        except (zlib.error, OSError) as error:
+            raise BrokenStream("damaged_record", f"{what}: {error}") from error
+        # zlib hands back the input it has not used, bz2 keeps it
+        data, inside, pending = getattr(inflater, "unconsumed_tail", b""), True, not getattr(inflater, "needs_input", True)
+        if out:
+            yield out
+        if inflater.eof:
+            data, inflater, inside, pending = inflater.unused_data, make(), False, False
+
+
+def unzstd(file: IO[bytes]) -> Iterator[bytes]:
+    """Frames of Zstandard. Raises: BrokenStream."""
+    from fastwarc.stream_io import ZstdReader
+
+    start = file.read(1)
+    if not start:
+        return
+    reader = ZstdReader(_Joined(start, file))
+    while True:
+        try:
+            out = reader.read(CHUNK)
+        except OSError as error:  # "incomplete frame", or what the frame says; _Joined lets no OSError of the store through
+            reason = "truncated_record" if "incomplete" in str(error) else "damaged_record"
+            raise BrokenStream(reason, f"zstd: {error}") from error
+        if not out:
+            return
+        yield out
+
+
+class _Joined:
+    """A stream with bytes put before it."""
+
+    def __init__(self, start: bytes, file: IO[bytes]) -> None:
+        self._start, self._file = start, file
+
+    def read(self, size: int = -1) -> bytes:
+        if self._start:
+            out, self._start = self._start, b""
+            return out
+        return self._file.read(size)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line without its end."""
+
+    begin: int  # byte offset in the content
+    data: bytes | None  # None: longer than the limit
+    seen: bytes  # of a longer one: its first bytes
+    size: int
+
+
+def lines(parts: Iterator[bytes], limit: int, begin: int = 0) -> Iterator[Line]:
+    """Cut a content at line feeds, holding at most `limit` bytes of a line and one piece.
+
+    Args:
+        begin: offset of the first byte.
+    """
+    held: list[bytes] = []
+    size, seen = 0, b""
+    for part in parts:
+        at = 0
+        while True:
+            end = part.find(b"\n", at)
+            piece = part[at:] if end < 0 else part[at:end]
+            size += len(piece)
+            if size <= limit:
+                held.append(piece)
+            elif not seen:
+                seen, held = b"".join([*held, piece])[:SEEN], []
+            if end < 0:
+                break
+            yield Line(begin, None if size > limit else b"".join(held), seen, size)
+            begin, at, size, held, seen = begin + size + 1, end + 1, 0, [], b""
+    if size:
+        yield Line(begin, None if size > limit else b"".join(held), seen, size)
+
+
+def read_whole(file: IO[bytes], name: str, limit: int) -> tuple[bytes, bool]:
+    """All of a file's content, decompressed, or its first bytes. Returns: the bytes, whether they are all.
+
+    Raises: BrokenStream.
+    """
+    out, size = [], 0
+    for part in chunks(file, name):
+        size += len(part)
+        if size > limit:
+            return b"".join([*out, part])[:SEEN], False
+        out.append(part)
+    return b"".join(out), True
+
+
+def too_large(source: str, url: str, seen: bytes, size: str) -> DroppedRecord:
+    """The drop of something over the limit; its doc_id is of its place and its first 64 KiB."""
+    return lost(source, url, "too_large", size, seen[:SEEN])

@@ -1,0 +1,225 @@
+"""Dumps of a MediaWiki in XML (pages-articles, plain or .bz2): a document an article, parsed as it streams.
+
+A multistream dump (https://meta.wikimedia.org/wiki/Data_dumps/Dump_format) is many bzip2 streams of 100 pages; with its index
+beside it (…-multistream-index.txt.bz2) it is cut into shards at streams, and a damaged stream costs only its pages.
+Any other dump is one shard a file, and what stands behind damage is lost with it, counted once.
+"""
+
+import bz2
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import IO, Any
+from urllib.parse import quote
+
+from corpus.readers.places import file_system, is_url, open_file, relative, size_of
+from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
+from corpus.readers.streams import CHUNK, SEEN, BrokenStream, chunks, lines, too_large
+from corpus.readers.wikitext import clean_wikitext
+
+_ROOT = b"<mediawiki>"
+_STREAM = b"BZh91AY&SY"  # how a bzip2 stream of level 9 with a block in it begins
+_FIELDS = ("title", "ns", "timestamp", "text")
+
+
+def plan_dump(name: str, shard_bytes: int) -> list[tuple[int, int]]:
+    """Byte ranges of a multistream dump with an index beside it, each of whole streams; else the one of the whole file.
+
+    Raises: ConfigError, ExternalServiceError (of a URL).
+    """
+    index = name.replace("-multistream.xml", "-multistream-index.txt").replace("-multistream", "-multistream", 1)
+    if index == name or not _exists(index):
+        return [(0, 0)]
+    with open_file(index) as file:
+        try:
+            offsets = sorted({int(line.data.partition(b":")[0]) for line in lines(chunks(file, index), CHUNK) if line.data})
+        except (BrokenStream, ValueError):
+            return [(0, 0)]  # the dump can be read without
+    size = size_of(name)
+    cuts = [0]
+    for offset in offsets:
+        if cuts[-1] + shard_bytes <= offset < size:
+            cuts.append(offset)
+    return [*pairwise(cuts), (cuts[-1], 0)]
+
+
+def read_dump(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
+    """Articles; pages of other namespaces and redirects are drops."""
+    source = shard.source
+    for name in shard.files:
+        where, number = relative(name, shard.base), 0
+        with open_file(name) as file:
+            for xml in _documents(file, name, shard.begin, shard.end):
+                pages = _Pages(source.max_document_bytes)
+                if shard.begin or xml.restarted:
+                    pages.feed(_ROOT)
+                try:
+                    for part in xml.parts:
+                        pages.feed(part)
+                        for page in pages.take():
+                            number += 1
+                            yield _article(page, source, f"{where}@{shard.begin}#{number}")
+                    pages.end()
+                except (BrokenStream, _Broken) as error:
+                    for page in pages.take():
+                        number += 1
+                        yield _article(page, source, f"{where}@{shard.begin}#{number}")
+                    reason = error.reason if isinstance(error, BrokenStream) else "damaged_record"
+                    detail = f"in or behind {pages.title!r}: {error}"
+                    yield lost(source.name, f"{where}@{xml.begin}", reason, detail)
+
+
+class _Xml:
+    """A run of content that is read up to its end or its damage."""
+
+    def __init__(self, begin: int, parts: Iterator[bytes], *, restarted: bool) -> None:
+        self.begin, self.parts, self.restarted = begin, parts, restarted
+
+
+def _documents(file: IO[bytes], name: str, begin: int, end: int) -> Iterator[_Xml]:
+    """The content of a byte range; after a damaged stream, again from the next one that begins with a page."""
+    start: int | None = begin
+    while start is not None:
+        file.seek(start)
+        bounded = _Bounded(file, end - start if end else -1)
+        yield _Xml(start, chunks(bounded, name), restarted=start > begin)  # pyright: ignore[reportArgumentType] -- read only
+        start = _next_stream(file, bounded.last, end) if name.endswith(".bz2") and bounded.left else None
+
+
+class _Bounded:
+    """A file that ends after so many bytes; -1: at its own end."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self.left, self.last = file, size, file.tell()
+
+    def read(self, size: int) -> bytes:
+        size = min(size, 1 << 16)  # so that `last` is near where damage is met
+        self.last = self._file.tell()
+        out = self._file.read(size if self.left < 0 else min(size, self.left))
+        if self.left > 0:
+            self.left -= len(out)
+        elif not out:
+            self.left = 0
+        return out
+
+
+def _next_stream(file: IO[bytes], at: int, end: int) -> int | None:
+    """Where the next bzip2 stream begins behind `at` that holds a page, before `end`."""
+    file.seek(at)
+    held = b""
+    while part := file.read(CHUNK):
+        held = held[-len(_STREAM) :] + part
+        base, found = file.tell() - len(held), held.find(_STREAM)
+        while found >= 0:
+            place = base + found
+            if end and place >= end:
+                return None
+            if place > at:
+                back = file.tell()
+                file.seek(place)
+                try:
+                    head = bz2.BZ2Decompressor().decompress(file.read(CHUNK), 100)
+                except OSError:
+                    head = b""
+                if head.lstrip().startswith(b"<page>"):
+                    return place
+                file.seek(back)
+            found = held.find(_STREAM, found + 1)
+    return None
+
+
+class _Broken(Exception):
+    """XML that is none, or that ends too early."""
+
+
+class _Pages:
+    """An expat parser that gathers pages, each field up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        from xml.parsers import expat
+
+        self._limit, self.title = limit, ""
+        self._parser, self._error = expat.ParserCreate(), expat.ExpatError
+        self._parser.buffer_text = True
+        self._parser.buffer_size = 1 << 16
+        self._parser.StartElementHandler, self._parser.EndElementHandler = self._start, self._end
+        self._parser.CharacterDataHandler = self._data
+        self._done: list[dict[str, Any]] = []
+        self._page: dict[str, Any] | None = None
+        self._parts: list[str] | None = None
+        self._size, self._depth = 0, 0
+
+    def feed(self, part: bytes) -> None:
+        try:
+            self._parser.Parse(part, False)
+        except self._error as error:
+            if self._depth == 0 and self._parser.CurrentByteIndex >= 0 and "junk after" in str(error):
+                return  # what stands behind the root's end
+            raise _Broken(str(error)) from error
+
+    def end(self) -> None:
+        if self._page is not None:
+            raise BrokenStream("truncated_record", "the dump ends inside a page")
+
+    def take(self) -> list[dict[str, Any]]:
+        done, self._done = self._done, []
+        return done
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if name == "page":
+            self._page = {}
+        elif self._page is not None and name == "redirect":
+            self._page["redirect"] = attributes.get("title", "")
+        elif self._page is not None and name in _FIELDS:
+            self._parts, self._size = [], 0
+
+    def _data(self, data: str) -> None:
+        if self._parts is not None:
+            self._size += len(data)
+            if self._size <= self._limit or not self._parts:
+                self._parts.append(data)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if self._page is None:
+            return
+        if name == "page":
+            self._done.append(self._page)
+            self._page = None
+        elif name in _FIELDS and self._parts is not None:
+            self._page[name] = "".join(self._parts)
+            if name == "text" and self._size > self._limit:
+                self._page["size"] = self._size
+            if name == "title":
+                self.title = self._page[name]
+            self._parts = None
+
+
+def _article(page: dict[str, Any], source: SourceSettings, place: str) -> RawDocument | DroppedRecord:
+    title, wikitext = page.get("title", ""), page.get("text", "")
+    url = source.wiki + quote(title.replace(" ", "_"), safe=_as_it_is(title)) if title else place
+    raw = wikitext.encode()
+    if page.get("ns", "0") != "0":
+        return lost(source.name, url, "other_namespace", f"namespace {page['ns']}", raw)
+    if "redirect" in page:
+        return lost(source.name, url, "redirect_page", f"is {page['redirect']}", raw)
+    if "size" in page or len(raw) > source.max_document_bytes:
+        return too_large(source.name, url, raw[:SEEN], f"{page.get('size', len(raw))} characters")
+    text = clean_wikitext(wikitext)
+    if not text:
+        return lost(source.name, url, "no_text", "only templates, tables and notes", raw)
+    return RawDocument(source.name, url, raw, "text", "utf-8", title, page.get("timestamp", ""), text)
+
+
+def _as_it_is(title: str) -> str:
+    """Characters of a title that a browser shows as they are: all but those that end a path."""
+    return "".join(set(title) - set('%?#\\"<>'))
+
+
+def _exists(name: str) -> bool:
+    if is_url(name):
+        system, path = file_system(name)
+        return system.exists(path)
+    from pathlib import Path
+
+    return Path(name).is_file()
