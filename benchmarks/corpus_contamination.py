@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.machine import describe
-from corpus.benchmark_files import read_passages
+from corpus.benchmark_files import Passage, read_passages
 from corpus.decontaminate import Benchmarks, DecontaminateSettings
 from corpus.fold import fold
 
@@ -23,7 +21,8 @@ WIDTHS = (8, 10, 13, 15, 20, 30)
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 EDITS = (0.0, 0.01, 0.02, 0.05, 0.1)  # characters changed
 AOZORA_CHARACTERS = 12_000_000
-PLANTED = 400  # items of each kind
+CHOICES = ((10, 0.7), (12, 0.6), (13, 0.6), (13, 0.7), (13, 0.8), (20, 0.6))  # widths and shares compared
+PLANTED = 300  # items of each kind
 Out = Callable[[str], None]
 
 
@@ -46,7 +45,7 @@ def chance(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> No
     folded = {name: [fold(text) for text in group] for name, group in texts.items()}
     millions = {name: sum(map(len, group)) / 1e6 for name, group in texts.items()}
     out(
-        f"n-grams found per million characters, and items with at least {', '.join(f'{s:g}' for s in SHARES)} of theirs in one text"
+        f"n-grams found per million characters, and items of which one text holds {', '.join(f'{s:g}' for s in SHARES)} or more"
     )
     for width in WIDTHS:
         benchmarks = Benchmarks.load(DecontaminateSettings(files, ngram=width, shortest=min(width, 10), min_share=SHARES[0]))
@@ -65,9 +64,7 @@ def chance(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> No
         }
         sought = sum(item.check == "whole" for item in benchmarks.items)
         too_short = sum(item.check == "too short" for item in benchmarks.items)
-        out(
-            f"  shortest = {shortest:2}: {sought} items sought whole, {too_short} too short; found: {sorted(set(hits.values()))}"
-        )
+        out(f"  shortest = {shortest:2}: {sought} sought whole, {too_short} too short; found: {sorted(set(hits.values()))}")
 
 
 def changed(text: str, share: float, draw: random.Random) -> str:
@@ -77,27 +74,36 @@ def changed(text: str, share: float, draw: random.Random) -> str:
 
 def planted(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> None:
     """Items put into Wikipedia articles, their characters changed: how many are found."""
-    draw = random.Random(0)
-    benchmarks = Benchmarks.load(DecontaminateSettings(files))
     passages = [p for path in files for p in read_passages(path)]
-    kinds: dict[str, list[int]] = {}
-    for i, item in enumerate(benchmarks.items):
-        kinds.setdefault("too short" if item.check == "too short" else f"{item.file.split('-')[1]} {item.field}", []).append(i)
     out(
-        f"planted items found, of {PLANTED} of each kind, with {', '.join(f'{e:.0%}' for e in EDITS)} of the characters changed"
+        f"planted items found, up to {PLANTED} of a kind, with {', '.join(f'{e:.0%}' for e in EDITS)} of the characters changed"
     )
-    for kind, numbers in sorted(kinds.items()):
-        chosen = draw.sample(numbers, min(PLANTED, len(numbers)))
-        shares = []
-        for edit in EDITS:
-            found = 0
-            for i in chosen:
-                host = draw.choice(texts["Wikipedia"])
-                at = draw.randrange(len(host))
-                document = host[:at] + changed(passages[i].text, edit, draw) + host[at:]
-                found += benchmarks.items[i][:3] in {hit[:3] for hit in benchmarks.hits(document)}
-            shares.append(found / len(chosen))
-        out(f"  {kind:24} {len(chosen):4}  " + "  ".join(f"{share:6.1%}" for share in shares))
+    for width, share in CHOICES:
+        benchmarks = Benchmarks.load(DecontaminateSettings(files, ngram=width, min_share=share, shortest=min(width, 12)))
+        by_chance = {hit[:3] for group in texts.values() for text in group for hit in benchmarks.hits(text)}
+        out(f" n = {width}, share {share}: {len(by_chance)} items found in the clean texts")
+        kinds: dict[str, list[int]] = {}
+        for i, item in enumerate(benchmarks.items):
+            if item.check != "too short":
+                kinds.setdefault(f"{item.file.split('-')[1]} {item.field}", []).append(i)
+        draw = random.Random(0)
+        for kind, numbers in sorted(kinds.items()):
+            chosen = draw.sample(numbers, min(PLANTED, len(numbers)))
+            shares = [_found(benchmarks, passages, chosen, edit, texts["Wikipedia"], draw) for edit in EDITS]
+            out(f"  {kind:24} {len(chosen):4}  " + "  ".join(f"{share:6.1%}" for share in shares))
+
+
+def _found(
+    benchmarks: Benchmarks, passages: list[Passage], chosen: list[int], edit: float, hosts: list[str], draw: random.Random
+) -> float:
+    """Share of the chosen items found after they were changed and put into a host text."""
+    found = 0
+    for i in chosen:
+        host = draw.choice(hosts)
+        at = draw.randrange(len(host))
+        document = host[:at] + changed(passages[i].text, edit, draw) + host[at:]
+        found += benchmarks.items[i][:3] in {hit[:3] for hit in benchmarks.hits(document)}
+    return found / len(chosen)
 
 
 def speed(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> None:
@@ -106,10 +112,8 @@ def speed(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> Non
     out(f"index of {len(benchmarks.items)} texts, {len(benchmarks.long.hashes)} n-grams: {time.perf_counter() - begun:.1f} s")
     for name, group in texts.items():
         size = sum(len(text.encode()) for text in group) / 1e6
-        seconds = [_seconds(benchmarks, group) for _ in range(3)]
-        out(
-            f"  {name:12} {size:5.1f} MB  median {size / float(np.median(seconds)):4.0f} MB/s, fastest {size / min(seconds):4.0f} MB/s"
-        )
+        rates = sorted(size / _seconds(benchmarks, group) for _ in range(3))
+        out(f"  {name:12} {size:5.1f} MB  median {rates[1]:4.0f} MB/s, fastest {rates[2]:4.0f} MB/s")
 
 
 def _seconds(benchmarks: Benchmarks, texts: list[str]) -> float:

@@ -156,7 +156,7 @@ def test_hits_equal_substring_search_over_folded_text(benchmarks: Benchmarks, te
         whole = fold_by_string_functions(question)
         grams = {whole[k : k + 13] for k in range(len(whole) - 12)}
         share = sum(gram in folded for gram in grams) / len(grams)
-        if share >= 0.7:
+        if share >= 0.6:
             expected[f"q{i}"] = share
     if fold_by_string_functions(SHORT) in folded:
         expected["q4"] = 1.0
