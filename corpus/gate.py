@@ -133,40 +133,37 @@ def _reference(units: np.ndarray, at: int) -> int:
 def _count(units: np.ndarray, kana: np.ndarray, raw: np.ndarray, enough: int) -> tuple[int, bool]:
     """Kana in what may be text, counted up to `enough`, and whether anything is visible there.
 
-    A search that failed once is not made again, so that time is linear.
+    A search that fails makes text of all that follows, so that time is linear.
     """
-    at, found, text_until, unended, visible = 0, 0, 0, False, False
-    hopeless = np.zeros(len(raw) + 1, np.bool_)
+    at, found, text_until, visible = 0, 0, 0, False
     while at < len(units) and found < enough:
         unit = units[at]
         if unit == 0x26 and at + 1 < len(units) and units[at + 1] == 0x23:
             found += _is_kana(_reference(units, at), kana)
         elif unit >= 0x3041:
             found += _is_kana(unit, kana)
-        if unit != 0x3C or at + 1 >= len(units) or at < text_until or unended:
+        if unit != 0x3C or at + 1 >= len(units) or at < text_until:
             visible |= unit > 0x20
             at += 1
             continue
         following = units[at + 1]
         end = -1
         if following == 0x21 and at + 3 < len(units) and units[at + 2] == 0x2D and units[at + 3] == 0x2D:
-            if not hopeless[len(raw)]:
-                end = _after_comment(units, at + 2)
-                hopeless[len(raw)] = end < 0
+            end = _after_comment(units, at + 2)
+            text_until = text_until if end >= 0 else len(units)
         elif following in (0x21, 0x2F, 0x3F) or 0x41 <= (following & 0xFFDF) <= 0x5A:
             close = _find(units, at, 0x3E)
-            unended = close < 0
+            text_until = text_until if close >= 0 else len(units)
             end = close + 1 if close >= 0 else -1
             name = _name_at(units, at + 1)[0]
             for kind in range(len(raw)):
-                if close < 0 or raw[kind] != name or hopeless[kind]:
+                if close < 0 or raw[kind] != name:
                     continue
                 stop = _raw_end(units, end, name)
-                hopeless[kind] = stop < 0
                 if stop >= 0 and kind < _UNSHOWN:
                     end = stop
-                elif stop >= 0:
-                    text_until = stop
+                else:
+                    text_until = stop if stop >= 0 else len(units)
         visible |= end < 0
         at = end if end > 0 else at + 1
     return found, visible
