@@ -11,7 +11,6 @@ import pytest
 
 from corpus import dedup, removals
 from corpus.grow import BASE, BaseCorpus, place
-from corpus.growing import add_up
 from pipeline.artifact import begin
 from pipeline.errors import BadInput, MissingInput
 from tests.corpus.test_grow import SETTINGS, doc_id, write_base
@@ -145,14 +144,8 @@ def test_which_hosts_an_entry_means(host: str, entries: set[str]) -> None:
     assert removals.host_of(f"https://u@{host.upper()}:80/x" if host else "a/b.html") == host
 
 
-def test_accounts_add_up() -> None:
+def test_removed_documents_count_as_dropped() -> None:
     base = {"a": {"in": 5, "kept": 3, "dropped": {"near": 2}, "characters": 30, "bytes": 90}}
     after = removals.account(base, {"a": {"removed": 1, "characters": 10, "bytes": 30}})
     assert after == {"a": {"in": 5, "kept": 2, "dropped": {"near": 2, "removed": 1}, "characters": 20, "bytes": 60}}
-    new = {"in": 2, "kept": 1, "dropped": {"url": 1}, "characters": 1, "bytes": 3}
-    both = add_up(after, {"a": new, "b": new})
-    assert both["a"] == {
-        "in": 7, "kept": 3, "dropped": {"near": 2, "removed": 1, "url": 1}, "characters": 21, "bytes": 63,
-    }  # fmt: skip
-    assert both["b"] == new
     assert base["a"]["dropped"] == {"near": 2}
