@@ -199,13 +199,13 @@ class _Remote(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        for left in reversed(range(_TRIES)):
+        view, left = memoryview(buffer), _TRIES
+        while True:
             try:
                 data = self._read(len(view))
                 break
-            except Exception as error:
-                self._file = None
+            except Exception as error:  # noqa: BLE001 -- see _said
+                self._file, left = None, left - 1
                 if not left:
                     raise ExternalServiceError(f"{self._name}@{self._at}: the store broke off ({_first(error)})") from error
                 time.sleep(_TRIES - left)

@@ -185,7 +185,10 @@ def _input_rows(base: str, files: list[str]) -> list[list[str]]:
         known = checksum_of(name)
         if not known:
             with open_file(name) as file:
-                known = hashlib.file_digest(file, "sha256").hexdigest()
+                made = hashlib.sha256()
+                for part in chunks(file, ""):
+                    made.update(part)
+            known = made.hexdigest()
         rows.append([relative(name, base), known])
     return rows
 

@@ -4,7 +4,7 @@ import bz2
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from corpus.readers.records import DroppedRecord, lost
 
@@ -79,32 +79,20 @@ def unzstd(file: IO[bytes]) -> Iterator[bytes]:
     """Frames of Zstandard. Raises: BrokenStream."""
     from fastwarc.stream_io import ZstdReader
 
-    start = file.read(1)
-    if not start:
+    begin = file.tell()
+    if not file.read(1):
         return
-    reader = ZstdReader(_Joined(start, file))
+    file.seek(begin)
+    reader = ZstdReader(cast("BinaryIO", file))
     while True:
         try:
             out = reader.read(CHUNK)
-        except OSError as error:  # "incomplete frame", or what the frame says; _Joined lets no OSError of the store through
+        except OSError as error:  # "incomplete frame", or what is wrong with the frame
             reason = "truncated_record" if "incomplete" in str(error) else "damaged_record"
             raise BrokenStream(reason, f"zstd: {error}") from error
         if not out:
             return
         yield out
-
-
-class _Joined:
-    """A stream with bytes put before it."""
-
-    def __init__(self, start: bytes, file: IO[bytes]) -> None:
-        self._start, self._file = start, file
-
-    def read(self, size: int = -1) -> bytes:
-        if self._start:
-            out, self._start = self._start, b""
-            return out
-        return self._file.read(size)
 
 
 @dataclass(frozen=True)
