@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from corpus import account
+from corpus.base import Base, open_base, together
+from corpus.decontaminate import Benchmarks
 from corpus.readers import input_digest, licences_of_source, needs_fetch, plan_shards
 from corpus.rules import load_preset
 from corpus.settings import CorpusSettings
@@ -37,20 +39,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     for source in settings.sources:
         preset = load_preset(source.preset or settings.preset, settings.rules)
         inputs[f"preset {preset.name}"] = preset.digest
+    base = open_base(run, settings)
+    inputs |= base.inputs if base else {}
+    if settings.decontaminate.files:
+        inputs["benchmarks"] = Benchmarks.load(settings.decontaminate).digest
     with begin(run, "corpus", settings, inputs, recipe=RECIPE) as artifact:
         if not cli.said_sealed(artifact, NAME):
-            make(artifact, settings, fetched)
+            make(artifact, settings, fetched, base)
 
 
-def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None) -> None:
+def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None, base: Base | None) -> None:
     """All steps, each resumed where an earlier process stopped."""
     from corpus.dedup import remove_copies
+    from corpus.grow_join import WithBase
     from corpus.judge import JudgeTask, judge_shard
     from corpus.scratch import Judged
     from corpus.write import WriteTask, write_shard
 
     names = tuple(source.name for source in settings.sources)
     shards = [shard for source in settings.sources for shard in plan_shards(source, fetched.data if fetched else None)]
+    shards = base.name_shards(shards) if base else shards
     judged = Judged(artifact.work / "judged", tuple(sorted(shard.name for shard in shards)))
     presets = {source.name: load_preset(source.preset or settings.preset, settings.rules) for source in settings.sources}
     judge = {shard.name: JudgeTask(shard, presets[shard.source.name], settings.dedup, judged.root) for shard in shards}
@@ -58,17 +66,30 @@ def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None)
     account.check_failures(read, settings.max_failed_share)
     account.check_kept(read, "passed")
 
-    copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup)
+    held, held_accounts = base.bring(artifact) if base else (None, {})
+    grown = WithBase(judged, held) if held else None
+    copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup, grown)
     write = {
-        name: WriteTask(judged, index, judge[name].preset, settings.dedup, artifact.work, artifact.data)
+        name: WriteTask(judged, index, judge[name].preset, settings, artifact.work, artifact.data, grown)
         for index, name in enumerate(judged.names)
     }
-    kept = _step(write_shard, write, artifact, names, step="write", label="書き出し")
-    account.check_identity(kept, {name: counts["in"] for name, counts in read.items()}, artifact.data)
+    new = _step(write_shard, write, artifact, names, step="write", label="書き出し")
+    came, kept = together(held_accounts, read), together(held_accounts, new)
+    account.check_identity(kept, {name: counts["in"] for name, counts in came.items()}, artifact.data)
+    _finish(artifact, settings, fetched, base, {"sources": kept, "copies": copies})
+
+
+def _finish(
+    artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None, base: Base | None, stats: dict[str, Any]
+) -> None:
+    """What stands beside the shards, the account for the person at the terminal, the seal."""
+    if settings.decontaminate.files:
+        account.write_benchmark_items(artifact.data, Benchmarks.load(settings.decontaminate))
     licences = (fetched.body["licences"] if fetched else []) + [licences_of_source(source) for source in settings.sources]
+    licences += [row for row in base.manifest.body["licences"] if row not in licences] if base else []
     write_text(artifact.data / "NOTICE", account.notice(licences, fetched.data if fetched else None))
-    say(account.table(kept))
-    manifest = artifact.seal({"sources": kept, "copies": copies}, licences=licences)
+    say(account.table(stats["sources"]))
+    manifest = artifact.seal(stats, licences=licences)
     say(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})")
 
 

@@ -4,11 +4,15 @@ import json
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import BadInput
+from pipeline.files import write_text
+
+if TYPE_CHECKING:
+    from corpus.decontaminate import Benchmarks
 
 # What people at the terminal read; the key is the rule as it stands in the decision rows.
 REASONS = {
@@ -36,6 +40,9 @@ REASONS = {
     "url": "同じURLの重複",
     "exact": "同じ本文の重複",
     "near": "近い本文の重複",
+    "empty": "整形後に本文なし",
+    "benchmark": "評価データを含む",
+    "removed": "取り除いた文書",
 }
 
 
@@ -110,6 +117,19 @@ def check_identity(accounts: Mapping[str, Mapping[str, Any]], came: Mapping[str,
             files = (data / folder).glob(f"{name}-*.parquet")
             found = sum(pq.read_metadata(file).num_rows for file in files)
             assert found == expected, f"{name}: {found} rows in {folder}/, {expected} counted"
+
+
+def write_benchmark_items(data: Path, benchmarks: "Benchmarks") -> None:
+    """Write contamination.jsonl: for every benchmark text, how many documents of all shards held it (and were dropped)."""
+    from corpus.decontaminate import item_table
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for path in sorted((data / "contamination").glob("*.jsonl")):
+            with path.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
+
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in item_table(benchmarks.items, rows())]
+    write_text(data / "contamination.jsonl", "".join(lines))
 
 
 def table(accounts: Mapping[str, Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 data/documents/<shard>.parquet   the documents that stay (`pipeline.documents`)
 data/decisions/<shard>.parquet   a row for every record that came in: verdict and the value of every rule of the preset
 data/clusters/<shard>.parquet    a row for every document that fell as a copy: the survivor, and how like it is
+data/contamination/<shard>.jsonl a row for every benchmark text that a document holds; where benchmarks are given
 data/keys/<shard>/*.npy          keys, owners, ids, sizes as in `corpus.scratch`, of the documents that stay; `owners`
                                  are rows of the documents file. A later crawl is matched against these.
 
@@ -23,18 +24,22 @@ import pyarrow.parquet as pq
 
 from corpus.arrays import npy_header
 from corpus.decisions import RULES_KEY
+from corpus.decontaminate import Benchmarks, contamination_rows
 from corpus.dedup import REASONS, STAGE, ShingleSets, fallen_of_shard
+from corpus.grow_join import WithBase
 from corpus.minhash import jaccard
 from corpus.phases import Phases
 from corpus.rules import Preset
 from corpus.scratch import Judged, Kept
-from corpus.settings import DedupSettings
+from corpus.settings import CorpusSettings, DedupSettings
 from corpus.tables import TableWriter
 from pipeline.documents import DOCUMENT_COLUMNS
-from pipeline.files import whole_path
+from pipeline.files import whole_path, write_text
 
 # Rows of a row group: what a reader of one document must hold, about 10 MB of text; decisions are small and many.
 DOCUMENT_ROWS, DECISION_ROWS = 1024, 1 << 14
+# Stage of a drop for holding a text of a benchmark.
+DECONTAMINATE = "decontaminate"
 # Rows of rows.parquet decided together.
 _BATCH_ROWS = 1024
 # Bytes of text that wait to become a part of a row group.
@@ -51,9 +56,15 @@ class WriteTask:
     judged: Judged
     shard: int
     preset: Preset
-    dedup: DedupSettings
+    settings: CorpusSettings
     work: Path
     data: Path
+    grown: WithBase | None = None
+
+    @property
+    def known(self) -> Judged | WithBase:
+        """Where the survivors of this shard's copies are found."""
+        return self.grown or self.judged
 
 
 def decisions_schema(preset: Preset, dedup: DedupSettings) -> pa.Schema:
@@ -83,7 +94,7 @@ def write_shard(task: WriteTask) -> dict[str, Any]:
         writer = _ShardWriter(task, name)
         with (
             TableWriter(paths["documents"], DOCUMENTS, DOCUMENT_ROWS) as documents,
-            TableWriter(paths["decisions"], decisions_schema(task.preset, task.dedup), DECISION_ROWS) as decisions,
+            TableWriter(paths["decisions"], decisions_schema(task.preset, task.settings.dedup), DECISION_ROWS) as decisions,
             TableWriter(paths["clusters"], CLUSTERS, DECISION_ROWS) as copies,
             pq.ParquetFile(task.judged.root / name / "rows.parquet") as rows,
         ):
@@ -92,7 +103,11 @@ def write_shard(task: WriteTask) -> dict[str, Any]:
         with writer.phases("keys"):
             keys.mkdir()
             write_keys(writer.kept, writer.alive, keys)
-    return writer.counts | {"dropped": dict(sorted(writer.dropped.items())), "seconds": writer.phases.seconds()}
+        if task.settings.decontaminate.files:
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in writer.contaminated]
+            write_text(task.data / "contamination" / f"{name}.jsonl", "".join(lines))
+    counts = writer.counts | {"dropped": dict(sorted(writer.dropped.items())), "seconds": writer.phases.seconds()}
+    return counts | {"masked": dict(sorted(writer.masked.items()))} if task.settings.mask.kinds else counts
 
 
 class _ShardWriter:
@@ -106,7 +121,10 @@ class _ShardWriter:
         self.counts = {"in": 0, "kept": 0, "characters": 0, "bytes": 0}
         self.dropped = Counter[str]()
         self._rows = np.load(task.judged.root / name / "kept.npy", mmap_mode="r")
-        self._sets = ShingleSets(task.judged, task.dedup.shingle)
+        self.masked = Counter[str]()
+        self.contaminated: list[dict[str, Any]] = []
+        self._sets = ShingleSets(task.known, task.settings.dedup.shingle)
+        self._benchmarks = Benchmarks.load(task.settings.decontaminate) if task.settings.decontaminate.files else None
 
     def write(self, batch: pa.RecordBatch, documents: TableWriter, decisions: TableWriter, copies: TableWriter) -> None:
         """Decide the records of a batch and write its part of every file."""
@@ -133,7 +151,7 @@ class _ShardWriter:
         if not len(fallen):
             return
         survivors = self.survivors[begin + fallen]
-        ids = doc_ids_of(self.task.judged, survivors)
+        ids = _doc_ids(self.task.known, survivors)
         kinds = [REASONS[code] for code in self.reasons[begin + fallen].tolist()]
         likeness = []
         for ordinal, survivor, doc_id, kind in zip(fallen.tolist(), survivors.tolist(), ids, kinds, strict=True):
@@ -164,26 +182,41 @@ class _ShardWriter:
             rows, texts, held = [], [], 0
 
         for ordinal in (begin + np.flatnonzero(self.alive[begin:end])).tolist():
-            raw = self.kept.raw(ordinal)
-            text = raw.decode()
             row = places[ordinal - begin]
-            fate["masked"][row] = 0
+            text = self._published(ordinal, row, fate)
+            if text is None:
+                continue
             rows.append(row)
             texts.append(text)
-            held += len(raw)
+            size = len(text.encode())
+            held += size
             self.counts["characters"] += len(text)
-            self.counts["bytes"] += len(raw)
+            self.counts["bytes"] += size
             if held >= _WAITING_BYTES:
                 write()
         write()
 
+    def _published(self, ordinal: int, row: int, fate: dict[str, list[Any]]) -> str | None:
+        """A document's text with its personal data masked; None where it holds a benchmark's text, and is dropped."""
+        text = self.kept.text(ordinal)
+        if self._benchmarks and (hits := self._benchmarks.hits(text)):
+            fate["stage"][row], fate["rule"][row], fate["detail"][row] = DECONTAMINATE, "benchmark", hits[0].detail
+            self.alive[ordinal] = False
+            self.contaminated += contamination_rows(fate["doc_id"][row], hits)
+            return None
+        counts = Counter[str]()
+        if self.task.settings.mask.kinds:
+            from corpus.mask import mask
 
-def doc_ids_of(judged: Judged, references: np.ndarray) -> list[str]:
+            text, counts = mask(text, self.task.settings.mask.kinds)
+        self.masked.update(counts)
+        fate["masked"][row] = counts.total()
+        return text
+
+
+def _doc_ids(known: Judged | WithBase, references: np.ndarray) -> list[str]:
     """The doc_id of each reference."""
-    ids_N2 = np.empty((len(references), 2), np.uint64)
-    for shard, places in judged.places(references):
-        ids_N2[places] = judged.shard(shard).ids[references[places] & np.uint64(0xFFFFFFFF)]
-    return [f"{high:016x}{low:016x}" for high, low in ids_N2.tolist()]
+    return [f"{high:016x}{low:016x}" for high, low in known.ranks(references)[1].tolist()]
 
 
 def write_keys(kept: Kept, alive_N: np.ndarray, folder: Path) -> None:

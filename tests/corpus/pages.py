@@ -50,9 +50,9 @@ def make_pages(folder: Path, *, originals: int = 12, seed: int = 0) -> dict[str,
         if number % 4 == 0:
             put(f"{number:03}-copy.html", html(sentences, charset="euc_jp", title=f"日誌{number}"), "copy")
             put(f"{number:03}-near.html", html([*sentences[:-1], *prose(rng, 1)], title=f"日誌{number}"), "copy")
-    put("english.html", html([ENGLISH] * 8, lang="en", title="Rights"), "japanese")
-    put("chinese.html", html([CHINESE] * 8, lang="zh", title="人权"), "kana")
-    put("short.html", html(["短い頁です。"]), "length")
+    put("english.html", html([ENGLISH] * 8, lang="en", title="Rights"), "foreign_page")
+    put("chinese.html", html([CHINESE] * 8, lang="zh", title="人权"), "foreign_page")
+    put("short.html", html(["この頁はまだ短いので、ここで終わります。", "続きは明日書きます。"]), "length")
     put("empty.html", b"<html><body></body></html>", "no_text")
     put("garbage.html", b"\xff\xfe\x00\xd8\x00\xd8" + bytes(rng.choices(range(128, 256), k=600)), "undecodable")
     return expected
