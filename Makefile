@@ -1,11 +1,16 @@
 # One verb a stage; `make help` lists them. Settings live in runs/$(RUN).toml, never in the environment.
 RUN ?= demo
 PY := .venv/bin/python
-ARGS = --run "$(RUN)" $(if $(DATA),--data "$(DATA)") $(foreach s,$(SET),--set '$(s)')
+ARGS = $(RUN_AND_DATA) $(foreach s,$(SET),--set '$(s)')
+# A variable as typed, as one word of the shell: $$, quotes and back-quotes in it mean nothing.
+quoted = '$(subst ','\'',$(value $(1)))'
+RUN_AND_DATA = --run $(call quoted,RUN) $(if $(DATA),--data $(call quoted,DATA))
+# An option only where its variable was given to make: HOST may stand in the environment.
+option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted,$(1)))
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts bench-corpus explain retune report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -19,7 +24,7 @@ demo: ## set up, run every stage of runs/demo.toml, ask the model a question
 all: setup ## every stage of RUN, one after the other
 	@for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || exit $$?; done
 
-setup: .venv/ready
+setup: .venv/ready ## the virtual environment with every dependency
 .venv/ready: pyproject.toml constraints.txt
 	python3 -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -43,6 +48,14 @@ index: setup ## index the training data: n-grams and vectors
 	@$(PY) -m search.index $(ARGS)
 search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector] [JSON=1]
 	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
+explain: setup ## the life of one document, with what was seen in its text: make explain DOC=doc_id|URL [JSON=1]
+	@$(PY) -m corpus.explain $(ARGS) --doc $(call quoted,DOC) $(if $(JSON),--json)
+retune: setup ## what other thresholds would gain and lose: make retune SET="kana=0.1 kuten=off" [JSON=1]
+	@$(PY) -m corpus.retune $(RUN_AND_DATA) --set $(call quoted,SET) $(if $(JSON),--json)
+report: setup ## write the HTML report of the corpus again, beside its manifest
+	@$(PY) -m corpus.report $(ARGS)
+holders: setup ## artifacts that contain a document: make holders DOC=doc_id | URL=url | HOST=host [JSON=1]
+	@$(PY) -m corpus.holders $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(if $(JSON),--json)
 batch: setup ## the documents that an iteration of the training read: make batch ITER=17
 	@$(PY) -m pretrain.order $(ARGS) --iteration "$(ITER)"
 when: setup ## the iterations of the training that read a document: make when DOC=doc_id
@@ -65,6 +78,8 @@ bench-demo: setup ## time make demo on a fresh clone, twice, with peak memory
 	@$(PY) -m benchmarks.demo
 bench-layouts: setup ## milliseconds of a training iteration by precision and layout
 	@$(PY) -m benchmarks.layouts
+bench-corpus: setup ## every figure about the corpus: make bench-corpus DATA=folder [ONLY="speed minhash"]
+	@$(PY) -m benchmarks.corpus $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 test: setup ## the test suite
 	@$(PY) -m pytest
 check: setup ## format, lint, types, import rules

@@ -24,6 +24,7 @@ from tests.corpus.test_stage import decisions as rows_of
 from tests.corpus.test_stage import make, write_run
 
 CALL = "電話は03-1234-5678、宛先はtaro@example.jpです。"
+THIN = "ところが、その地図はもうどこにもありません。"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,9 @@ def real(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> tuple[R
     make_pages(folder / "pages")
     lines = [f"第{number}の行には、それぞれ違う事が書いてあります。" for number in range(30)]
     (folder / "pages" / "call.html").write_bytes(html([*lines, CALL, "長い" * 130 + "。", lines[3], "それから…"]))
+    (folder / "pages" / "thin.html").write_bytes(
+        html(["彼は昨日、駅前の図書館で古い地図を何度も調べたと言っていました。", THIN])
+    )
     path = write_run(folder, ("ja_web", "html", folder / "pages"))
     root = make(path, folder / "artifacts")
     return load_run(str(path), artifacts=str(folder / "artifacts")), open_decisions(root), rows_of(root)
@@ -59,12 +63,12 @@ def test_a_kept_document_with_all_it_holds(real: tuple[RunFile, Decisions, list[
 
 def test_a_dropped_document_names_the_rule_and_its_margin(real: tuple[RunFile, Decisions, list[dict[str, Any]]]) -> None:
     run, decisions, _ = real
-    life = explain(run, decisions, "short.html")
+    life = explain(run, decisions, "thin.html")
     decisive = next(rule for rule in life.rules if rule.name == life.row["rule"])
     assert decisive.passed is False and decisive.margin is not None and decisive.value is not None
     assert decisive.margin == decisive.value - decisive.threshold < 0
     shown = render(life, colour=False)
-    assert "← この規則で除外" in shown and "判定: 除外  段階: 品質" in shown and "短い頁です。" in shown
+    assert "← この規則で除外" in shown and "判定: 除外  段階: 品質" in shown and THIN in shown
 
 
 def test_a_document_without_text(real: tuple[RunFile, Decisions, list[dict[str, Any]]]) -> None:
@@ -94,7 +98,7 @@ def test_sources_that_are_gone_are_said_and_the_rest_is_shown(
     shutil.move(pages, tmp_path / "away")
     try:
         kept = explain(run, decisions, by_url(rows, "call.html")["doc_id"])
-        dropped = explain(run, decisions, "short.html")
+        dropped = explain(run, decisions, "thin.html")
     finally:
         shutil.move(tmp_path / "away", pages)
     assert kept.text_from == "documents" and CALL in kept.text and "pages" in kept.text_problem
