@@ -1,9 +1,11 @@
 """Files that appear whole or not at all, and digests of what is in them."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,15 +34,13 @@ def whole_path(path: Path) -> Iterator[Path]:
     Raises: DiskFull if the disk or quota is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}{UNFINISHED}{os.getpid()}")
-    _remove(temporary)
+    # Two attempts at one shard may run at once, on machines that give equal process ids, where a node was thought dead.
+    temporary = path.with_name(f"{path.name}{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield temporary
         for file in _files(temporary):
             _sync(file)
-        if temporary.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        _move(temporary, path)
         _sync(path.parent)
     except BaseException as error:
         _remove(temporary)
@@ -115,6 +115,23 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (p for p in sorted(path.rglob("*")) if p.is_file())
     else:
         yield path
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Rename onto `path`; a folder in its way goes first, even where another process puts one there at the same time."""
+    while True:
+        if temporary.is_dir() and path.exists():
+            old = path.with_name(f"{temporary.name}-old")
+            with contextlib.suppress(FileNotFoundError):  # the other process was faster
+                path.replace(old)
+            _remove(old)
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One Ray task a shard: resumed by receipt, retried when a worker dies, the same result for any number of workers.
+"""One Ray task a shard: resumed by receipt, retried when a worker or a node dies, the same result for any number of workers.
 
 The only file that imports ray.
 """
@@ -17,6 +17,12 @@ S = TypeVar("S")
 
 # A shard whose worker died this often (out of memory, a crash in a native parser) is not going to pass.
 WORKER_DEATHS = 2
+# A node that goes is no fault of the shard: it starts again elsewhere, unless nodes keep going.
+NODE_DEATHS = 8
+
+
+class _NodeLost(Exception):
+    """The node that ran a task, or held its result, is gone."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,17 @@ def map_shards(
     Raises: PipelineError from a task as it is; ExternalServiceError if Ray is out of reach or a worker keeps dying.
     """
     done = {name: stats for name in sorted(shards) if (stats := artifact.receipt(step, name)) is not None}
-    todo = [name for name in sorted(shards) if name not in done]
+    todo = _order([name for name in shards if name not in done])
     with Progress(label, len(shards), "個", events=artifact.events) as progress:
         progress.resume_at(len(done))
         if todo:
             _run(task, {name: shards[name] for name in todo}, artifact, step, done, progress)
     return dict(sorted(done.items()))
+
+
+def _order(names: list[str]) -> list[str]:
+    """In which order shards start; results do not depend on it."""
+    return sorted(names)
 
 
 def _run(
@@ -76,7 +87,7 @@ def _run(
     if cluster.address != "local":
         options["memory"] = int(cluster.memory_gb * (1 << 30))
     remote = ray.remote(**options)(_finish)
-    waiting, names = {}, iter(todo)
+    waiting, names, lost = {}, iter(todo), dict[str, int]()
 
     def start() -> None:
         if (name := next(names, None)) is not None:
@@ -88,7 +99,16 @@ def _run(
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             name = waiting.pop(ready[0])
-            done[name] = _result(ready[0], name, step)
+            try:
+                done[name] = _result(ready[0], name, step)
+            except _NodeLost as error:
+                lost[name] = lost.get(name, 0) + 1
+                if lost[name] > NODE_DEATHS:
+                    raise ExternalServiceError(
+                        f"{step} shard {name}: the machine it ran on died {lost[name]} times ({error}); look at the cluster"
+                    ) from error
+                waiting[remote.remote(task, todo[name], artifact, step, name)] = name
+                continue
             progress.update()
             start()
     finally:
@@ -97,7 +117,9 @@ def _run(
 
 
 def _finish(task: Callable[[S], Mapping[str, Any]], shard: S, artifact: Artifact, step: str, name: str) -> dict[str, Any]:
-    """In the worker: run one shard, then leave its receipt."""
+    """In the worker: run one shard, then leave its receipt; nothing is left to do where another attempt has left one."""
+    if (finished := artifact.receipt(step, name)) is not None:
+        return finished
     stats = dict(task(shard))
     artifact.write_receipt(step, name, stats)
     return stats
@@ -105,7 +127,7 @@ def _finish(task: Callable[[S], Mapping[str, Any]], shard: S, artifact: Artifact
 
 def _result(reference: Any, name: str, step: str) -> dict[str, Any]:
     import ray
-    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+    from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
     try:
         return ray.get(reference)
@@ -114,6 +136,8 @@ def _result(reference: Any, name: str, step: str) -> dict[str, Any]:
         if isinstance(cause, PipelineError):
             raise cause from None
         raise
+    except (NodeDiedError, ObjectLostError) as error:
+        raise _NodeLost(type(error).__name__) from error
     except (WorkerCrashedError, OutOfMemoryError) as error:
         raise ExternalServiceError(
             f"{step} shard {name}: its worker died {WORKER_DEATHS + 1} times ({type(error).__name__}); "
