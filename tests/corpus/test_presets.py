@@ -1,6 +1,7 @@
 """Preset files: what they say is what is judged, changes are checked, digests see what decides verdicts and nothing else."""
 
 import dataclasses
+import functools
 import pickle
 import tomllib
 import zlib
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.corpus_llmjp import Oracle, compare
 from corpus import rules
 from corpus.cleaners import CLEANERS
 from corpus.features import FEATURES, measure_features
@@ -164,17 +166,31 @@ def test_only_wanted_features_are_measured() -> None:
         ("x" * 1001, "a/b.py", "code", "longest_line"),
         ("x" * 101 + "\n" + "y" * 150, "a/b.py", "code", "mean_line"),
         ("{};\n" * 30, "a/b.py", "code", "alphanumeric"),
-        (ENGLISH, "a", "en", "repeated_sentences_are_not_asked_for"),
     ],
 )
 def test_verdicts_of_the_other_presets(text: str, url: str, preset: str, expected: str | None) -> None:
-    found = verdict(text, load_preset(preset), url)
-    if (
-        expected == "repeated_sentences_are_not_asked_for"
-    ):  # one line of ten equal sentences: 120 words, n-grams again and again
-        assert found in {f"top_{n}word" for n in (2, 3, 4)} | {f"dup_{n}word" for n in range(5, 11)}
-    else:
-        assert found == expected
+    assert verdict(text, load_preset(preset), url) == expected
+
+
+def test_english_said_again_and_again_falls_for_its_n_grams() -> None:
+    """One line of ten equal sentences: 120 words, no line twice."""
+    assert verdict(ENGLISH, load_preset("en"), "a") in {f"top_{n}word" for n in (2, 3, 4)} | {"dup_5word"}
+
+
+LIST_WORDS = ("営業時間", "お問い合わせ", "アダルト", "アス", "セックス", "痴", "痴漢", "女中", "人夫", "死", "殺す", "死ぬ")
+PIECES = (*LIST_WORDS, "ア", "ー", "ヵ", "。", "、", "これは猫である。", "x" * 49, "\n", " ", "\u3000", "😀")
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+URLS = st.sampled_from(("https://a.jp/", "https://ja.wikipedia.org/wiki/a", "http://a.de", "jp", ""))
+
+
+@functools.cache
+def _oracle(name: str) -> Oracle:
+    return Oracle.make(strict=name.endswith("strict"))
+
+
+@given(st.lists(st.tuples(TEXTS, URLS), min_size=1, max_size=4), st.sampled_from(("llmjp-v1", "llmjp-v1-strict")))
+def test_llmjp_is_what_llm_jp_s_own_filters_say(documents: list[tuple[str, str]], name: str) -> None:
+    assert compare(documents, load_preset(name), _oracle(name))[2] == []
 
 
 def test_a_table_is_the_same_for_any_batch() -> None:
