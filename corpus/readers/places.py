@@ -204,7 +204,7 @@ class _Remote(io.RawIOBase):
             try:
                 data = self._read(len(view))
                 break
-            except Exception as error:  # noqa: BLE001 -- see _said
+            except Exception as error:
                 self._file, left = None, left - 1
                 if not left:
                     raise ExternalServiceError(f"{self._name}@{self._at}: the store broke off ({_first(error)})") from error

@@ -15,12 +15,12 @@ SEEN = 1 << 16  # bytes of something too large that its doc_id is taken over, wi
 class BrokenStream(Exception):
     """A compressed stream that ends too early or is damaged.
 
-    Attributes: reason, a key of DROP_REASONS.
+    Attributes: reason, a key of DROP_REASONS; begin, how far into the input the damaged gzip or bzip2 stream begins.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, begin: int = 0) -> None:
         super().__init__(detail)
-        self.reason = reason
+        self.reason, self.begin = reason, begin
 
 
 def chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
@@ -52,21 +52,24 @@ def bunzip2(file: IO[bytes]) -> Iterator[bytes]:
 def _streams(file: IO[bytes], make: Callable[[], Any], what: str) -> Iterator[bytes]:
     """Decompress streams that stand one behind the other, at most CHUNK bytes a step."""
     inflater, data, inside, pending = make(), b"", False, False
+    taken, begin = 0, 0  # bytes of input, and of it before the stream that is open
     while True:
         if not data and not pending:
             data = file.read(CHUNK)
+            taken += len(data)
             if not data and inside:
-                raise BrokenStream("truncated_record", f"the file ends inside its {what} stream")
+                raise BrokenStream("truncated_record", f"the file ends inside its {what} stream", begin)
             if not data:
                 return
         if not inside:
             data = data.lstrip(b"\0")
             if not data:
                 continue
+            begin = taken - len(data)
         try:
             out = inflater.decompress(data, CHUNK)
         except (zlib.error, OSError) as error:
-            raise BrokenStream("damaged_record", f"{what}: {error}") from error
+            raise BrokenStream("damaged_record", f"{what}: {error}", begin) from error
         # zlib hands back the input it has not used, bz2 keeps it
         data, inside, pending = getattr(inflater, "unconsumed_tail", b""), True, not getattr(inflater, "needs_input", True)
         if out:

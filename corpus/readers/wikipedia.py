@@ -8,7 +8,7 @@ Any other dump is one shard a file, and what stands behind damage is lost with i
 import bz2
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import quote
 
 from corpus.readers.places import file_system, is_url, open_file, relative, size_of
@@ -43,17 +43,15 @@ def plan_dump(name: str, shard_bytes: int) -> list[tuple[int, int]]:
 
 
 def read_dump(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
-    """Articles; pages of other namespaces and redirects are drops."""
+    """Articles; pages of other namespaces and redirects are drops, and so is, once each, what damage takes."""
     source = shard.source
     for name in shard.files:
-        where, number = relative(name, shard.base), 0
+        where, number, start = relative(name, shard.base), 0, shard.begin
         with open_file(name) as file:
-            for xml in _documents(file, name, shard.begin, shard.end):
-                pages = _Pages(source.max_document_bytes)
-                if shard.begin or xml.restarted:
-                    pages.feed(_ROOT)
+            while start is not None:
+                pages, restart = _Pages(source.max_document_bytes), None
                 try:
-                    for part in xml.parts:
+                    for part in _parts(file, name, start, shard.end):
                         pages.feed(part)
                         for page in pages.take():
                             number += 1
@@ -63,42 +61,31 @@ def read_dump(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
                     for page in pages.take():
                         number += 1
                         yield _article(page, source, f"{where}@{shard.begin}#{number}")
-                    reason = error.reason if isinstance(error, BrokenStream) else "damaged_record"
                     detail = f"in or behind {pages.title!r}: {error}"
-                    yield lost(source.name, f"{where}@{xml.begin}", reason, detail)
+                    reason = error.reason if isinstance(error, BrokenStream) else "damaged_record"
+                    yield lost(source.name, f"{where}@{start}", reason, detail)
+                    if isinstance(error, BrokenStream) and name.endswith(".bz2"):
+                        restart = _next_stream(file, start + error.begin, shard.end)
+                start = restart
 
 
-class _Xml:
-    """A run of content that is read up to its end or its damage."""
-
-    def __init__(self, begin: int, parts: Iterator[bytes], *, restarted: bool) -> None:
-        self.begin, self.parts, self.restarted = begin, parts, restarted
-
-
-def _documents(file: IO[bytes], name: str, begin: int, end: int) -> Iterator[_Xml]:
-    """The content of a byte range; after a damaged stream, again from the next one that begins with a page."""
-    start: int | None = begin
-    while start is not None:
-        file.seek(start)
-        bounded = _Bounded(file, end - start if end else -1)
-        yield _Xml(start, chunks(bounded, name), restarted=start > begin)  # pyright: ignore[reportArgumentType] -- read only
-        start = _next_stream(file, bounded.last, end) if name.endswith(".bz2") and bounded.left else None
+def _parts(file: IO[bytes], name: str, start: int, end: int) -> Iterator[bytes]:
+    """The content of a byte range; where that begins behind the dump's root, with a root put before it."""
+    file.seek(start)
+    if start:
+        yield _ROOT
+    yield from chunks(cast("IO[bytes]", _Bounded(file, end - start)) if end else file, name)
 
 
 class _Bounded:
-    """A file that ends after so many bytes; -1: at its own end."""
+    """A file that ends after so many bytes."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self.left, self.last = file, size, file.tell()
+        self._file, self._left = file, size
 
     def read(self, size: int) -> bytes:
-        size = min(size, 1 << 16)  # so that `last` is near where damage is met
-        self.last = self._file.tell()
-        out = self._file.read(size if self.left < 0 else min(size, self.left))
-        if self.left > 0:
-            self.left -= len(out)
-        elif not out:
-            self.left = 0
+        out = self._file.read(min(size, self._left))
+        self._left -= len(out)
         return out
 
 
@@ -197,7 +184,7 @@ class _Pages:
 
 def _article(page: dict[str, Any], source: SourceSettings, place: str) -> RawDocument | DroppedRecord:
     title, wikitext = page.get("title", ""), page.get("text", "")
-    url = source.wiki + quote(title.replace(" ", "_"), safe=_as_it_is(title)) if title else place
+    url = source.wiki + _path_of(title) if title else place
     raw = wikitext.encode()
     if page.get("ns", "0") != "0":
         return lost(source.name, url, "other_namespace", f"namespace {page['ns']}", raw)
@@ -211,9 +198,9 @@ def _article(page: dict[str, Any], source: SourceSettings, place: str) -> RawDoc
     return RawDocument(source.name, url, raw, "text", "utf-8", title, page.get("timestamp", ""), text)
 
 
-def _as_it_is(title: str) -> str:
-    """Characters of a title that a browser shows as they are: all but those that end a path."""
-    return "".join(set(title) - set('%?#\\"<>'))
+def _path_of(title: str) -> str:
+    """A title as a browser shows it in the address; only what would end or change the path is escaped."""
+    return "".join(quote(sign) if sign in '%?#\\"<>' else sign for sign in title.replace(" ", "_"))
 
 
 def _exists(name: str) -> bool:

@@ -134,7 +134,8 @@ def clean_wikitext(text: str) -> str:
     text = _TAG.sub("", _BREAK.sub("\n", text))
     text = html.unescape(text)
     text = _PAIR.sub("", text)  # what entities made
-    text = without_hollow("\n".join(_sections([_SPACES.sub(" ", line) for line in text.split("\n")])))
+    lines = [_SPACES.sub(" ", line) for line in without_hollow(text).split("\n")]
+    text = "\n".join(_sections(lines))
     return _BLANK.sub("\n\n", text).strip("\n ")
 
 

@@ -158,7 +158,7 @@ def test_a_damaged_row_group_costs_its_own_rows(tmp_path: Path) -> None:
     part = pq.read_metadata(path).row_group(1).column(0)
     content = bytearray(path.read_bytes())
     begin = part.data_page_offset + 80
-    content[begin : begin + 400] = bytes(400)
+    content[begin : begin + 4000] = b"\xff" * 4000
     path.write_bytes(content)
     items = read(source("parquet", path))
     assert len(items) == 60
