@@ -34,7 +34,7 @@ PACK = {".wet": bytes, ".wet.gz": gzip.compress, ".wet.zst": zstd}
 @pytest.mark.parametrize("ending", PACK)
 def test_wet(tmp_path: Path, ending: str) -> None:
     records = [
-        record(0, b"software: x", kind="warcinfo"), conversion(1, "本文。\n二行目。".encode()), conversion(2, b"English.", "eng"),
+        record(0, b"x: y", kind="warcinfo"), conversion(1, "本文。\n二行目。".encode()), conversion(2, b"English", "eng"),
         conversion(3, "混在".encode(), "eng,jpn"), conversion(4, "不明".encode(), ""), conversion(5, b"\xff\xfe"),
     ]  # fmt: skip
     (tmp_path / f"a{ending}").write_bytes(b"".join(PACK[ending](r) for r in records))
