@@ -48,7 +48,7 @@ class Found:
 def originals(data: Path, count: int, seed: int) -> list[str]:
     """Texts from all three sources, equally many of each as far as they go."""
     rng = random.Random(seed)
-    kinds = [list(source(data)) for source in (_aozora, _wikipedia, _crawl)]
+    kinds = [list(itertools.islice(source(data), 4 * count)) for source in (_aozora, _wikipedia, _crawl)]
     texts = []
     for kind in kinds:
         rng.shuffle(kind)
