@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from corpus.boilerplate import BoilerplateSettings
 from corpus.decontaminate import DecontaminateSettings
 from corpus.grow import BaseSettings
 from corpus.mask import MaskSettings
@@ -34,6 +35,7 @@ class CorpusSettings:
     preset: str = "minamoto"  # of `corpus.rules`; a source may name its own
     rules: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)  # changes to it: name = threshold or false
     dedup: DedupSettings = DedupSettings()
+    boilerplate: BoilerplateSettings = dataclasses.field(default_factory=BoilerplateSettings)
     decontaminate: DecontaminateSettings = dataclasses.field(default_factory=DecontaminateSettings)
     mask: MaskSettings = dataclasses.field(default_factory=MaskSettings)
     base: BaseSettings = dataclasses.field(default_factory=BaseSettings)
