@@ -17,6 +17,7 @@ import xxhash
 
 from corpus import minhash
 from corpus.arrays import ArrayWriter, save_array
+from corpus.captures import same_pages
 from corpus.compiled import compiled
 from corpus.grow import is_base
 from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
@@ -172,8 +173,8 @@ def _near(
 
 
 def join_urls(task: JoinTask) -> dict[str, Any]:
-    """Captures of one URL: the best stays."""
-    return _fell(task, lambda groups, _: groups)
+    """Captures of one page: the best stays. Pages of different text under one URL all stay."""
+    return _fell(task, lambda groups, references: same_pages(task.judged, groups, references))
 
 
 def join_texts(task: JoinTask) -> dict[str, Any]:
