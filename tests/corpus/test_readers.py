@@ -20,7 +20,7 @@ from pipeline.errors import BadInput, ConfigError, ExternalServiceError, Missing
 from pipeline.runfile import build
 
 
-def source(reader: str, path: Path | None = None, **more: object) -> SourceSettings:
+def source(reader: str, path: str | Path | None = None, **more: object) -> SourceSettings:
     values = {"name": "s", "reader": reader, "licence": "test", "attribution": "test", **more}
     return build(values | ({"path": str(path)} if path else {}), SourceSettings, "test")
 
