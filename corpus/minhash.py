@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from corpus.characters import class_table, decode, is_visible
 from corpus.compiled import compiled
-from corpus.statistics import class_table, decode, is_visible
 
 _MASK = (1 << 64) - 1
 # splitmix64 (Steele et al., 2014): increment, and the two multipliers of its finalizer.
