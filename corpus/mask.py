@@ -4,6 +4,7 @@ One compiled pass finds where digits, @ or 〒 stand (`corpus.personal_scan`); o
 A text without them costs that pass and a search for a few words.
 """
 
+import bisect
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,11 +54,12 @@ def find(text: str, kinds: tuple[str, ...] = KINDS) -> list[Personal]:
     marks = scan(text)
     found = [*_numbers(text, marks, kinds), *_places(text, marks, kinds)]
     found.sort(key=lambda one: (_PRIORITY.index(one.kind), one.begin))
-    chosen: list[Personal] = []
+    chosen: list[Personal] = []  # by begin
     for one in found:
-        if all(one.end <= other.begin or other.end <= one.begin for other in chosen):
-            chosen.append(one)
-    return sorted(chosen, key=lambda one: one.begin)
+        at = bisect.bisect(chosen, one.begin, key=lambda other: other.begin)
+        if (not at or chosen[at - 1].end <= one.begin) and (at == len(chosen) or one.end <= chosen[at].begin):
+            chosen.insert(at, one)
+    return chosen
 
 
 def mask(text: str, kinds: tuple[str, ...] = KINDS) -> tuple[str, Counter[str]]:
@@ -85,14 +87,14 @@ def _numbers(text: str, marks: Marks, kinds: tuple[str, ...]) -> Iterator[Person
     }
     asked = [(kind, finder) for kind, finder in finders.items() if kind in kinds]
     for begin, end in marks.numbers if asked else ():
-        start = max(text.rfind("\n", 0, begin) + 1, begin - _BEFORE)
+        start = max(text.rfind("\n", max(0, begin - _BEFORE), begin) + 1, begin - _BEFORE)
         line = number_form(text[start : end + _AFTER].split("\n", 1)[0])
         for kind, finder in asked:
             for first, last in finder(line, begin - start, end - start):
                 yield Personal(kind, start + first, start + last)
-    if "bank" in kinds and marks.numbers and ("記号" in text or "ゆうちょ" in text or "郵貯" in text or "郵便貯金" in text):
-        for first, last in personal_numbers.post_accounts(number_form(text)):
-            yield Personal("bank", first, last)
+    for at in marks.banks if "bank" in kinds else ():
+        if span := personal_numbers.post_account(number_form(text[at : at + _BEFORE])):
+            yield Personal("bank", at + span[0], at + span[1])
 
 
 def _places(text: str, marks: Marks, kinds: tuple[str, ...]) -> Iterator[Personal]:
@@ -105,9 +107,6 @@ def _places(text: str, marks: Marks, kinds: tuple[str, ...]) -> Iterator[Persona
     for at in marks.postals:
         for first, last in personal_places.postal(number_form(text[at : at + 256]), 0):
             yield Personal("address", at + first, at + last)
-    for cue in personal_places.ADDRESS_CUES:
-        at = text.find(cue)
-        while at >= 0:
-            for first, last in personal_places.announced(number_form(text[at : at + 128])):
-                yield Personal("address", at + first, at + last)
-            at = text.find(cue, at + 1)
+    for at in marks.addresses:
+        if span := personal_places.announced(number_form(text[at : at + 128])):
+            yield Personal("address", at + span[0], at + span[1])

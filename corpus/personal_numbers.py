@@ -1,6 +1,7 @@
 """Telephone, My Number, card and account numbers: exact forms, numbering plans, check digits.
 
-All functions take `line`, text in `number_form`, and the range of one run of digits in it, and yield ranges of `line`.
+All functions take `line`, text in `number_form` (where ー is -), and the range of one run of digits in it; they yield
+ranges of `line`.
 Sources: Japan's numbering plan (総務省, 電気通信番号計画); the check digit of My Number (平成26年総務省令第85号,
 article 5); cards: ISO/IEC 7812-1 (Luhn) and the networks' published ranges.
 """
@@ -25,17 +26,19 @@ _PHONE = re.compile(
     r"|(?P<u1>0\d{9,10})"
 )
 _PHONE_CUE = re.compile(
-    r"電話|携帯|TEL|Tel|tel|℡|☎|☏|📞|FAX|Fax|fax|ファッ?クス|連絡|問い?合わ?せ|ダイヤル|直通|代表"
-    r"|フリー|かけて|番号は|スマホ|[Pp]hone|[Mm]obile"
+    r"電話(?!〉)|携帯|TEL|Tel|tel|℡|☎|☏|📞|FAX|Fax|fax|ファッ?クス|連絡|問い?合わ?せ|ダイヤル|直通|代表"
+    r"|フリ-|かけて|番号は|スマホ|[Pp]hone|[Mm]obile"
 )
 # A number so announced is no telephone number, no card, no My Number.
 _OTHER_NUMBER = re.compile(
-    r"(?:(?<!電話)(?<!携帯)(?<!話の)(?<!スの)(?<!FAX)(?<!Fax)(?<!fax)(?<!TEL)(?<!Tel)(?<!tel)(?<!クス)(?<!ヤル)(?<!絡先)(?<!個人)(?<!カード)"
-    r"(?<!ット)(?<!ナン)番号|コード|品番|型番|型式|ISBN|ISSN|JAN|EAN|UPC|DOI|doi|シリアル|ロット|S/N|№|No\.?|ID|追跡|伝票)"
-    r"(?:-?1[03])?[はがをの:「『(#=, ]*$"
+    r"(?:(?<=[一-鿿々ァ-ヶせ-])(?<!電話)(?<!携帯)(?<!クス)(?<!ヤル)(?<!絡先)(?<!個人)(?<!カ-ド)(?<!レカ)(?<!ット)(?<!ナン)番号"
+    r"|コ-ド|品番|型番|型式|ISBN|ISSN|JAN|EAN|UPC|DOI|doi|シリアル|ロット|S/N|№|No\.?|ID|追跡|伝票|第)"
+    r"(?:-?1[03])?[はがをの:「『(#=, 第]*$"
 )
+# Units and words that make a number no telephone or account number.
+_UNITS = re.compile(r"[A-Za-z_%]|-[A-Za-z]|円|個|頁|ペ-ジ|条|項|号(?!室)")
 _MY_NUMBER = re.compile(r"\d{4}(?P<s>[- ]?)\d{4}(?P=s)\d{4}")
-_MY_NUMBER_CUE = re.compile(r"マイナンバー|個人番号|[Mm]y ?[Nn]umber|マイナ")
+_MY_NUMBER_CUE = re.compile(r"マイナ(?!ンバ-〉)|個人番号|[Mm]y ?[Nn]umber")
 _CARD = re.compile(r"\d{4}(?P<s>[- ])\d{4}(?P=s)\d{4}(?P=s)\d{4}|\d{4}(?P<t>[- ])\d{6}(?P=t)\d{4,5}|\d{14,16}")
 # Issuer ranges and lengths: Visa, Mastercard, American Express, JCB, Diners Club, Discover, UnionPay.
 _ISSUERS = re.compile(
@@ -76,7 +79,8 @@ def my_numbers(line: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
         if match.end() > end:
             return
         digits = re.sub(r"\D", "", match[0])
-        if not _stands_alone(line, *match.span()) or my_number_check(digits[:11]) != int(digits[11]):
+        is_valid = my_number_check(digits[:11]) == int(digits[11]) and len(set(digits)) > 1
+        if not is_valid or not _stands_alone(line, *match.span(), spaced=match["s"] == " "):
             continue
         before = line[max(0, match.start() - 30) : match.start()]
         if _MY_NUMBER_CUE.search(before) or (match["s"] and not _OTHER_NUMBER.search(before)):
@@ -104,10 +108,10 @@ def accounts(line: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
-def post_accounts(line: str) -> Iterator[tuple[int, int]]:
-    """Accounts of the Post Bank, 記号 1xxx0 and 番号 that ends with 1; a whole text may be given."""
-    for match in _POST_BANK.finditer(line):
-        yield match.span("a" if match["a"] else "b")
+def post_account(line: str) -> tuple[int, int] | None:
+    """The account of the Post Bank, 記号 1xxx0 and 番号 that ends with 1, whose 記号 or bank's name `line` begins with."""
+    match = _POST_BANK.match(line)
+    return match.span("a" if match["a"] else "b") if match else None
 
 
 def my_number_check(digits: str) -> int:
@@ -125,25 +129,23 @@ def luhn(digits: str) -> bool:
 
 def _is_phone(line: str, match: re.Match[str]) -> bool:
     form = next(name for name, group in match.groupdict().items() if group)[0]
-    groups = tuple(group for name, group in match.groupdict().items() if name[0] == form)
+    groups = [group for name, group in match.groupdict().items() if name[0] == form]
     first, last = match.span()
-    if form == "i":
-        groups, announced = ("0" + groups[0], *groups[1:]), True
-    else:
-        before = line[max(0, first - 20) : first]
-        announced = bool(_PHONE_CUE.search(before)) and not _OTHER_NUMBER.search(before)
-        if _OTHER_NUMBER.search(before):
-            return False
-    if not _stands_alone(line, first, last, spaced=form == "s"):
+    before = line[max(0, first - 20) : first]
+    if not _stands_alone(line, first, last, spaced=form == "s") or (form != "i" and _OTHER_NUMBER.search(before)):
         return False
-    number = "".join(groups)
-    sizes = tuple(map(len, groups))
+    if form == "i":
+        groups[0] = "0" + groups[0]
+    number, sizes = "".join(groups), tuple(map(len, groups))
+    splits = [split for split in _splits(number) if _sizes_fit(number, split)]
+    if form == "i" and match[0][1:].isdigit():
+        return bool(splits)
+    if form == "t":
+        return any(split[0] == sizes[0] for split in splits)
     if form == "u":
         is_mobile = re.match(r"0[5789]0[1-9]", number) and len(number) == 11
-        return bool(is_mobile) or (announced and any(map(_sizes_fit, [number] * 4, _splits(number))))
-    return _sizes_fit(number, sizes) or (
-        form == "t" and any(s[0] == sizes[0] for s in _splits(number) if _sizes_fit(number, s))
-    )
+        return bool(is_mobile) or (bool(splits) and bool(_PHONE_CUE.search(before)))
+    return _sizes_fit(number, sizes)
 
 
 def _splits(number: str) -> list[tuple[int, ...]]:
@@ -176,6 +178,4 @@ def _stands_alone(line: str, begin: int, end: int, *, spaced: bool = False) -> b
         return False
     if re.search(r"[A-Za-z_$¥=&%]-?$", before) and not re.search(r"(?:[Tt][Ee][Ll]|[Ff][Aa][Xx]|one|ile|h|m)$", before):
         return False
-    return not re.match(r"[-.,/:_]?\d| \d" if spaced else r"[-.,/:_]?\d", after) and not re.match(
-        r"[A-Za-z_%]|-[A-Za-z]|円|個", after
-    )
+    return not re.match(r"[-.,/:_]?\d| \d" if spaced else r"[-.,/:_]?\d", after) and not _UNITS.match(after)

@@ -53,7 +53,6 @@ _ADDRESS_CUE = re.compile(
     r"(?:住所|所在地|届け先|届先|送付先|送り先|居住地|自宅|本籍地?|勤務先)[はがのを]?[ :、「(\n]{0,4}"
     rf"((?:{_PREFECTURE}) ?{_MUNICIPALITY} ?{_TOWN} ?{_BLOCK}{_BUILDING})"
 )
-ADDRESS_CUES = ("住所", "所在地", "届け先", "届先", "送付先", "送り先", "居住地", "自宅", "本籍", "勤務先")
 _REACH = 120  # characters of the longest address
 
 
@@ -83,7 +82,7 @@ def postal(line: str, at: int) -> Iterator[tuple[int, int]]:
         yield below.span(1)
 
 
-def announced(line: str) -> Iterator[tuple[int, int]]:
-    """Addresses down to the number, from the prefecture on, after a word such as 住所."""
-    for match in _ADDRESS_CUE.finditer(line):
-        yield match.span(1)
+def announced(line: str) -> tuple[int, int] | None:
+    """The address down to the number, from the prefecture on, after the word such as 住所 that `line` begins with."""
+    match = _ADDRESS_CUE.match(line)
+    return match.span(1) if match else None

@@ -12,12 +12,12 @@ HYPHENS = "-‐‑‒–—―−－ーｰ─﹣"
 SPACES = " \u3000\u00a0\u2009"
 _MIN_DIGITS = 7  # of an account number and of a postal code, the shortest numbers sought
 _MAX_GAP = 2  # separators between two digits: ") " in (03) 1234-5678
-_NOTHING, _DIGIT, _SEPARATOR, _AT, _POSTAL, _OPEN = range(6)
+_NOTHING, _DIGIT, _SEPARATOR, _AT, _POSTAL, _OPEN, _PAIR = range(7)  # classes of characters
+_NUMBERS, _ATS, _POSTALS, _ADDRESSES, _BANKS = range(5)  # kinds of marks
 _BMP = 0x10000
-# ！ to ～, the wide forms of ASCII, in the same order 0xFEE0 later.
-_WIDE = {point + 0xFEE0: point for point in range(0x21, 0x7F)}
-_TO_ASCII = _WIDE
-_TO_NUMBERS = _WIDE | {ord(c): "-" for c in HYPHENS} | {ord(c): " " for c in SPACES}
+# The first two characters of words that announce an address, or an account of the Post Bank.
+_ADDRESS_PAIRS = ("住所", "所在", "届け", "届先", "送付", "送り", "居住", "自宅", "本籍", "勤務")
+_BANK_PAIRS = ("記号", "ゆう", "郵便", "郵貯")
 
 
 class Marks(NamedTuple):
@@ -26,54 +26,78 @@ class Marks(NamedTuple):
     numbers: list[tuple[int, int]]  # begin and end of digits with separators between them, at least 7 digits
     ats: list[int]  # @, or a bracket before what may be a written-out "at"
     postals: list[int]  # 〒
+    addresses: list[int]  # words that announce an address
+    banks: list[int]  # words that announce an account of the Post Bank
 
 
 def scan(text: str) -> Marks:
     """All places of a text where personal data could stand."""
-    points, found = np.frombuffer(text.encode("utf-32-le"), np.uint32), np.empty((256, 3), np.int64)
-    count = _scan(points, _classes(), found)
+    points, found = _points(text), np.empty((256, 3), np.int64)
+    classes, pairs = _tables()
+    count = _scan(points, classes, pairs, found)
     if count > len(found):
         found = np.empty((count, 3), np.int64)
-        _scan(points, _classes(), found)
-    marks = Marks([], [], [])
+        _scan(points, classes, pairs, found)
+    marks = Marks([], [], [], [], [])
     for kind, begin, end in found[:count].tolist():
-        if kind == _DIGIT:
-            marks.numbers.append((begin, end))
-        else:
-            (marks.postals if kind == _POSTAL else marks.ats).append(begin)
+        marks[kind].append((begin, end) if kind == _NUMBERS else begin)
     return marks
 
 
 def ascii_form(text: str) -> str:
     """The text with wide ASCII made narrow, character for character."""
-    return text.translate(_TO_ASCII)
+    return text if text.isascii() else _mapped(text, _forms()[0])
 
 
 def number_form(text: str) -> str:
     """The text with wide ASCII, all hyphens and all spaces made narrow, character for character."""
-    return text.translate(_TO_NUMBERS)
+    return text if text.isascii() else _mapped(text, _forms()[1])
+
+
+def _points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _mapped(text: str, form: np.ndarray) -> str:
+    points = _points(text)
+    mapped = np.where(points < _BMP, form[np.minimum(points, _BMP - 1)], points)
+    return mapped.tobytes().decode("utf-32-le")
 
 
 @functools.cache
-def _classes() -> np.ndarray:
+def _forms() -> tuple[np.ndarray, np.ndarray]:
+    """What each code point of the Basic Multilingual Plane becomes in `ascii_form` and in `number_form`: (65536,) uint32."""
+    narrow = np.arange(_BMP, dtype=np.uint32)
+    narrow[0xFF01:0xFF5F] = np.arange(0x21, 0x7F)  # ！ to ～, in the order of ASCII
+    numbers = narrow.copy()
+    numbers[[ord(c) for c in HYPHENS]] = ord("-")
+    numbers[[ord(c) for c in SPACES]] = ord(" ")
+    return narrow, numbers
+
+
+@functools.cache
+def _tables() -> tuple[np.ndarray, np.ndarray]:
+    """Class of every code point, (65536,) uint8, and announcing pairs with their kind of mark, (pairs, 3) int64."""
     table = np.full(_BMP, _NOTHING, np.uint8)
+    announcing = [(pair, _ADDRESSES) for pair in _ADDRESS_PAIRS] + [(pair, _BANKS) for pair in _BANK_PAIRS]
     for characters, kind in (
         ("0123456789０１２３４５６７８９", _DIGIT),
         (HYPHENS + SPACES + "()（）", _SEPARATOR),
         ("@＠", _AT),
         ("〒", _POSTAL),
         ("[{<［【〈《｛＜", _OPEN),
+        ([pair[0] for pair, _ in announcing], _PAIR),
     ):
         table[[ord(c) for c in characters]] = kind
-    return table
+    return table, np.array([(ord(pair[0]), ord(pair[1]), kind) for pair, kind in announcing], np.int64)
 
 
 @compiled
-def _scan(points: Any, classes: Any, found: Any) -> int:
-    """Write rows (class, begin, end) while there is room; returns how many there are."""
-    count, digits, begin, last = 0, 0, 0, 0
-    for i in range(len(points) + 1):
-        kind = classes[min(points[i], _BMP - 1)] if i < len(points) else _NOTHING
+def _scan(points: Any, classes: Any, pairs: Any, found: Any) -> int:
+    """Write rows (kind of mark, begin, end) while there is room; returns how many there are."""
+    count, digits, begin, last, size = 0, 0, 0, 0, len(points)
+    for i in range(size):
+        kind = classes[min(points[i], _BMP - 1)]
         if kind == _DIGIT:
             if not digits:
                 begin = i
@@ -81,18 +105,35 @@ def _scan(points: Any, classes: Any, found: Any) -> int:
             last = i
             continue
         if digits and (kind != _SEPARATOR or i - last > _MAX_GAP):
-            count += digits >= _MIN_DIGITS and _note(found, count, _DIGIT, begin, last + 1)
+            count += digits >= _MIN_DIGITS and _note(found, count, _NUMBERS, begin, last + 1)
             digits = 0
-        if kind != _NOTHING and i < len(points):
-            is_open = kind == _OPEN or points[i] in (0x28, 0xFF08)  # ( （ are separators too
-            if kind in (_AT, _POSTAL) or (is_open and i + 1 < len(points) and _starts_at(points[i + 1])):
-                count += _note(found, count, _POSTAL if kind == _POSTAL else _AT, i, i + 1)
+        if kind == _NOTHING:
+            continue
+        if kind == _POSTAL:
+            count += _note(found, count, _POSTALS, i, i + 1)
+        elif kind == _AT or (
+            kind in (_OPEN, _SEPARATOR) and i + 2 < size and _writes_at(points[i], points[i + 1], points[i + 2])
+        ):
+            count += _note(found, count, _ATS, i, i + 1)
+        elif kind == _PAIR and i + 1 < size:
+            for row in pairs:
+                if points[i] == row[0] and points[i + 1] == row[1]:
+                    count += _note(found, count, row[2], i, i + 2)
+    if digits >= _MIN_DIGITS:
+        count += _note(found, count, _NUMBERS, begin, last + 1)
     return count
 
 
 @compiled
-def _starts_at(point: int) -> bool:
-    return point in (0x41, 0x61, 0xFF21, 0xFF41, 0x30A2)  # A a Ａ ａ ア
+def _writes_at(bracket: int, first: int, second: int) -> bool:
+    """Whether after an opening bracket stands what begins like at, アット, or an a that is closed at once."""
+    if bracket in (0x29, 0x2D, 0x20, 0x3000):  # ) - and spaces, separators that open nothing
+        return False
+    if first == 0x30A2:  # ア
+        return second == 0x30C3  # ッ
+    if first not in (0x41, 0x61, 0xFF21, 0xFF41):  # A a Ａ ａ
+        return False
+    return second in (0x54, 0x74, 0xFF34, 0xFF54, 0x29, 0x5D, 0x7D, 0x3E, 0xFF09, 0xFF3D, 0x3011)  # T t Ｔ ｔ ) ] } > ） ］ 】
 
 
 @compiled
