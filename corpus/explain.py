@@ -229,11 +229,11 @@ def render(life: Life, *, colour: bool) -> str:
 def _rule_text(rule: RuleLine, life: Life) -> str:
     sign = "≥" if rule.bound == "least" else "≤"
     if rule.value is None or rule.margin is None:
-        return f"  ・ {rule.name:<16} 値なし      {sign} {rule.threshold:g}"
+        return f"  ・ {rule.name:<20} 値なし      {sign} {rule.threshold:g}"
     mark = "○" if rule.passed else "×"
     decisive = "  ← この規則で除外" if life.row.get("rule") == rule.name else ""
     name = life.labels.get(rule.name, rule.name)
-    head = f"  {mark} {rule.name:<16} {rule.value:<11.5g} {sign} {rule.threshold:<8g}"
+    head = f"  {mark} {rule.name:<20} {rule.value:<11.5g} {sign} {rule.threshold:<8g}"
     return f"{head} 余裕 {rule.margin:+.4g}  {'' if rule.passed else name + ' '}[{rule.formula}]{decisive}"
 
 

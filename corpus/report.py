@@ -81,7 +81,7 @@ def render(decisions: Decisions, data: ReportData, speed: Speed) -> str:
         copies=_copies(data),
         masked=_masked(decisions, data),
         benchmarks=_counted("評価データの項目", data.benchmark_items),
-        benchmark_hits=data.benchmark_items.total(),
+        benchmark_hits=sum(n for f in data.fates.values() for (at, _), n in f.items() if at == "decontaminate"),
         speed=_speed(speed),
         bounds=[(bound.name, in_mb(bound.rate)) for bound in speed.bounds],
     )

@@ -18,6 +18,8 @@ WIDTH, BAR, GAP, TEXT = 720, 16, 8, 12
 _WIDE, _NARROW = 12.0, 6.7
 # Room for labels before bars, and for the figures behind them.
 _LABEL, _FIGURE = 190, 170
+# Below such a part of the tallest bar a bar is three pixels or less, and the axis of counts becomes logarithmic.
+_TALL = 50
 _PLOT_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 150, 56, 12, 24, 38
 
 
@@ -114,7 +116,12 @@ def histogram(title: str, data: Histogram) -> str:
 
     limit = None if data.threshold is None else _axis(data.threshold, data.log)
     inside = limit is not None and low <= limit <= high
-    out = _count_axis(most, floor)
+    tall = _is_tall(data.counts)
+
+    def size_of(count: float) -> float:
+        return _PLOT_HEIGHT * (math.log10(1 + count) / math.log10(1 + most) if tall else count / most)
+
+    out = _count_axis(most, floor, size_of, tall)
     for place, count in enumerate(total.tolist()):
         if not count:
             continue
@@ -124,12 +131,12 @@ def histogram(title: str, data: Histogram) -> str:
         out.append(f"<g><title>{_text(label)}</title>")
         y = float(floor)
         for layer, counts in enumerate(data.counts):
-            size = _PLOT_HEIGHT * float(counts[place]) / most
+            size = size_of(float(counts[place]))
             y -= size
             if size > 0:
                 shown = max(size, 0.7)
                 box = f'x="{at(left):.1f}" y="{y + size - shown:.1f}" width="{max(at(right) - at(left) - 0.6, 0.6):.1f}"'
-                out.append(f'<rect class="{"k1" if fails else f"k{layer * 2}"}" {box} height="{shown:.1f}"/>')
+                out.append(f'<rect class="{"k1" if fails else f"k{layer}"}" {box} height="{shown:.1f}"/>')
         out.append("</g>")
     out += _value_axis(low, high, data.log, at, floor)
     if inside and limit is not None and data.threshold is not None:
@@ -138,7 +145,7 @@ def histogram(title: str, data: Histogram) -> str:
         out.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 12}" y2="{floor}"/>')
         out.append(f'<text x="{x + shift:.1f}" y="{_TOP - 4}" text-anchor="{anchor}">しきい値 {data.threshold:g}</text>')
     if len(data.names) > 1:
-        out.append(_legend(data.names, 0, step=2))
+        out.append(_legend(data.names, 0))
     return _svg(title, height, out)
 
 
@@ -178,15 +185,25 @@ def _is_beyond(value: float, limit: float, beyond: str) -> bool:
     return value < limit if beyond == "left" else value > limit if beyond == "right" else False
 
 
-def _count_axis(most: float, floor: int) -> list[str]:
-    """Grid lines and counts at a round step."""
-    step = _round_step(most / 3)
-    out, value = [], 0.0
-    while value <= most:
-        y = floor - _PLOT_HEIGHT * value / most
+def _is_tall(counts: Sequence[np.ndarray]) -> bool:
+    """Whether a third of the bars could hardly be seen on a linear axis of counts; never where layers are stacked."""
+    seen = np.sort(counts[0][counts[0] > 0])
+    return len(counts) == 1 and len(seen) > 1 and float(seen[-1]) > _TALL * float(seen[(len(seen) - 1) // 3])
+
+
+def _count_axis(most: float, floor: int, size_of: Callable[[float], float], tall: bool) -> list[str]:
+    """Grid lines and counts: at a round step, or at powers of ten."""
+    if tall:
+        steps = [0.0, *(10.0**power for power in range(int(math.log10(most)) + 1))]
+    else:
+        step = _round_step(most / 3)
+        steps = [step * i for i in range(int(most / step) + 1)]
+    out = []
+    for value in steps:
+        y = floor - size_of(value)
         out.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        out.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(value)}</text>')
-        value += step
+        if not tall or size_of(value) - size_of(value / 10) > TEXT or value >= most / 10:
+            out.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(value)}</text>')
     return out
 
 
@@ -216,10 +233,10 @@ def _round_step(rough: float) -> float:
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
 
 
-def _legend(names: Sequence[str], first: int, step: int = 1) -> str:
+def _legend(names: Sequence[str], first: int) -> str:
     out, x = [], float(_LEFT)
     for place, name in enumerate(names):
-        out.append(f'<rect class="k{first + place * step}" x="{x:.1f}" y="4" width="12" height="12" rx="2"/>')
+        out.append(f'<rect class="k{first + place}" x="{x:.1f}" y="4" width="12" height="12" rx="2"/>')
         out.append(f'<text x="{x + 17:.1f}" y="14">{_text(name)}</text>')
         x += 17 + width(name) + 20
     return "".join(out)

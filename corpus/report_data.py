@@ -100,7 +100,7 @@ class ReportData:
 
 
 def collect(decisions: Decisions) -> ReportData:
-    """Read decisions/, clusters/ and contamination/ once."""
+    """Read decisions/, clusters/ and contamination.jsonl once."""
     data = ReportData()
     for file in decisions.files:
         _prepare(data, file)
@@ -114,8 +114,9 @@ def collect(decisions: Decisions) -> ReportData:
         near = table["similarity"].to_numpy()
         data.similarities += np.histogram(near[~np.isnan(near)], SIMILARITIES)[0]
     data.cluster_sizes, data.sampled = cluster_sizes(decisions)
-    for path in sorted((decisions.manifest.data / "contamination").glob("*.jsonl")):
-        _add_items(data, path)
+    items = decisions.manifest.data / "contamination.jsonl"
+    if items.exists():
+        _add_items(data, items)
     return data
 
 
@@ -226,10 +227,10 @@ def _add_rules(data: ReportData, file: DecisionFile, table: "pa.Table") -> None:
 
 
 def _add_items(data: ReportData, path: Path) -> None:
-    """Rows of contamination/: {"file", "item", "doc_ids"}."""
+    """Rows of contamination.jsonl, one a benchmark text: {"file", "item", "documents"}; an item may have several texts."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             row: Mapping[str, Any] = json.loads(line)
-            count = row.get("count", len(row.get("doc_ids", ())))
-            if count:
-                data.benchmark_items[f"{row.get('file', '')}#{row.get('item', '')}"] += count
+            if row["documents"]:
+                name = f"{row['file']}#{row['item']}"
+                data.benchmark_items[name] = max(data.benchmark_items[name], row["documents"])

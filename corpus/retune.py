@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Examples shown for each rule in each direction, and hosts: what fits on a screen.
 EXAMPLES, HOSTS = 5, 20
+# Stands for the reason of a document that a stage behind the rules dropped.
+LATER = "(later)"
 # Text of the web must not steer the terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NOTE = (
@@ -180,7 +182,7 @@ class _Tally:
             self.lost_ids.append(table["doc_id"].filter(lost))
 
     def _move(self, piece: Piece, moved: np.ndarray) -> None:
-        names = [*(rule.name for rule in piece.file.rules), "later"]
+        names = [*(rule.name for rule in piece.file.rules), LATER]
         pairs, counts = np.unique(np.stack([piece.before[moved], piece.after[moved]]), axis=1, return_counts=True)
         for (old, new), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
             self.moved[f"{names[old]} -> {names[new]}"] += count
@@ -254,7 +256,9 @@ def render(result: Retuned, labels: Mapping[str, str]) -> str:
     lines += _promoted_rows(result.promoted)
     if result.moved:
         lines += ["", "■ 除外のまま理由だけが変わる文書"]
-        lines += [f"    {change}: {count:,}" for change, count in result.moved.items()]
+        for change, count in result.moved.items():
+            ends = [labels.get(name, name) for name in change.split(" -> ")]
+            lines.append(f"    {' → '.join(ends)}: {count:,} 文書".replace(LATER, "重複など後の段階"))
     return "\n".join(_CONTROL.sub("\ufffd", line) for line in [*lines, "", f"注: {result.note}"])
 
 

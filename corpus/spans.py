@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from corpus.statistics import LONG_SENTENCE
+from corpus.kernels_text import LONG_SENTENCE
 
 # Kind of a span -> what people read, and its colour on a terminal (SGR: foreground and the like).
 LABELS = {

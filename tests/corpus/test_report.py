@@ -132,10 +132,8 @@ def test_what_the_web_says_is_escaped(tmp_path: Path) -> None:
         if row["stage"] == "read":
             row["rule"] = "foreign_page"
     root = seal(tmp_path, {"ja_web-00000": rows}, [])
-    (root / "data" / "contamination").mkdir()
-    (root / "data" / "contamination" / "x.jsonl").write_text(
-        '{"file": "<script>x", "item": "<b>", "doc_ids": ["a", "b"]}\n', "utf-8"
-    )
+    item = '{"file": "<script>x", "item": "<b>", "field": "q", "documents": 2}\n'
+    (root / "data" / "contamination.jsonl").write_text(item, "utf-8")
     decisions = open_decisions(root, check=False)
     page = render(decisions, collect(decisions), Speed((), ()))
     assert "script" not in Page(page).tags and "<script" not in page and "\x1b" not in page
@@ -215,6 +213,30 @@ def test_a_histogram_shows_its_threshold_and_colours_what_falls() -> None:
     picture = ET.fromstring(histogram("x", Histogram(lines, (np.array([3, 5, 1, 2]),), ("文書",), False, 0.25, "left")))
     kinds = [box.get("class") for box in picture.iter("{http://www.w3.org/2000/svg}rect")]
     assert kinds == ["k1", "k0", "k0", "k0"] and "しきい値 0.25" in texts(picture)
+
+
+def test_one_tall_bar_does_not_hide_the_others() -> None:
+    """Counts 100,000 and 10: on a linear axis the second would be a hundredth of a pixel high."""
+    lines = np.linspace(0, 1, 5)
+    picture = ET.fromstring(histogram("x", Histogram(lines, (np.array([100_000, 10, 11, 9]),), ("文書",))))
+    heights = [float(box.get("height") or 0) for box in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    assert heights[0] == 150.0 and 20 < heights[1] < 50 and "100k" in texts(picture)
+
+
+def test_texts_of_a_real_page_do_not_overlap(made: tuple[Path, list[dict[str, Any]]]) -> None:
+    decisions = open_decisions(made[0])
+    for picture in pictures(render(decisions, collect(decisions), Speed((), ()))):
+        _, _, right, bottom = map(float, (picture.get("viewBox") or "").split())
+        boxes = []
+        for node in picture.iter("{http://www.w3.org/2000/svg}text"):
+            wide = width(node.text or "")
+            left = float(node.get("x") or 0) - {"end": wide, "middle": wide / 2}.get(node.get("text-anchor") or "", 0)
+            y = float(node.get("y") or 0)
+            boxes.append((left, y - 10, left + wide, y + 2))
+        for place, one in enumerate(boxes):
+            assert one[0] >= -1 and one[1] >= 0 and one[2] <= right + 1 and one[3] <= bottom
+            for other in boxes[place + 1 :]:
+                assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
 
 
 @given(text=st.text(max_size=100), room=st.floats(15, 300))
