@@ -12,7 +12,7 @@ HYPHENS = "-‐‑‒–—―−－ーｰ─﹣"
 SPACES = " \u3000\u00a0\u2009"
 _MIN_DIGITS = 7  # of an account number and of a postal code, the shortest numbers sought
 _MAX_GAP = 2  # separators between two digits: ") " in (03) 1234-5678
-_NOTHING, _DIGIT, _SEPARATOR, _AT, _POSTAL, _OPEN, _PAIR = range(7)  # classes of characters
+_NOTHING, _DIGIT, _SEPARATOR, _AT, _POSTAL, _OPEN, _PAREN, _PAIR = range(8)  # classes of characters
 _NUMBERS, _ATS, _POSTALS, _ADDRESSES, _BANKS = range(5)  # kinds of marks
 _BMP = 0x10000
 # The first two characters of words that announce an address, or an account of the Post Bank.
@@ -82,7 +82,8 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
     announcing = [(pair, _ADDRESSES) for pair in _ADDRESS_PAIRS] + [(pair, _BANKS) for pair in _BANK_PAIRS]
     for characters, kind in (
         ("0123456789０１２３４５６７８９", _DIGIT),
-        (HYPHENS + SPACES + "()（）", _SEPARATOR),
+        (HYPHENS + SPACES + ")）", _SEPARATOR),
+        ("(（", _PAREN),  # separates digits, and opens
         ("@＠", _AT),
         ("〒", _POSTAL),
         ("[{<［【〈《｛＜", _OPEN),
@@ -104,16 +105,14 @@ def _scan(points: Any, classes: Any, pairs: Any, found: Any) -> int:
             digits += 1
             last = i
             continue
-        if digits and (kind != _SEPARATOR or i - last > _MAX_GAP):
+        if digits and (kind not in (_SEPARATOR, _PAREN) or i - last > _MAX_GAP):
             count += digits >= _MIN_DIGITS and _note(found, count, _NUMBERS, begin, last + 1)
             digits = 0
         if kind == _NOTHING:
             continue
         if kind == _POSTAL:
             count += _note(found, count, _POSTALS, i, i + 1)
-        elif kind == _AT or (
-            kind in (_OPEN, _SEPARATOR) and i + 2 < size and _writes_at(points[i], points[i + 1], points[i + 2])
-        ):
+        elif kind == _AT or (kind in (_OPEN, _PAREN) and i + 2 < size and _writes_at(points[i + 1], points[i + 2])):
             count += _note(found, count, _ATS, i, i + 1)
         elif kind == _PAIR and i + 1 < size:
             for row in pairs:
@@ -125,10 +124,8 @@ def _scan(points: Any, classes: Any, pairs: Any, found: Any) -> int:
 
 
 @compiled
-def _writes_at(bracket: int, first: int, second: int) -> bool:
-    """Whether after an opening bracket stands what begins like at, アット, or an a that is closed at once."""
-    if bracket in (0x29, 0x2D, 0x20, 0x3000):  # ) - and spaces, separators that open nothing
-        return False
+def _writes_at(first: int, second: int) -> bool:
+    """Whether what stands after an opening bracket begins like at, アット, or an a that is closed at once."""
     if first == 0x30A2:  # ア
         return second == 0x30C3  # ッ
     if first not in (0x41, 0x61, 0xFF21, 0xFF41):  # A a Ａ ａ

@@ -101,7 +101,7 @@ def test_findings_are_ordered_apart_and_of_the_kinds_asked_for(pieces: list[str]
 
 
 @given(st.text(st.sampled_from("0１9 -－ー（)\n。a@＠〒住所記号[t"), max_size=60))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_marks_are_those_of_regular_expressions(text: str) -> None:
     marks = scan(text)
     gap = f"[{re.escape(HYPHENS + SPACES)}()（）]{{0,2}}"
