@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None, base: Base | None) -> None:
     """All steps, each resumed where an earlier process stopped."""
+    from corpus.boilerplate import remove_boilerplate
     from corpus.dedup import remove_copies
     from corpus.grow_join import WithBase
     from corpus.judge import JudgeTask, judge_shard
@@ -66,6 +67,7 @@ def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None,
     account.check_failures(read, settings.max_failed_share)
     account.check_kept(read, "passed")
 
+    judged = remove_boilerplate(artifact, judged, settings.boilerplate, settings.dedup)
     held, held_accounts = base.bring(artifact) if base else (None, {})
     grown = WithBase(judged, held) if held else None
     copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup, grown)

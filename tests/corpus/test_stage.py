@@ -132,6 +132,33 @@ def test_kill_and_again_gives_the_bytes_of_an_uninterrupted_run(
     assert not list(root.rglob("*.unfinished-*"))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_at_random_points_in_any_order_of_shards(
+    seed: int, mixed: tuple[Path, dict[str, str], Path], tmp_path: Path
+) -> None:
+    """SIGKILL after a random time, twice over, shards started in a random order by 1, 2 or 5 workers."""
+    run, _, whole = mixed
+    rng = random.Random(seed)
+    root = tmp_path / "corpus" / "t"
+    for attempt in range(3):
+        code = (
+            "import random, sys; from pipeline import shards; from corpus.__main__ import main; "
+            f"shards._order = lambda names: random.Random({seed * 10 + attempt}).sample(names, len(names)); main(sys.argv[1:])"
+        )
+        command = [sys.executable, "-c", code, "--run", str(run), "--artifacts", str(tmp_path)]
+        command += ["--set", f"ray.workers={rng.choice((1, 2, 5))}"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            _, errors = process.communicate(timeout=None if attempt == 2 else rng.uniform(2, 8))
+            assert process.returncode == 0, errors
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert open_sealed(root).digest == open_sealed(whole).digest
+
+
 def kill_when(command: list[str], receipts: Path, at_least: int) -> None:
     """Start the command in its own process group; SIGKILL all of it once that many receipts are there."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
