@@ -144,7 +144,7 @@ def _mixed(symbols: Any, place: int, width: int) -> Any:
 
 
 @compiled
-def _first_place(mixed: Any, place: int, width: int, table: Any, symbols: Any) -> int:
+def _first_place(mixed: Any, place: int, width: int, table: Any, symbols: Any) -> Any:
     """Where the n-gram of `width` symbols at `place` stood first, or `place`, which is then noted as the first.
 
     Args:
@@ -218,7 +218,7 @@ def _places_of_repeats(symbols: Any, table: Any, hashes: Any, active: Any) -> in
 
 
 @compiled
-def _first_key(key: int, place: int, table: Any, keys: Any) -> int:
+def _first_key(key: int, place: int, table: Any, keys: Any) -> Any:
     """Where keys[...] == key first, or `place`, which is then noted as the first."""
     mixed = np.uint64(key) * _SPREAD
     last = len(table) - 1

@@ -72,7 +72,7 @@ def build(lists: tuple[tuple[str, ...], ...], fold: bool) -> Trie:
 
 
 @compiled
-def _pair(one: int, other: int) -> int:
+def _pair(one: int, other: int) -> Any:
     mixed = np.uint64(one) * _PAIR + np.uint64(other) * _SPREAD
     return np.int64(mixed >> np.uint64(64 - _FILTER_BITS))
 

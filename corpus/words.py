@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 # Name of a list -> its file in hojichar's wheel.
 _FILES = {
@@ -82,4 +83,4 @@ def _load(names: tuple[str, ...]) -> WordLists:
         raise ValueError(f"word lists {', '.join(unknown)}: expected {', '.join(LISTS)}")
     wheel = metadata.distribution("hojichar")  # by its files: importing it costs half a second
     files = {name: wheel.locate_file(f"hojichar/dict/{_FILES[name]}") for name in names}
-    return WordLists(tuple((name, words_of(file.read_text("utf-8"))) for name, file in files.items()))
+    return WordLists(tuple((name, words_of(Path(str(file)).read_text("utf-8"))) for name, file in files.items()))

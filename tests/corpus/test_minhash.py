@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from corpus import minhash
 
 ALPHABET = "あいうえおかきくけこさしすせそ日本語漢字、。"
+GOLDEN = [[8546470832346166186, 6451343075938143260], [2104961344002402101, 6451343075938143260]]
 # Standard error of a 112-hash estimate at J = .5 is sqrt(.25 / 112) = .047; its mean absolute error is .8 of that.
 HASHES, MEAN_ERROR = 112, 0.047
 
@@ -55,6 +56,42 @@ def test_a_text_shorter_than_a_shingle_has_its_own_signature() -> None:
     assert len(set(keys.values())) == 4
     again = minhash.band_keys(minhash.signature(minhash.shingles(" あ\n", 5), HASHES), 14, 8)
     assert again.tobytes() == keys["あ"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(ALPHABET + " \n𠮷a", max_size=40), max_size=5),
+    st.integers(1, 7),
+    st.sampled_from([(14, 8), (3, 5), (1, 1)]),
+)
+def test_keys_of_a_batch_are_those_of_its_texts(texts: list[str], width: int, shape: tuple[int, int]) -> None:
+    bands, rows = shape
+    found = minhash.keys(texts, width, bands, rows)
+    assert found.shape == (bands, len(texts))
+    for place, text in enumerate(texts):
+        signature = minhash.signature(minhash.shingles(text, width), bands * rows)
+        assert found[:, place].tolist() == minhash.band_keys(signature, bands, rows).tolist()
+
+
+def test_keys_of_long_texts_are_those_of_all_their_shingles() -> None:
+    rng = random.Random(4)
+    for length in (4_090, 4_096, 4_101, 4_102, 30_000):
+        text = "".join(rng.choice(ALPHABET + " ") for _ in range(length))
+        signature = minhash.signature(minhash.shingles(text, 6), HASHES)
+        assert minhash.keys([text], 6, 14, 8)[:, 0].tolist() == minhash.band_keys(signature, 14, 8).tolist()
+        least = [min((int(f) * (int(x) >> 32) + int(t)) % 2**32 for x in minhash.shingles(text, 6)) for f, t in functions(3)]
+        assert signature[:3].tolist() == least
+
+
+def functions(hashes: int) -> list[tuple[int, int]]:
+    """Factors and terms of the first hash functions, read off single shingles: term at 0, factor + term at 1."""
+    zero, one = (minhash.signature(np.array([x << 32], np.uint64), HASHES)[:hashes].astype(np.int64) for x in (0, 1))
+    return [(int(f), int(t)) for f, t in zip((one - zero) % 2**32, zero, strict=True)]
+
+
+def test_keys_are_the_same_on_every_machine() -> None:
+    """A corpus grows by the keys of earlier runs: these numbers may change only with a new version of its artifacts."""
+    assert minhash.keys(["今日は良い天気です。", ""], 5, 2, 4).tolist() == GOLDEN
 
 
 def test_layout_does_not_count() -> None:
