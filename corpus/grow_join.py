@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus import minhash
+from corpus import captures, minhash
 from corpus.arrays import ArrayWriter
 from corpus.dedup import KEYS_IN_MEMORY, PAIRS_IN_MEMORY, ShingleSets, distinct, pairs_of
 from corpus.grow import BASE, BaseCorpus, is_base, matches
@@ -171,14 +171,18 @@ def _candidates(task: BaseJoinTask) -> Iterator[np.ndarray]:
 
 
 def check_base(task: BaseCheckTask) -> dict[str, Any]:
-    """Keep the candidates that are copies: of one URL, of equal text, or of shingle sets that are similar enough."""
+    """Keep the candidates that are copies: captures of one page, equal texts, or sets of shingles that are similar enough."""
     runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
     both = _Published(task.judged, task.base)
-    sets = ShingleSets(both, task.settings.shingle)
+    sets = ShingleSets(both, captures.SHINGLE if task.kind == URL_KEY else task.settings.shingle)
+
+    def same_record(base: int, new: int) -> bool:
+        one, other = both.doc_ids(np.array([base, new], np.uint64))
+        return one == other
 
     def is_copy(base: int, new: int) -> bool:
-        if task.kind == URL_KEY:
-            return True
+        if task.kind == URL_KEY:  # one record that came in twice is one page, whatever was cut from its text since
+            return same_record(base, new) or captures.is_capture(sets[base], sets[new])
         if task.kind == TEXT_KEY:
             return task.base.text(base) == both.text(new)
         return minhash.jaccard(sets[base], sets[new]) >= task.settings.min_similarity

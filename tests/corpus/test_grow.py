@@ -40,10 +40,13 @@ def families(seed: int, count: int = 150) -> list[Page]:
     rng, pages = random.Random(seed), []
     while len(pages) < count:
         text = "".join(rng.choice(ALPHABET) for _ in range(rng.randint(4, 300)))
+        first = len(pages)
         for share in (0.0, *rng.choices((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.3), k=rng.randint(0, 5))):
             copy = "".join(rng.choice(ALPHABET) if rng.random() < share else c for c in text)
-            number = len(pages) if rng.random() < 0.8 else rng.randrange(count)
+            number = rng.choice((len(pages), len(pages), first, rng.randrange(count)))
             pages.append((f"https://a.example/{number}", copy + "。" * (rng.random() < share)))
+        if rng.random() < 0.4:  # an earlier, shorter capture
+            pages.append((f"https://a.example/{first}", text[: rng.randint(len(text) // 2, len(text))]))
     rng.shuffle(pages)
     return list(dict.fromkeys(pages))
 
@@ -98,18 +101,27 @@ def remove(
         return stay, fell, counts
 
 
+def is_capture(one: Page, other: Page) -> bool:
+    """Whether two pages have one URL, and one text stands in the other but for 5 % of its shingles."""
+    sets = [{text[i : i + 5] for i in range(max(len(text) - 4, 1))} for _, text in (one, other)]
+    return one[0] == other[0] and len(sets[0] & sets[1]) >= 0.95 * min(map(len, sets))
+
+
 def brute_force(held: Sequence[Page], new: Sequence[Page]) -> tuple[set[Page], dict[Page, tuple[str, set[str]]]]:
     """Who stays of `new`; who falls, why, and which survivors are right."""
     fell: dict[Page, tuple[str, set[str]]] = {}
-    for reason, part in (("url", 0), ("exact", 1)):
-        known = {page[part]: page for page in held}
-        groups: dict[str, list[Page]] = {}
-        for page in new:
-            if page not in fell:
-                groups.setdefault(page[part], []).append(page)
-        for key, group in groups.items():
-            survivor = known.get(key) or best(group)
-            fell |= {page: (reason, {doc_id(survivor)}) for page in group if page != survivor}
+    for reason, is_copy in (("url", is_capture), ("exact", lambda one, other: one[1] == other[1])):
+        fell |= {
+            page: (reason, {doc_id(best(same))})
+            for page in new
+            if page not in fell and (same := [other for other in held if is_copy(page, other)])
+        }
+        pages: list[Page] = []  # the best of each, in the order of the content rule
+        for page in sorted((page for page in new if page not in fell), key=lambda page: (-len(page[1]), doc_id(page))):
+            if survivor := next((other for other in pages if is_copy(page, other)), None):
+                fell[page] = reason, {doc_id(survivor)}
+            else:
+                pages.append(page)
     nodes = [*held, *(page for page in new if page not in fell)]
     sets = [np.unique(minhash.shingles(text, SETTINGS.shingle)) for _, text in nodes]
     home = list(range(len(nodes)))
