@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ attribution = "development data"
 # A text of which less than this share stands in lines with kana is not translated.
 TRANSLATED = 0.2
 EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class RawPage:
+    """A page of the crawl and its label."""
+
+    label: dict[str, Any]
+    document: RawDocument
 
 
 class Page:
@@ -93,14 +102,19 @@ def stage(data: Path, folder: Path, settings: str) -> tuple[list[dict[str, Any]]
 
 def labelled(data: Path, rows: list[dict[str, Any]]) -> list[Page]:
     """Every labelled page; pages of one url come in the same order in labels and crawl, and doc_ids name decisions."""
+    decided = {row["doc_id"]: row for row in rows}
+    return [Page(page.label, page.document, decided[page.document.doc_id]) for page in raw_pages(data)]
+
+
+def raw_pages(data: Path) -> list[RawPage]:
+    """Every labelled page as it came in."""
     labels: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
     for line in (data / "web-ja.labels.jsonl").read_text("utf-8").splitlines():
         label = json.loads(line)
         labels[label["url"]].append(label)
-    decided = {row["doc_id"]: row for row in rows}
     source = SourceSettings("ja_cc", "warc", "", "", path=str(data / "web-ja.warc.gz"))
     documents = [page for shard in plan_shards(source) for page in read_shard(shard) if isinstance(page, RawDocument)]
-    pages = [Page(labels[d.url].popleft(), d, decided[d.doc_id]) for d in documents if labels[d.url]]
+    pages = [RawPage(labels[document.url].popleft(), document) for document in documents if labels[document.url]]
     assert not any(labels.values()), "labels without a page"
     return pages
 
