@@ -17,13 +17,13 @@ _FIVE_TEXT = """
 """
 _FIVE = frozenset(_FIVE_TEXT.split())
 _PHONE = re.compile(
-    r"\+81[- ]?(?:\(0\)|0)?[- ]?(?P<i1>\d{1,4})[- ]?(?P<i2>\d{1,4})[- ]?(?P<i3>\d{4})"
+    r"(?<!\d)(?:\+81[- ]?(?:\(0\)|0)?[- ]?(?P<i1>\d{1,4})[- ]?(?P<i2>\d{1,4})[- ]?(?P<i3>\d{4})"
     r"|\((?P<b1>0\d{1,4})\)[- ]?(?P<b2>\d{1,4})[- ]?(?P<b3>\d{3,4})"
     r"|(?P<p1>0\d{1,4})\((?P<p2>\d{1,4})\)[- ]?(?P<p3>\d{3,4})"
     r"|(?P<h1>0\d{1,4}) ?- ?(?P<h2>\d{1,4}) ?- ?(?P<h3>\d{3,4})"
     r"|(?P<s1>0\d{1,4}) (?P<s2>\d{1,4}) (?P<s3>\d{3,4})"
     r"|(?P<t1>0\d{1,4})-(?P<t2>\d{6,8})"
-    r"|(?P<u1>0\d{9,10})"
+    r"|(?P<u1>0\d{9,10}))"
 )
 _PHONE_CUE = re.compile(
     r"電話(?!〉)|携帯|TEL|Tel|tel|℡|☎|☏|📞|FAX|Fax|fax|ファッ?クス|連絡|問い?合わ?せ|ダイヤル|直通|代表"
@@ -37,15 +37,15 @@ _OTHER_NUMBER = re.compile(
 )
 # Units and words that make a number no telephone or account number.
 _UNITS = re.compile(r"[A-Za-z_%]|-[A-Za-z]|円|個|頁|ペ-ジ|条|項|号(?!室)")
-_MY_NUMBER = re.compile(r"\d{4}(?P<s>[- ]?)\d{4}(?P=s)\d{4}")
+_MY_NUMBER = re.compile(r"(?<!\d)\d{4}(?P<s>[- ]?)\d{4}(?P=s)\d{4}")
 _MY_NUMBER_CUE = re.compile(r"マイナ(?!ンバ-〉)|個人番号|[Mm]y ?[Nn]umber")
-_CARD = re.compile(r"\d{4}(?P<s>[- ])\d{4}(?P=s)\d{4}(?P=s)\d{4}|\d{4}(?P<t>[- ])\d{6}(?P=t)\d{4,5}|\d{14,16}")
+_CARD = re.compile(r"(?<!\d)(?:\d{4}(?P<s>[- ])\d{4}(?P=s)\d{4}(?P=s)\d{4}|\d{4}(?P<t>[- ])\d{6}(?P=t)\d{4,5}|\d{14,16})")
 # Issuer ranges and lengths: Visa, Mastercard, American Express, JCB, Diners Club, Discover, UnionPay.
 _ISSUERS = re.compile(
     r"4\d{15}|5[1-5]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|35(?:2[89]|[3-8]\d)\d{12}"
     r"|3(?:0[0-5]|[689]\d)\d{11}|6(?:011|4[4-9]\d|5\d\d)\d{12}|62\d{14}"
 )
-_ACCOUNT = re.compile(r"\d{7}")
+_ACCOUNT = re.compile(r"(?<!\d)\d{7}")
 _ACCOUNT_TYPE = re.compile(
     r"(?:普通|当座|貯蓄)(?:預金|口座)*(?:の?口座)?(?:番号)?[はがの:、,・()「# ]*(?:No\.?|番号)?[: ]*$"
     r"|\((?:普|当)\) ?$|口座番号[はがの:、()「# ]*$"
