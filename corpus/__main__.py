@@ -1,6 +1,7 @@
 """Clean, judge and deduplicate the sources of a run into Parquet.
 
-Steps: plan shards → read, extract, judge → remove copies (URL, text, near) → write → account for every document → seal.
+Steps: plan shards → read, extract, judge → cut boilerplate → remove copies (URL, text, near) → write → account for every
+document → seal → report.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -84,7 +85,9 @@ def make(artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None,
 def _finish(
     artifact: Artifact, settings: CorpusSettings, fetched: Manifest | None, base: Base | None, stats: dict[str, Any]
 ) -> None:
-    """What stands beside the shards, the account for the person at the terminal, the seal."""
+    """What stands beside the shards, the account for the person at the terminal, the seal, the report."""
+    from corpus.report import write_report
+
     if settings.decontaminate.files:
         account.write_benchmark_items(artifact.data, Benchmarks.load(settings.decontaminate))
     licences = (fetched.body["licences"] if fetched else []) + [licences_of_source(source) for source in settings.sources]
@@ -92,7 +95,8 @@ def _finish(
     write_text(artifact.data / "NOTICE", account.notice(licences, fetched.data if fetched else None))
     say(account.table(stats["sources"]))
     manifest = artifact.seal(stats, licences=licences)
-    say(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})")
+    report = write_report(artifact.root)
+    say(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})。報告は {report} です")
 
 
 def _step(

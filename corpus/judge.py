@@ -52,7 +52,7 @@ class JudgeTask:
 class _Batch:
     """Rows of some records, column by column, and the texts of those that have one."""
 
-    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in TEXTS})
+    columns: dict[str, list[Any]] = field(default_factory=dict)
     readable: list[int] = field(default_factory=list)  # rows that have a text
     texts: list[str] = field(default_factory=list)
     linked: list[int] = field(default_factory=list)  # characters of each text that stood in links
@@ -117,22 +117,22 @@ def _batches(shard: Shard, phases: Phases) -> Iterator[list[RawDocument | Droppe
 
 def _extract(records: list[RawDocument | DroppedRecord], preset: Preset) -> _Batch:
     """A row for every record, and its text where there is one."""
-    batch = _Batch()
+    batch, rows = _Batch(), list[tuple[str | None, ...]]()
     for number, record in enumerate(records):
         got = _text_of(record, preset) if isinstance(record, RawDocument) else record
         # A file's name may hold bytes that are no UTF-8; Parquet strings may not.
         url = record.url.encode("utf-8", "backslashreplace").decode()
-        row: tuple[str | None, ...]
+        host = host_of(url) if "//" in url else ""
         if isinstance(got, Extracted):
             batch.readable.append(number)
             batch.texts.append(got.text)
             batch.linked.append(got.linked)
             date = record.date if isinstance(record, RawDocument) else ""
-            row = (got.title, date, host_of(url), None, None, None, got.charset, ",".join(got.flags))
+            fate = (got.title, date, host, None, None, None, got.charset, ",".join(got.flags))
         else:
-            row = (None, None, host_of(url), READ, got.reason, _clean(got.detail), None, None)
-        for name, value in zip(TEXTS, (record.doc_id, record.source, url, *row), strict=True):
-            batch.columns[name].append(value)
+            fate = (None, None, host, READ, got.reason, _clean(got.detail), None, None)
+        rows.append((record.doc_id, record.source, url, *fate))
+    batch.columns = dict(zip(TEXTS, map(list, zip(*rows, strict=True)), strict=True))
     return batch
 
 

@@ -183,7 +183,10 @@ def warc(folder: Path) -> tuple[Path, list[bytes]]:
 
 def test_same_page_twice_and_the_same_page_at_two_addresses(tmp_path: Path, ray_session: None) -> None:
     path, records = warc(tmp_path)
-    longer = html(prose(random.Random(10), 50))
+    rng = random.Random(9)
+    first, second = prose(rng, 30), prose(rng, 30)
+    assert first != second
+    longer = html(second + prose(random.Random(10), 20))  # a later capture of the second page
     path.write_bytes(b"".join([*records, records[0], warc_record("https://a.example/1", longer)]))
     root = make(write_run(tmp_path, ("ja_cc", "warc", path)), tmp_path)
     rows = decisions(root)
