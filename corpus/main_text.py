@@ -20,10 +20,14 @@ _SKIPPED = (
 )
 # Class names and ids that pages give to blocks around their text, as whole words.
 _NAVIGATION = re.compile(
-    r"(?:^|[\s_-])(?:[a-z]*nav(?:i|bar|igation|header|footer)?|menu|breadcrumbs?|pager|pagination|sidebar|sphinxsidebar|toc|"
+    r"(?:^|[\s_-])(?:[a-z]*nav(?:i|bar|igation|header|footer)?|menu|breadcrumbs?|pager|pagination|sphinxsidebar|toc|"
     r"tocframe|toplang|bottomlang|langs?|languages?|skiplink|permalink|related|footer|cookie|share|banner|advert)(?:$|[\s_-])",
     re.IGNORECASE,
 )
+# Blocks beside the text: menus and profiles on most pages, but DocBook (Publican) writes its boxes of prose so, a quarter of
+# the sentences of the Debian Handbook. Such a block stays if it says sentences, with few of its characters in links.
+_BESIDE = re.compile(r"(?:^|[\s_-])sidebar(?:$|[\s_-])", re.IGNORECASE)
+PROSE_SENTENCES, PROSE_LINK_SHARE = 2, 0.2
 # Blocks that may go as a whole; cells, terms and single items stay with their table or list.
 _PRUNABLE = {"div", "p", "ul", "ol", "dl", "table", "section", "center", "header", "h6"}
 # A block is navigation from this share of link characters on; a list of three or more links that says no sentence, sooner.
@@ -89,9 +93,11 @@ class _Block:
         """Whether its name or its links say so."""
         if not self.characters:
             return False
-        if _NAVIGATION.search(f"{self.node.class_name or ''} {self.node.id or ''}"):
+        names, share = f"{self.node.class_name or ''} {self.node.id or ''}", self.linked / self.characters
+        if _NAVIGATION.search(names):
             return True
-        share = self.linked / self.characters
+        if _BESIDE.search(names) and (self.sentences < PROSE_SENTENCES or share > PROSE_LINK_SHARE):
+            return True
         return share >= LINK_SHARE or (self.links >= LINK_LIST and share >= LINK_LIST_SHARE and not self.sentences)
 
 

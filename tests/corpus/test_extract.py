@@ -76,6 +76,15 @@ def test_of_hidden_variants_the_default_stays() -> None:
     assert main_text(f"<body><p>{variants}キーを押します。</p></body>").text == "Ctrlキーを押します。"
 
 
+def test_a_sidebar_of_prose_stays_and_one_of_links_goes() -> None:
+    """DocBook's boxes are prose; menus and profiles beside the text are full of links."""
+    box = f"<div class='sidebar'><p>補足</p><p>{PROSE}</p></div>"
+    links = "".join(f"<a href='{i}'>記事の題名{i}</a>、" for i in range(9))
+    menu = f"<div class='sidebar'><p>新着です。</p><p>{links}最近の記事です。</p></div>"
+    assert main_text(f"<body><p>{PROSE}</p>{box}{menu}</body>").text.count("mod_proxy") == 2
+    assert "新着" not in main_text(f"<body><p>{PROSE}</p>{box}{menu}</body>").text
+
+
 def test_main_element_is_taken_alone() -> None:
     outside = "<div><p>お知らせ: 本日は休みです。</p></div>"
     page = f"<body>{outside}<div><main><h1>題</h1><p>{PROSE * 3}</p></main></div>{outside}</body>"
