@@ -7,6 +7,7 @@ Source: Aho and Corasick 1975 for the trie; a filter of pairs of characters stan
 places that pass it are cheaper to walk than a link a character is to follow.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ _OPENS, _ALONE = 1, 2  # of a character: opens a word; is a word
 _ROOT, _NOWHERE = 0, -1
 _NO_RANK = np.iinfo(np.int32).max
 _SPACE, _LINE_FEED, _COMMA, _FULL_STOP = 0x20, 0x0A, 0x2C, 0x2E
+_LEAD = 0xE3  # first of the three bytes of every katakana
 # Characters that re.IGNORECASE takes for ASCII letters, beside the letters themselves (CPython's Lib/re/_casefix.py).
 _CASE_FIX = {0x130: 0x69, 0x131: 0x69, 0x17F: 0x73, 0x212A: 0x6B}  # İ ı ſ and the Kelvin sign
 _DOTTED, _DOTLESS, _LONG_S, _KELVIN = _CASE_FIX
@@ -33,11 +35,16 @@ class Trie(NamedTuple):
     edges: np.ndarray  # uint64, node << 21 | code point + 1, open addressing; 0 for free
     targets: np.ndarray  # int32
     ranks: np.ndarray  # int32, the first place in each list of the word that ends at a node; _NO_RANK: none does
-    ends: np.ndarray  # bool, whether any does
+    ends: np.ndarray  # (N,) bool, whether any does
+    alone: np.ndarray  # (N, L) bool, whether that word must not stand beside katakana
 
 
-def build(lists: tuple[tuple[str, ...], ...], fold: bool) -> Trie:
-    """The trie of some lists; with `fold`, of their words in lower case.
+def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold: bool) -> Trie:
+    """The trie of some lists, whose words stand in the order in which they are tried.
+
+    Args:
+        alone: for each list and word, whether the word is hit only where no katakana stands beside it.
+        fold: whether the trie holds the words in lower case.
 
     Raises: ValueError on an empty word, which a regular expression would find between any two characters, and, with
         `fold`, on a word with letters beyond ASCII, of which only some pairs of cases are known here.
@@ -68,7 +75,10 @@ def build(lists: tuple[tuple[str, ...], ...], fold: bool) -> Trie:
     for place, rank in ends.items():
         ranks[place] = rank
     bits = np.packbits(pairs, bitorder="little").view(np.uint64)
-    return Trie(opens, bits, edges, targets, ranks, (ranks != _NO_RANK).any(axis=1))
+    flags = np.zeros(ranks.shape, bool)
+    for (node, index), rank in ends.items():
+        flags[node, index] = alone[index][rank]
+    return Trie(opens, bits, edges, targets, ranks, (ranks != _NO_RANK).any(axis=1), flags)
 
 
 @compiled
@@ -127,16 +137,16 @@ def _count_hits(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: 
         if opens:
             pair = _pair(before, point)
             if opens & _ALONE or trie.pairs[pair >> 6] >> np.uint64(pair & 63) & np.uint64(1):
-                _hit(data, before_at, end, trie, behind, ranks, ends, row)
+                _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
         opens = trie.opens[min(point, 0xFFFF)]
         before, before_at, at = point, at, after
     if opens & _ALONE:
-        _hit(data, before_at, end, trie, behind, ranks, ends, row)
+        _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
 
 
 @compiled
-def _hit(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: Any, ends: Any, row: Any) -> None:
-    """Count, for each list that is free again, the first of its words that stands at byte `begin`."""
+def _hit(data: Any, start: int, begin: int, end: int, trie: Any, behind: Any, ranks: Any, ends: Any, row: Any) -> None:
+    """Count, for each list that is free again, the first of its words at byte `begin` of the text from `start` on."""
     ranks[:] = _NO_RANK
     node, at = _ROOT, begin
     while at < end:
@@ -146,12 +156,26 @@ def _hit(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: Any, en
             break
         if trie.ends[node]:
             for index in range(len(ranks)):
-                if trie.ranks[node, index] < ranks[index]:
-                    ranks[index], ends[index] = trie.ranks[node, index], at
+                rank = trie.ranks[node, index]
+                if rank < ranks[index] and not (trie.alone[node, index] and _beside_katakana(data, start, begin, at, end)):
+                    ranks[index], ends[index] = rank, at
     for index in range(len(ranks)):
         if ranks[index] != _NO_RANK and behind[index] <= begin:
             row[index] += 1
             behind[index] = ends[index]
+
+
+@compiled
+def _beside_katakana(data: Any, start: int, begin: int, behind: int, end: int) -> bool:
+    """Whether [ァ-ヴー] stands before byte `begin` or at byte `behind` of the text from `start` to `end`."""
+    if behind < end and _is_katakana(decode(data, behind)[0]):
+        return True
+    return begin >= start + 3 and data[begin - 3] == _LEAD and _is_katakana(decode(data, begin - 3)[0])
+
+
+@compiled
+def _is_katakana(point: int) -> bool:
+    return 0x30A1 <= point <= 0x30F4 or point == 0x30FC  # ァ-ヴ ー
 
 
 @compiled
@@ -231,7 +255,7 @@ def _covered(data: Any, begin: int, end: int, trie: Any, classes: Any, behind: A
     while at < end:
         point, after = decode(data, at)
         if behind[0] <= at and trie.opens[min(point, 0xFFFF)]:
-            _hit(data, at, end, trie, behind, ranks, ends, hits)
+            _hit(data, begin, at, end, trie, behind, ranks, ends, hits)
         if is_visible(point, classes):
             visible += 1
             covered += behind[0] > at

@@ -5,18 +5,16 @@ only where a rule reads it. Shapes: D documents, S statistics.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from corpus import kernels_ngrams, kernels_text, kernels_tokens, kernels_words
 from corpus.characters import buffer_of, class_table, trait_table
 from corpus.kernels_ngrams import REPETITION
-from corpus.kernels_text import LONG_SENTENCE, TEXT
+from corpus.kernels_text import TEXT
 from corpus.kernels_tokens import TOKENS
-from corpus.words import ENGLISH, LISTS, NO_WORDS, WordLists
-
-__all__ = ["ALL", "COLUMN", "GROUPS", "LONG_SENTENCE", "STATISTICS", "groups_of", "lists_of", "measure"]
+from corpus.words import ENGLISH, LISTS, NO_WORDS, WordLists, tried
 
 # What each column counts stands beside its name in the module of its kernel.
 STATISTICS = (
@@ -97,7 +95,10 @@ def _count_words(data: np.ndarray, bounds: np.ndarray, words: WordLists, table_D
 @functools.lru_cache(maxsize=8)  # presets of one process
 def _tries(words: WordLists) -> tuple[kernels_words.Trie, kernels_words.Trie, kernels_words.Trie]:
     """Of the lists whose words are found anywhere, of the English ones, and of "footer" alone."""
-    anywhere = tuple(entries for name, entries in words.lists if name not in ENGLISH)
-    english = tuple(entries for name, entries in words.lists if name in ENGLISH)
-    footer = tuple(entries for name, entries in words.lists if name == "footer")
-    return kernels_words.build(anywhere, False), kernels_words.build(english, True), kernels_words.build(footer, False)
+    return _trie(words, lambda name: name not in ENGLISH), _trie(words, ENGLISH.__contains__), _trie(words, "footer".__eq__)
+
+
+def _trie(words: WordLists, belongs: Callable[[str], bool]) -> kernels_words.Trie:
+    names = [name for name in words.names if belongs(name)]
+    lists = [tried(name, entries) for name, entries in words.lists if belongs(name)]
+    return kernels_words.build([entries for entries, _ in lists], [alone for _, alone in lists], ENGLISH.issuperset(names))

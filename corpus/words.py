@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,8 +22,12 @@ _FILES = {
     "footer": "header_footer_keywords_ja.txt",
 }
 LISTS = tuple(_FILES)
-# Found as whole English words in any case, where the others are found anywhere.
+# Found as whole English words in any case (NgWordsFilterEn).
 ENGLISH = frozenset({"adult_en"})
+# Words all of katakana are found only where no katakana stands beside them: アス is not in アスパラガス (NgWordsFilterJa with
+# `ignore_confused`, as LLM-jp runs it). They are tried after the others.
+UNCONFUSED = frozenset({"adult", "discrimination", "violence"})
+KATAKANA = "[ァ-ヴー]"
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class WordLists:
 
     @functools.cached_property
     def digest(self) -> str:
-        """sha256 of names, words and their order."""
-        return "sha256:" + hashlib.sha256(json.dumps(self.lists, ensure_ascii=False).encode()).hexdigest()
+        """sha256 of names, words, their order and how they are found."""
+        body = [(name, name in ENGLISH, name in UNCONFUSED, words) for name, words in self.lists]
+        return "sha256:" + hashlib.sha256(json.dumps(body, ensure_ascii=False).encode()).hexdigest()
 
     def spans(self, text: str, name: str) -> list[tuple[int, int]]:
         """Begin and end, in characters, of every hit of a list in a text; as many as its column `words_<name>` counts.
@@ -58,8 +62,8 @@ class WordLists:
         """
         if name not in self.names:
             raise ValueError(f"word list {name!r}: expected one of {', '.join(self.names) or 'none, as none is loaded'}")
-        words = dict(self.lists)[name]
-        return [found.span(1) for found in pattern(words, name in ENGLISH).finditer(text)] if words else []
+        words, group = dict(self.lists)[name], 1 if name in ENGLISH else 0
+        return [found.span(group) for found in _pattern(name, words).finditer(text)] if words else []
 
 
 NO_WORDS = WordLists()
@@ -70,11 +74,24 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n") if line)
 
 
+def tried(name: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """Words of a list in the order in which they are tried, and which of them must not stand beside katakana."""
+    if name not in UNCONFUSED:
+        return words, (False,) * len(words)
+    katakana = [re.fullmatch(f"{KATAKANA}+", word) is not None for word in words]
+    order = sorted(range(len(words)), key=lambda place: katakana[place])
+    return tuple(words[place] for place in order), tuple(katakana[place] for place in order)
+
+
 @functools.cache
-def pattern(words: Iterable[str], english: bool) -> re.Pattern[str]:
-    """hojichar's regular expression for a list; group 1 is the word."""
-    alternation = "|".join(re.escape(word) for word in words)
-    return re.compile(rf"(?:^| )({alternation})(?:(?: |,|\.)|$)", re.IGNORECASE) if english else re.compile(f"({alternation})")
+def _pattern(name: str, words: tuple[str, ...]) -> re.Pattern[str]:
+    """hojichar's regular expression for a list; of an English one group 1 is the word."""
+    if name in ENGLISH:
+        alternation = "|".join(re.escape(word) for word in words)
+        return re.compile(rf"(?:^| )({alternation})(?:(?: |,|\.)|$)", re.IGNORECASE)
+    beside = f"(?<!{KATAKANA}){{}}(?!{KATAKANA})"
+    alternatives = [(re.escape(word), alone) for word, alone in zip(*tried(name, words), strict=True)]
+    return re.compile("|".join(beside.format(word) if alone else word for word, alone in alternatives))
 
 
 @functools.cache

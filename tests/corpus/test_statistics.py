@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corpus.characters import CLASSES, class_table
-from corpus.kernels_text import TEXT
+from corpus.kernels_text import LONG_SENTENCE, TEXT
 from corpus.kernels_tokens import STOP_WORDS, TOKENS
-from corpus.statistics import ALL, COLUMN, GROUPS, LONG_SENTENCE, STATISTICS, groups_of, lists_of, measure
+from corpus.statistics import ALL, COLUMN, GROUPS, STATISTICS, groups_of, lists_of, measure
 from corpus.words import LISTS, WordLists
 
 ENDS = "。．｡！？!?"
@@ -144,8 +144,9 @@ def test_many_short_sentences_outgrow_the_first_set() -> None:
 
 @settings(deadline=None)
 @given(st.lists(text, max_size=6))
+@example(["ア", "ア", "abc", "abc", "イ"])
 def test_a_batch_counts_as_its_texts_do(texts: list[str]) -> None:
-    words = WordLists((("ads", ("あい", "1")), ("adult_en", ("abc",)), ("footer", ("う",))))
+    words = WordLists((("ads", ("あい", "1")), ("adult", ("ア", "イ")), ("adult_en", ("abc",)), ("footer", ("う",))))
     together = measure(texts, words)
     assert together.shape == (len(texts), len(STATISTICS))
     assert together.tolist() == [measure([text], words)[0].tolist() for text in texts]

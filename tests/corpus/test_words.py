@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from corpus import kernels_words
 from corpus.statistics import COLUMN, measure
-from corpus.words import ENGLISH, NO_WORDS, WordLists, words_of
+from corpus.words import ENGLISH, NO_WORDS, UNCONFUSED, WordLists, words_of
 
 WORDS = frozenset({"words"})
 
@@ -21,12 +21,19 @@ def hits(text: str, words: WordLists) -> dict[str, int]:
 
 
 def by_regular_expression(text: str, words: WordLists) -> dict[str, int]:
-    """As NgWordsFilterJa, DiscardAds and NgWordsFilterEn of hojichar 0.18.1 compile their patterns."""
+    """As NgWordsFilterJa with ignore_confused, DiscardAds and NgWordsFilterEn of hojichar 0.18.1 compile their patterns."""
     found = {}
     for name, entries in words.lists:
         alternation = "|".join(re.escape(word) for word in entries)
-        pattern = rf"(?:^| )({alternation})(?:( |,|\.)|$)" if name in ENGLISH else alternation
-        found[name] = len(re.findall(pattern, text, re.IGNORECASE if name in ENGLISH else 0))
+        if name in ENGLISH:
+            alternation = rf"(?:^| )({alternation})(?:( |,|\.)|$)"
+        elif name in UNCONFUSED:
+            katakana = [word for word in entries if re.fullmatch(r"[ァ-ヴー]+", word)]
+            others = "|".join(re.escape(word) for word in entries if word not in katakana)
+            alternation = "|".join(katakana)
+            beside = rf"(?<![ァ-ヴー])({alternation})(?![ァ-ヴー])"
+            alternation = f"{others}|{beside}" if others and katakana else beside if katakana else others
+        found[name] = len(re.findall(alternation, text, re.IGNORECASE if name in ENGLISH else 0))
     return found
 
 
@@ -38,7 +45,9 @@ def around_the_lists(rng: random.Random, lists: WordLists, pieces: int) -> str:
         word = rng.choice(words)
         cut = rng.randrange(len(word) + 1)
         out.append(rng.choice([word, word, word[:cut], word[cut:], word + word[:cut], word.upper(), word.lower()]))
-        out.append(rng.choice(["", "", "", " ", ". ", ",", "\n", "あ", "ー", "ああいう文", "a", "\u3000", "ſ", "𠮷"]))
+        out.append(
+            rng.choice(["", "", "", " ", ". ", ",", "\n", "あ", "ー", "ヴ", "ヵ", "ああいう文", "a", "\u3000", "ſ", "𠮷"])
+        )
     return "".join(out)
 
 
@@ -52,13 +61,14 @@ def test_texts_around_the_lists(seed: int) -> None:
     assert sum(found.values()) > 100
 
 
-small = st.lists(st.text("あいうaA𠮷■", min_size=1, max_size=5), min_size=1, max_size=8).map(tuple)
+small = st.lists(st.text("あいうaA𠮷■アスー", min_size=1, max_size=5), min_size=1, max_size=8).map(tuple)
 
 
 @settings(deadline=None, max_examples=300)
-@given(small, small, st.text("あいうaA𠮷■\n ", max_size=60))
+@given(small, small, st.text("あいうaA𠮷■アスー\n ", max_size=60))
 @example(("ああ", "あ"), ("あ", "ああ"), "あああああ")
 @example(("あい", "あいう"), ("いう", "■"), "あいうあい■")
+@example(("アス", "ア"), ("アス", "ア", "アあ"), "アスパラアスアア アス■アあア")
 def test_any_lists(one: tuple[str, ...], other: tuple[str, ...], text: str) -> None:
     lists = WordLists((("ads", one), ("adult", other)))
     assert hits(text, lists) == by_regular_expression(text, lists)
@@ -94,9 +104,9 @@ def test_the_lists_are_those_of_the_wheel() -> None:
     lists = WordLists.load()
     theirs = {
         "ads": document_filters.DiscardAds().keyword_pat,
-        "adult": document_filters.DiscardAdultContentJa().keyword_pat,
-        "discrimination": document_filters.DiscardDiscriminationContentJa().keyword_pat,
-        "violence": document_filters.DiscardViolenceContentJa().keyword_pat,
+        "adult": document_filters.DiscardAdultContentJa(ignore_confused=True).keyword_pat,
+        "discrimination": document_filters.DiscardDiscriminationContentJa(ignore_confused=True).keyword_pat,
+        "violence": document_filters.DiscardViolenceContentJa(ignore_confused=True).keyword_pat,
         "adult_en": document_filters.DiscardAdultContentEn().keyword_pat,
     }
     dictionary = document_filters.BASE_PATH / "dict" / "header_footer_keywords_ja.txt"
@@ -111,7 +121,7 @@ def test_lists_are_read_as_hojichar_reads_them() -> None:
     assert words_of("あ\n\n い \nう") == ("あ", "い", "う")
     for words, fold in ((words_of("あ\n \nい"), False), (("é",), True)):
         with pytest.raises(ValueError, match=r"word \d of list 1: expected"):
-            kernels_words.build((words,), fold)
+            kernels_words.build([words], [[False] * len(words)], fold)
 
 
 def footer_lines(text: str, lists: WordLists) -> int:
