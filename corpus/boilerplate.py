@@ -5,6 +5,7 @@ of every document, join the counts by ranges of line keys, cut what is frequent 
 nothing is left are dropped with stage and rule "boilerplate". Documents without a host have none to share lines with.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ _TERMINAL = "。．.！!？?」』）)】〕］]〉》:：;；…|｜"
 WRAPPED = 20
 # 。 in the lines that go, from which a page may be one of many copies rather than menu and notice: those are for dedup.
 COPIED_SENTENCES = 5
+# Lines of program text and markup recur on every page that shows some, and are no boilerplate.
+_JAPANESE, _CODE = re.compile("[\u3041-\u30fc\u4e00-\u9fff]"), re.compile(r"[{}<>\\;=$#()\[\]]|^\W*$")
 _ITEM = ("•", "・", "- ", "* ", "|", "［", "[", "※")
 
 
@@ -43,7 +46,7 @@ class BoilerplateSettings:
     enabled: bool = False  # it changes texts, so who wants it says so
     min_pages: int = 10  # below, a line may be a title that a few pages share, or near-copies that dedup is to find
     min_share: float = 0.3  # of the host's pages; templates of a section of a site reach less than of the whole
-    min_characters: int = 2  # visible: a lone bracket of program text is no boilerplate
+    min_characters: int = 8  # visible: shorter ones are headings that pages of a kind share (附則, 参照, 施行期日)
 
     def __post_init__(self) -> None:
         if self.min_pages < 2 or self.min_characters < 1 or not 0 < self.min_share <= 1:
@@ -118,7 +121,8 @@ def line_keys(text: str, host: str, settings: BoilerplateSettings) -> list[int]:
     head, keys = host + "\0", []
     for line in text.split("\n"):
         bare = "".join(line.split())
-        keys.append(xxhash.xxh3_64_intdigest((head + bare).encode()) or 1 if len(bare) >= settings.min_characters else 0)
+        can_go = len(bare) >= settings.min_characters and (_JAPANESE.search(bare) or not _CODE.search(bare))
+        keys.append(xxhash.xxh3_64_intdigest((head + bare).encode()) or 1 if can_go else 0)
     return keys
 
 

@@ -20,7 +20,7 @@ from pipeline.artifact import begin
 from tests.helpers import run_file
 
 DEDUP = DedupSettings()
-SETTINGS = BoilerplateSettings(enabled=True, min_pages=4, min_share=0.4)
+SETTINGS = BoilerplateSettings(enabled=True, min_pages=4, min_share=0.4, min_characters=2)
 SCHEMA = pa.schema([(name, pa.string()) for name in ("doc_id", "source", "url", "host", "stage", "rule", "detail")])
 Page = tuple[str, str, str]  # host, text, rule that dropped it before or ""
 
@@ -92,6 +92,15 @@ def test_examples() -> None:
     assert cut(apart, [False, True, False])[0] == "この文はここでは終わらずに次の行まで続いていて、\n\nもうすぐ終わります。"
     copied = "\n".join(f"{i}番目の文です。" for i in range(6))
     assert cut(copied, [True] * 6) == (copied, 0)
+
+
+def test_program_text_and_headings_are_never_cut() -> None:
+    code = "\\relative { c d e f }\nfor (i = 0; i < n; i++)\n----------------"
+    text = f"{code}\n附則\nCopyright by the authors\nホーム > 製品 > 一覧表"
+    keys = boilerplate.line_keys(text, "a.example", BoilerplateSettings())
+    assert [key > 0 for key in keys] == [False, False, False, False, True, True]
+    assert keys[5] != boilerplate.line_keys(text, "b.example", BoilerplateSettings())[5]
+    assert keys[5] == boilerplate.line_keys("ホーム　>　製品 >一覧表 ", "a.example", BoilerplateSettings())[0]
 
 
 @pytest.mark.parametrize("wrong", [{"min_pages": 1}, {"min_share": 0.0}, {"min_share": 1.1}, {"min_characters": 0}])
