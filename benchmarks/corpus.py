@@ -19,7 +19,6 @@ PARTS = (
     "recall",  # near copies against brute force
     "labels",  # charset, language and copies of a crawl whose truth is known
     "extractors",  # main text against resiliparse and trafilatura
-    "readers",  # each reader against its library alone
     "personal",  # masking against hojichar
     "contamination",  # benchmark items found in the texts
     "retune",  # judging again from the table against judging the texts again
