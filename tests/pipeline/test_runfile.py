@@ -1,5 +1,7 @@
 """Run files: strict, with hints, overridable, and fingerprints that see only what decides bytes."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -110,3 +112,18 @@ def test_every_table_of_every_committed_run_is_known() -> None:
 def test_build_names_the_nested_place() -> None:
     with pytest.raises(ConfigError, match=r"here parts\[1\]: unknown key 'wieght'; did you mean 'weight'"):
         build({"seq_length": 1, "parts": [{"name": "a"}, {"name": "b", "wieght": 1}]}, Settings, "here")
+
+
+@dataclass(frozen=True)
+class FreeForm:
+    changes: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)
+
+
+def test_free_form_tables_take_what_their_type_says(tmp_path: Path) -> None:
+    run = load_run(write(tmp_path, "[corpus.changes]\na = 1\nb = false\n"), overrides=("corpus.changes.c=0.5",))
+    changes = run.settings("corpus", FreeForm).changes
+    assert changes == {"a": 1.0, "b": False, "c": 0.5}
+    assert [type(value) for value in changes.values()] == [float, bool, float]
+    assert fingerprint(FreeForm(changes), {}, 1) != fingerprint(FreeForm(), {}, 1)
+    with pytest.raises(ConfigError, match=r"here changes\.a: expected float, got 'x' \(str\)"):
+        build({"changes": {"a": "x"}}, FreeForm, "here")
