@@ -29,6 +29,10 @@ _PLACE, _TAG = np.uint32(WINDOW - 1), np.uint32(0x8000)
 # Odd multipliers, from splitmix64: one for each symbol of an n-gram (Dietzfelbinger 1996), and 2**64 / golden ratio.
 _A, _B, _C, _D, _E = (np.uint32(word) for word in (0x1CE4E5B9, 0x133111EB, 0x7F4A7C15, 0xBF58476D, 0x94D049BB))
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_WORDS = tuple(
+    np.uint64(word)
+    for word in (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F5, 0x06C45D188009454F, 0xF88BB8A8724C81ED, 0x1B39896A51A8749B)
+)
 _SLOTS_A_WORD = 16  # of two bits: no n-gram, one, more
 
 
@@ -65,13 +69,9 @@ def add_repetition(symbols: Any, starts: Any, scratch: Any, row: Any) -> None:
     """
     table, numbers = scratch
     hashes, bounds, counts, active, names = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    _bound_pairs(symbols, hashes, bounds, table)
-    for width in range(TOP[0], TOP[-1] + 1):
-        places = len(symbols) - width + 1
-        if width > TOP[0]:
-            for i in range(places):
-                bounds[i] = min(bounds[i], bounds[i + 1])
-        row[width - TOP[0]] += _top(symbols, starts, width, table, counts, bounds[: max(places, 0)], active)
+    for width in range(TOP[0], min(TOP[-1], len(symbols)) + 1):
+        _bound(symbols, width, hashes, bounds, table)
+        row[width - TOP[0]] += _top(symbols, starts, width, table, counts, bounds[: len(symbols) - width + 1], active)
     _add_duplicates(symbols, starts, table, counts, hashes, names, active, row)
 
 
@@ -93,12 +93,15 @@ def _cleared(table: Any, entries: int) -> Any:
 
 
 @compiled
-def _bound_pairs(symbols: Any, hashes: Any, bounds: Any, table: Any) -> None:
-    """Bound the count of the 2-gram at each place by that of all with its hash."""
-    free = _cleared(table, max(len(symbols) // 2, 1))
-    places, last = len(symbols) - 1, len(free) - 1
+def _bound(symbols: Any, width: int, hashes: Any, bounds: Any, table: Any) -> None:
+    """Bound the count of the n-gram of 2 to 4 symbols at each place by that of all with its hash."""
+    places = len(symbols) - width + 1
+    free = _cleared(table, max(places // 2, 1))
+    last, third, fourth = len(free) - 1, min(width - 1, 2), width - 1
+    c, d = _C if width > 2 else np.uint32(0), _D if width > 3 else np.uint32(0)
     for i in range(places):
-        hashes[i] = ((symbols[i] * _A + symbols[i + 1] * _B) >> np.uint32(8)) & last
+        sums = symbols[i] * _A + symbols[i + 1] * _B + symbols[i + third] * c + symbols[i + fourth] * d
+        hashes[i] = (sums >> np.uint32(8)) & last
     for i in range(places):
         free[hashes[i]] += np.uint32(1)
     for i in range(places):
@@ -136,11 +139,11 @@ def _top(symbols: Any, starts: Any, width: int, table: Any, counts: Any, bounds:
 
 @compiled
 def _mixed(symbols: Any, place: int, width: int) -> Any:
+    """A hash of up to 5 symbols (multilinear, Dietzfelbinger 1996; then spread over all bits)."""
     mixed = np.uint64(0)
-    for i in range(place, place + width):
-        mixed = (mixed ^ np.uint64(symbols[i])) * _SPREAD
-        mixed ^= mixed >> np.uint64(32)
-    return mixed * _SPREAD
+    for k in range(width):
+        mixed += np.uint64(symbols[place + k]) * _WORDS[k]
+    return (mixed ^ (mixed >> np.uint64(32))) * _SPREAD
 
 
 @compiled
