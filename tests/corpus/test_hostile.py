@@ -52,7 +52,7 @@ def records(sizes: list[int]) -> list[RawDocument]:
 
 
 def task(tmp_path: Path) -> judge.JudgeTask:
-    source = SourceSettings("s", "jsonl", "CC0-1.0", "made", tmp_path)
+    source = SourceSettings("s", "jsonl", "CC0-1.0", "made", str(tmp_path))
     return judge.JudgeTask(Shard("s-00000", source, (), str(tmp_path)), load_preset("minamoto"), DedupSettings(), tmp_path)
 
 
