@@ -4,46 +4,36 @@ import json
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.artifact import Artifact
 from pipeline.errors import BadInput
 from pipeline.files import write_text
+from pipeline.shards import map_shards
 
 if TYPE_CHECKING:
-    from corpus.decontaminate import Benchmarks
+    from corpus.decontaminate import DecontaminateSettings
 
-# What people at the terminal read; the key is the rule as it stands in the decision rows.
-REASONS = {
-    "http_status": "HTTP応答が200以外",
-    "content_type": "HTML以外の応答",
-    "redirect_page": "別ページへの転送のみ",
-    "damaged_record": "壊れた記録",
-    "truncated_record": "途中で切れた記録",
-    "too_large": "大きすぎる記録",
-    "undecodable": "文字コードを判定できない",
-    "unparsable": "解析できない",
-    "no_text": "本文なし",
-    "japanese": "日本語がほとんどない",
-    "kana": "かなの割合が低い",
-    "foreign_page": "日本語でない頁",
-    "replacement": "文字化け",
-    "foreign": "外国語やコードの割合が高い",
-    "length": "短すぎる",
-    "katakana": "カタカナが多すぎる",
-    "kuten": "句点が少ない",
-    "sentence": "長い文の割合が高い",
-    "ellipsis": "「…」で終わる行が多い",
-    "repeated": "同じ行の繰り返し",
-    "marks": "数字・記号が多すぎる",
-    "url": "同じURLの重複",
-    "exact": "同じ本文の重複",
-    "near": "近い本文の重複",
-    "empty": "整形後に本文なし",
-    "benchmark": "評価データを含む",
-    "removed": "取り除いた文書",
-}
+S = TypeVar("S")
+# A row for every benchmark text.
+ITEMS = "contamination.jsonl"
+
+
+def counted(
+    task: Callable[[S], Mapping[str, Any]],
+    shards: Mapping[str, S],
+    artifact: Artifact,
+    sources: tuple[str, ...],
+    *,
+    step: str,
+    label: str,
+) -> dict[str, dict[str, Any]]:
+    """Run a step as `map_shards` does; its times go to events.jsonl, its counts by source to the caller."""
+    done = map_shards(task, shards, artifact, step=step, label=label)
+    note_timing(artifact.events, step, done)
+    return by_source(done, sources)
 
 
 def by_source(shards: Mapping[str, Mapping[str, Any]], sources: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -100,7 +90,9 @@ def check_kept(accounts: Mapping[str, Mapping[str, Any]], kept: str) -> None:
     came = sum(account.get("in", 0) for account in accounts.values())
     most = reasons.most_common(1)
     why = f"most by {most[0][0]!r} ({most[0][1]})" if most else "the sources hold no records"
-    raise BadInput(f"[corpus] {', '.join(accounts)}: none of {came} documents is left, {why}; check sources and [corpus.rules]")
+    raise BadInput(
+        f"[corpus] {', '.join(accounts)}: none of {came} documents is left, {why}; check its sources, rules and base"
+    )
 
 
 def check_identity(accounts: Mapping[str, Mapping[str, Any]], came: Mapping[str, int], data: Path) -> None:
@@ -119,27 +111,40 @@ def check_identity(accounts: Mapping[str, Mapping[str, Any]], came: Mapping[str,
             assert found == expected, f"{name}: {found} rows in {folder}/, {expected} counted"
 
 
-def write_benchmark_items(data: Path, benchmarks: "Benchmarks") -> None:
-    """Write contamination.jsonl: for every benchmark text, how many documents of all shards held it (and were dropped)."""
-    from corpus.decontaminate import item_table
+def write_benchmark_items(data: Path, settings: "DecontaminateSettings", base: Path | None) -> None:
+    """Write contamination.jsonl: for every benchmark text, how many documents of all shards held it (and were dropped).
+
+    Without benchmarks of its own a corpus holds what its base, a data folder, came with.
+    """
+    from corpus.decontaminate import Benchmarks, item_table
+    from corpus.removals import link
+
+    if not settings.files:
+        if base and (base / ITEMS).exists():
+            link(base / ITEMS, data / ITEMS)
+        return
 
     def rows() -> Iterator[dict[str, Any]]:
         for path in sorted((data / "contamination").glob("*.jsonl")):
             with path.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in item_table(benchmarks.items, rows())]
-    write_text(data / "contamination.jsonl", "".join(lines))
+    table = item_table(Benchmarks.load(settings).items, rows())
+    write_text(data / ITEMS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table))
 
 
-def table(accounts: Mapping[str, Mapping[str, Any]]) -> str:
-    """The account as people read it: a column a source, a row a reason, in the order in which reasons apply."""
+def table(accounts: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> str:
+    """The account as people read it: a column a source, a row a reason.
+
+    Args:
+        labels: what a reason is called, in the order in which reasons apply (`Decisions.labels`).
+    """
     seen = {reason for account in accounts.values() for reason in account["dropped"]}
-    reasons = [reason for reason in REASONS if reason in seen] + sorted(seen - REASONS.keys())
+    reasons = [reason for reason in labels if reason in seen] + sorted(seen - labels.keys())
     rows = [("", list(accounts)), ("入力", [f"{account['in']:,}" for account in accounts.values()])]
     for reason in reasons:
         counts = [f"{account['dropped'].get(reason, 0):,}" for account in accounts.values()]
-        rows.append((f"  除外 {REASONS.get(reason, reason)} ({reason})", counts))
+        rows.append((f"  除外 {labels.get(reason, reason)} ({reason})", counts))
     rows.append(("採用", [f"{account['kept']:,}" for account in accounts.values()]))
     rows.append(("採用した文字数", [f"{account['characters']:,}" for account in accounts.values()]))
     head = max(_width(label) for label, _ in rows)
@@ -148,13 +153,6 @@ def table(accounts: Mapping[str, Mapping[str, Any]]) -> str:
         label + " " * (head - _width(label)) + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, columns, strict=True))
         for label, cells in rows
     )
-
-
-def notice(licences: Sequence[Mapping[str, str]], fetched: Path | None) -> str:
-    """NOTICE of the corpus: licence and attribution of every source, then the notices that came with fetched packages."""
-    rows = [f"{row['source']}\n  licence: {row['licence']}\n  attribution: {row['attribution']}\n" for row in licences]
-    with_packages = (fetched / "NOTICE").read_text("utf-8") if fetched else ""
-    return "The documents of this corpus come from:\n\n" + "\n".join([*rows, with_packages]).rstrip() + "\n"
 
 
 def _width(text: str) -> int:

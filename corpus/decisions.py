@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corpus import account
+from corpus import stages
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 RULES_KEY = b"minamoto.rules"
 # Rows taken into memory together: 40 columns of 8 bytes are 40 MB; a row group may be far smaller than that.
 CHUNK_ROWS = 1 << 17
-# Stages of a drop, in the order in which documents pass them; what is not named here stands before "dedup".
-STAGES = ("read", "host", "language", "quality", "words", "clean", "boilerplate", "dedup", "decontaminate")
 # Hex digits of a doc_id, and the fewest that a person may type: 6 tell one of 16 million apart.
 ID_DIGITS, ID_SHORTEST = 32, 6
 
@@ -127,8 +125,8 @@ class Decisions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What people read for the reason of a drop, by its name; a name that is not here stands for itself."""
-        return account.REASONS | {rule.name: rule.label for file in self.files for rule in file.rules if rule.label}
+        """What people read for the reason of a drop, by its name, in the order in which reasons apply."""
+        return stages.labels((rule.stage, rule.name, rule.label) for file in self.files for rule in file.rules)
 
     def clusters(self, columns: Sequence[str] = ("doc_id", "survivor", "kind", "similarity")) -> Iterator["pa.Table"]:
         """The rows of clusters/, a bounded piece at a time: every copy, for whom it fell, how, how like they are."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from corpus.decisions import DecisionFile, Decisions, open_decisions
 from corpus.spans import Span, legend, marked, text_spans
+from corpus.stages import STAGES
 from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
@@ -22,18 +23,6 @@ from pipeline.runfile import RunFile, load_run
 
 # Members of a cluster shown: what fits on a screen.
 MEMBERS = 20
-# Stages at which a document had no text yet, in words.
-_STAGES = {
-    "read": "読み取り・抽出",
-    "host": "ホスト",
-    "language": "言語",
-    "quality": "品質",
-    "words": "禁止語",
-    "clean": "整形",
-    "boilerplate": "定型文の除去",
-    "dedup": "重複除去",
-    "decontaminate": "評価データの除去",
-}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -241,7 +230,7 @@ def _verdict(life: Life) -> str:
     row = life.row
     if row["verdict"] == "kept":
         return "採用"
-    stage = _STAGES.get(row.get("stage") or "", row.get("stage") or "")
+    stage = STAGES.get(row.get("stage") or "", row.get("stage") or "")
     detail = f" ({row['detail']})" if row.get("detail") else ""
     return f"除外  段階: {stage}  理由: {life.labels.get(row['rule'], row['rule'])} ({row['rule']}){detail}"
 

@@ -52,8 +52,8 @@ def rejudge(file: DecisionFile, changes: Mapping[str, float | None], size: int =
     changed = [place for place, rule in enumerate(file.rules) if limits[place] != rule.threshold]
     names = [rule.name for rule in file.rules]
     for begin, groups, table in file.chunks(("verdict", "stage", "rule", "characters", *(names[p] for p in changed)), size):
-        stage = codes(table["stage"], ["read", "dedup"])
-        before = codes(table["rule"], names)
+        stage = codes(table["stage"], ["read", "dedup", *{rule.stage: None for rule in file.rules}])
+        before = np.where(stage > 1, codes(table["rule"], names), -1)  # a reason of another stage may be called like a rule
         before[(before < 0) & (stage != 0)] = len(names)
         tuned = values(table, [names[place] for place in changed])
         after = before.copy()

@@ -15,6 +15,7 @@ from corpus.decisions import Decisions, open_decisions
 from corpus.report_charts import Bar, Histogram, bars, histogram
 from corpus.report_data import LENGTHS, SIMILARITIES, ReportData, RuleValues, collect
 from corpus.report_speed import Speed, in_mb, measure_speed
+from corpus.stages import STAGES
 from pipeline import cli
 from pipeline.files import write_text
 from pipeline.progress import say
@@ -24,18 +25,6 @@ TEMPLATE = Path(__file__).parent / "report.html.jinja"
 NAME = "report.html"
 # Rows of a picture: what can be read without scrolling past it.
 TOP = 20
-STAGE_NAMES = {
-    "read": "本文がない・読めない",
-    "host": "ホスト",
-    "language": "言語",
-    "quality": "品質",
-    "words": "禁止語・広告",
-    "clean": "整形後に空",
-    "boilerplate": "定型文の除去",
-    "dedup": "重複",
-    "decontaminate": "評価データ",
-}
-_KINDS = {"url": "同じURL", "exact": "同じ本文", "near": "近い本文"}
 _CLUSTERS = ((2, 2), (3, 3), (4, 5), (6, 10), (11, 30), (31, 100), (101, 1000), (1001, 10**12))
 
 
@@ -78,7 +67,7 @@ def render(decisions: Decisions, data: ReportData, speed: Speed) -> str:
         charsets=_counted("文字コード", data.charsets),
         flags=_counted("文字コードの印", data.flags),
         lengths=_lengths(data),
-        copies=_copies(data),
+        copies=_copies(decisions, data),
         masked=_masked(decisions, data),
         benchmarks=_counted("評価データの項目", data.benchmark_items),
         benchmark_hits=sum(n for f in data.fates.values() for (at, _), n in f.items() if at == "decontaminate"),
@@ -107,7 +96,7 @@ def _funnels(data: ReportData, came: Mapping[str, int]) -> list[str]:
                 rows.append(Bar("本文あり", (left, 0), _share(left, whole)))
                 continue
             left -= counts[stage]
-            rows.append(Bar(f"→ {STAGE_NAMES.get(stage, stage)}", (left, counts[stage]), _share(left, whole)))
+            rows.append(Bar(f"→ {STAGES.get(stage, stage)}", (left, counts[stage]), _share(left, whole)))
         rows.append(Bar("採用", (left, 0), _share(left, whole)))
         pictures.append(bars(f"各段階の後に残る{unit}", rows, ("残る", "この段階で除外")))
     return pictures
@@ -116,7 +105,7 @@ def _funnels(data: ReportData, came: Mapping[str, int]) -> list[str]:
 def _table(decisions: Decisions, data: ReportData, came: Mapping[str, int]) -> dict[str, Any]:
     """The account, a row a source."""
     stages = data.stages
-    heads = ["出典", "入力", *(STAGE_NAMES.get(stage, stage) for stage in stages), "採用", "採用率", "採用した文字数"]
+    heads = ["出典", "入力", *(STAGES.get(stage, stage) for stage in stages), "採用", "採用率", "採用した文字数"]
     rows = []
     for source in sorted(data.kept):
         kept, size = data.kept[source]
@@ -196,8 +185,9 @@ def _lengths(data: ReportData) -> str:
     return histogram("文書の長さ (文字数、対数)", Histogram(LENGTHS[first : last + 1], cut, ("採用", "除外"), log=True))
 
 
-def _copies(data: ReportData) -> dict[str, Any]:
-    kinds = [Bar(_KINDS.get(kind, kind or "?"), (count,), f"{count:,} 文書") for kind, count in sorted(data.kinds.items())]
+def _copies(decisions: Decisions, data: ReportData) -> dict[str, Any]:
+    labels = decisions.labels
+    kinds = [Bar(labels.get(kind, kind or "?"), (count,), f"{count:,} 文書") for kind, count in sorted(data.kinds.items())]
     sizes = []
     for low, high in _CLUSTERS:
         count = sum(n for size, n in data.cluster_sizes.items() if low <= size <= high) * data.sampled

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corpus.decisions import STAGES, DecisionFile, Decisions, RuleRow, values
+from corpus.decisions import DecisionFile, Decisions, RuleRow, values
 from corpus.report_charts import edges, on_axis
+from corpus.stages import STAGES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,9 +95,7 @@ class ReportData:
         seen = {stage for fates in self.fates.values() for stage, _ in fates} | {r.rule.stage for r in self.rules.values()}
         seen |= {"read"}
         seen.discard("")
-        odd = sorted(seen - set(STAGES))
-        cut = STAGES.index("dedup")
-        return [stage for stage in (*STAGES[:cut], *odd, *STAGES[cut:]) if stage in seen]
+        return [*(stage for stage in STAGES if stage in seen), *sorted(seen - STAGES.keys())]
 
 
 def collect(decisions: Decisions) -> ReportData:

@@ -31,7 +31,7 @@ class DedupSettings:
 class CorpusSettings:
     """The whole table."""
 
-    sources: tuple[SourceSettings, ...]
+    sources: tuple[SourceSettings, ...] = ()  # none: only what `base` names is taken over, and let go
     preset: str = "minamoto"  # of `corpus.rules`; a source may name its own
     rules: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)  # changes to it: name = threshold or false
     dedup: DedupSettings = DedupSettings()
@@ -43,7 +43,9 @@ class CorpusSettings:
 
     def __post_init__(self) -> None:
         names = [source.name for source in self.sources]
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"sources: expected one or more [[corpus.sources]] with different names, got {names}")
+        if not (names or self.base.run) or len(set(names)) != len(names):
+            raise ValueError(
+                f"sources: expected one or more [[corpus.sources]] with different names, or none and [corpus.base], got {names}"
+            )
         if not 0 <= self.max_failed_share <= 1:
             raise ValueError(f"max_failed_share = {self.max_failed_share}: expected a share from 0 to 1")

@@ -32,6 +32,7 @@ from corpus.phases import Phases
 from corpus.rules import Preset
 from corpus.scratch import Judged, Kept
 from corpus.settings import CorpusSettings, DedupSettings
+from corpus.stages import STAGES
 from corpus.tables import TableWriter
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.files import whole_path, write_text
@@ -73,7 +74,7 @@ def decisions_schema(preset: Preset, dedup: DedupSettings) -> pa.Schema:
     about = {
         "preset": preset.name,
         "rules": [
-            {name: getattr(rule, name) for name in ("name", "stage", "bound", "threshold", "above", "below", "source")}
+            {name: getattr(rule, name) for name in ("name", "label", "stage", "bound", "threshold", "above", "below", "source")}
             for rule in preset.rules
         ],
         "dedup": dataclasses.asdict(dedup),
@@ -139,6 +140,7 @@ class _ShardWriter:
         with self.phases("documents"):
             self._documents(begin, end, places, columns, fate, documents)
         with self.phases("decisions"):
+            assert STAGES.keys() >= {stage for stage in fate["stage"] if stage is not None}, "a stage that corpus.stages lacks"
             verdicts = ["kept" if rule is None else "dropped" for rule in fate["rule"]]
             decisions.add(columns | fate | {"verdict": verdicts})
             self.counts["in"] += batch.num_rows
