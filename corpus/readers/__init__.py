@@ -2,7 +2,7 @@
 
 records.py    settings of a source, Shard, RawDocument, DroppedRecord
 plan.py       plan_shards, read_shard, input_digest: what the corpus stage calls
-places.py     paths, globs and URLs: listing, opening; streams.py: decompression and lines, bounded
+places.py     paths, globs and URLs: listing, opening; remote.py reads URLs; streams.py: decompression and lines, bounded
 warc.py       crawls, and WET; members.py finds their records, damaged ones lost alone
 folders.py    folders of HTML, of manual pages (roff.py turns these into text), and of Aozora works
 rows.py       JSONL; parquet.py, with pages.py for the sizes in page headers; aozora.py cleans raw Aozora text

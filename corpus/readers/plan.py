@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from corpus.readers.places import checksum_of, files_below, is_url, join, list_place, open_file, relative, size_of
+from corpus.readers.places import files_below, join, list_place, open_file, relative, size_of
 from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings
+from corpus.readers.remote import checksum_of, is_url
 from corpus.readers.streams import BrokenStream, chunks
 from pipeline.errors import BadInput, MissingInput
 from pipeline.files import digest_files, digest_json

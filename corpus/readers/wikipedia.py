@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import IO, Any, cast
 from urllib.parse import quote
 
-from corpus.readers.places import file_system, is_url, open_file, relative, size_of
+from corpus.readers.places import open_file, relative, size_of
 from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
+from corpus.readers.remote import is_file, is_url
 from corpus.readers.streams import CHUNK, SEEN, BrokenStream, chunks, lines, too_large
 from corpus.readers.wikitext import clean_wikitext
 
@@ -205,8 +206,7 @@ def _path_of(title: str) -> str:
 
 def _exists(name: str) -> bool:
     if is_url(name):
-        system, path = file_system(name)
-        return system.exists(path)
+        return is_file(name)
     from pathlib import Path
 
     return Path(name).is_file()
