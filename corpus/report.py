@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from corpus.decisions import Decisions, open_decisions
-from corpus.report_charts import Bar, Histogram, bars, histogram
+from corpus.report_charts import Bar, Histogram, bars, histogram, printable
 from corpus.report_data import LENGTHS, SIMILARITIES, ReportData, RuleValues, collect
 from corpus.report_speed import Speed, in_mb, measure_speed
 from corpus.stages import STAGES
@@ -48,6 +48,7 @@ def render(decisions: Decisions, data: ReportData, speed: Speed) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["printable"] = printable
     body = decisions.manifest.body
     came = {source: kept[0] + data.fates[source].total() for source, kept in data.kept.items()}
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
@@ -69,7 +70,7 @@ def render(decisions: Decisions, data: ReportData, speed: Speed) -> str:
         lengths=_lengths(data),
         copies=_copies(decisions, data),
         masked=_masked(decisions, data),
-        benchmarks=_counted("評価データの項目", data.benchmark_items),
+        benchmarks=data.benchmarks,
         benchmark_hits=sum(n for f in data.fates.values() for (at, _), n in f.items() if at == "decontaminate"),
         speed=_speed(speed),
         bounds=[(bound.name, in_mb(bound.rate)) for bound in speed.bounds],

@@ -247,8 +247,10 @@ def _svg(title: str, height: int, parts: Sequence[str]) -> str:
     return f'{head} aria-label="{_text(title)}"><title>{_text(title)}</title>{"".join(parts)}</svg>'
 
 
+def printable(text: str) -> str:
+    """Without the control characters that XML forbids."""
+    return "".join(c if c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and c not in "\ufffe\uffff\x7f" else "\ufffd" for c in text)
+
+
 def _text(text: str) -> str:
-    """Escaped, without the control characters that XML forbids."""
-    return escape(
-        "".join(c if c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and c not in "\ufffe\uffff\x7f" else "\ufffd" for c in text)
-    )
+    return escape(printable(text))

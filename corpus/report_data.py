@@ -1,15 +1,13 @@
 """What the report shows, added up over the decisions of a run a bounded piece at a time."""
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.decisions import DecisionFile, Decisions, RuleRow, values
+from corpus.report_benchmarks import BenchmarkRow, read_benchmarks
 from corpus.report_charts import edges, on_axis
 from corpus.stages import STAGES
 
@@ -87,7 +85,7 @@ class ReportData:
     cluster_sizes: Counter[int] = field(default_factory=Counter)
     sampled: int = 1  # cluster sizes are those of one survivor in so many
     similarities: np.ndarray = field(default_factory=lambda: np.zeros(len(SIMILARITIES) - 1, np.int64))
-    benchmark_items: Counter[str] = field(default_factory=Counter)
+    benchmarks: list[BenchmarkRow] = field(default_factory=list)
 
     @property
     def stages(self) -> list[str]:
@@ -99,7 +97,7 @@ class ReportData:
 
 
 def collect(decisions: Decisions) -> ReportData:
-    """Read decisions/, clusters/ and contamination.jsonl once."""
+    """Read decisions/, clusters/ and what benchmarks were held once."""
     data = ReportData()
     for file in decisions.files:
         _prepare(data, file)
@@ -113,9 +111,7 @@ def collect(decisions: Decisions) -> ReportData:
         near = table["similarity"].to_numpy()
         data.similarities += np.histogram(near[~np.isnan(near)], SIMILARITIES)[0]
     data.cluster_sizes, data.sampled = cluster_sizes(decisions)
-    items = decisions.manifest.data / "contamination.jsonl"
-    if items.exists():
-        _add_items(data, items)
+    data.benchmarks = read_benchmarks(decisions.manifest.data)
     return data
 
 
@@ -223,13 +219,3 @@ def _add_rules(data: ReportData, file: DecisionFile, table: "pa.Table") -> None:
         have.fails += int(fails_NR[:, place].sum())
         have.sole += int((fails_NR[:, place] & sole).sum())
         have.first += int(firsts[place])
-
-
-def _add_items(data: ReportData, path: Path) -> None:
-    """Rows of contamination.jsonl, one a benchmark text: {"file", "item", "documents"}; an item may have several texts."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            row: Mapping[str, Any] = json.loads(line)
-            if row["documents"]:
-                name = f"{row['file']}#{row['item']}"
-                data.benchmark_items[name] = max(data.benchmark_items[name], row["documents"])

@@ -1,5 +1,6 @@
 """The report: counts against plain Python over every row, pictures that are XML, nothing from the network, all escaped."""
 
+import json
 import random
 import re
 import xml.etree.ElementTree as ET
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from corpus.decisions import open_decisions
 from corpus.report import main, render, write_report
+from corpus.report_benchmarks import read_benchmarks
 from corpus.report_charts import Bar, Histogram, bars, edges, histogram, on_axis, shorten, width
 from corpus.report_data import HostCounts, cluster_sizes, collect
 from corpus.report_speed import Speed, measure_speed, read_phases
@@ -132,12 +134,57 @@ def test_what_the_web_says_is_escaped(tmp_path: Path) -> None:
         if row["stage"] == "read":
             row["rule"] = "foreign_page"
     root = seal(tmp_path, {"ja_web-00000": rows}, [])
-    item = '{"file": "<script>x", "item": "<b>", "field": "q", "documents": 2}\n'
-    (root / "data" / "contamination.jsonl").write_text(item, "utf-8")
+    text = {"file": "<script>x", "item": EVIL, "field": EVIL, "check": "ngrams", "documents": 2, "max_share": 1.0}
+    (root / "data" / "contamination.jsonl").write_text(json.dumps(text) + "\n", "utf-8")
     decisions = open_decisions(root, check=False)
     page = render(decisions, collect(decisions), Speed((), ()))
     assert "script" not in Page(page).tags and "<script" not in page and "\x1b" not in page
     assert any("<script>" in text for picture in pictures(page) for text in texts(picture))  # as text, it is there
+
+
+def test_benchmarks_their_worst_items_and_the_documents_that_hold_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against counts by plain Python over random hits; one benchmark was never met, one item has two texts."""
+    monkeypatch.setattr("corpus.report_benchmarks.WORST", 3)
+    rng = random.Random(4)
+    shards = {f"ja_web-{number:05}": make_rows(rng, "ja_web", 30) for number in range(2)}
+    root = seal(tmp_path, shards, [])
+    texts = [("a.jsonl", f"q{number}", "question") for number in range(8)] + [("b.jsonl", "only", "text")]
+    texts += [("a.jsonl", "q0", "context"), ("a.jsonl", "short", "question")]
+    hits = {shard: list[tuple[tuple[str, str, str], str, float]]() for shard in shards}
+    for shard, rows in shards.items():
+        for row in rng.sample(rows, 20):
+            for text in rng.sample([*texts[:6], texts[9]], rng.randint(1, 3)):
+                hits[shard].append((text, row["doc_id"], rng.choice([0.6, 0.8, 1.0])))
+    (root / "data" / "contamination").mkdir()
+    names = ("file", "item", "field")
+    for shard, found in hits.items():
+        lines = [dict(zip(names, text, strict=True)) | {"doc_id": doc_id, "share": share} for text, doc_id, share in found]
+        path = root / "data" / "contamination" / f"{shard}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    every = [hit for found in hits.values() for hit in found]
+    of_text = {text: {doc_id: share for one, doc_id, share in every if one == text} for text in texts}
+    lines = [
+        dict(zip(names, text, strict=True))
+        | {"check": "too short" if text[1] == "short" else "ngrams"}
+        | {"documents": len(held), "max_share": max(held.values(), default=0.0)}
+        for text, held in of_text.items()
+    ]
+    (root / "data" / "contamination.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+    one, other = read_benchmarks(root / "data")
+    assert (one.file, one.items, one.hit, one.unsought) == ("a.jsonl", 9, 6, 1)
+    assert (other.file, other.items, other.hit, other.documents, other.worst) == ("b.jsonl", 1, 0, 0, [])
+    assert one.documents == len({doc_id for _, doc_id, _ in every})
+    most = {item: max(len(held) for (_, name, _), held in of_text.items() if name == item) for item in {t[1] for t in texts}}
+    assert [row.documents for row in one.worst] == sorted(most.values(), reverse=True)[:3]
+    urls = {row["doc_id"]: row["url"] for rows in shards.values() for row in rows}
+    for row in one.worst:
+        held = of_text["a.jsonl", row.item, row.text]
+        clearest = sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
+        assert [(found.doc_id, found.share, found.url) for found in row.holdings] == [(i, s, urls[i]) for i, s in clearest]
+    page = write_report(root).read_text("utf-8")
+    assert "9 項目のうち、6 項目" in page and "1 項目は短すぎる" in page and one.worst[0].holdings[0].doc_id in page
+    assert not Page(page).open
 
 
 def test_an_empty_run_has_a_report(tmp_path: Path) -> None:
