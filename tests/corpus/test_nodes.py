@@ -92,6 +92,14 @@ def wait_for(receipts: Path, count: int, process: subprocess.Popen[str]) -> None
         time.sleep(0.005)
 
 
+def workers_of(nodes: Nodes, node: psutil.Popen, process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Workers of a node, as soon as it has any."""
+    while not (workers := nodes.workers(node)):
+        assert process.poll() is None, "the run ended before the node had a worker"
+        time.sleep(0.005)
+    return workers
+
+
 def test_a_worker_and_a_node_die_and_no_document_is_lost_or_doubled(nodes: Nodes, tmp_path: Path, ray_session: None) -> None:
     expected = make_pages(tmp_path / "pages", originals=60)
     run = write_run(tmp_path, ("ja_web", "html", tmp_path / "pages"))
@@ -100,11 +108,9 @@ def test_a_worker_and_a_node_die_and_no_document_is_lost_or_doubled(nodes: Nodes
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     root = tmp_path / "two" / "corpus" / "t"
     wait_for(root / "receipts" / "judge", 2, process)
-    while not (workers := nodes.workers(nodes.started[0])):
-        assert process.poll() is None, "the run ended before a worker could be killed"
-    workers[0].send_signal(signal.SIGKILL)
+    workers_of(nodes, nodes.started[0], process)[0].send_signal(signal.SIGKILL)
     wait_for(root / "receipts" / "judge", 6, process)
-    assert nodes.workers(nodes.started[1]), "the second node runs no task"
+    workers_of(nodes, nodes.started[1], process)  # the second node has part in the job
     nodes.kill(nodes.started[1])
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
