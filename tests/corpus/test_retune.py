@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from corpus.decisions import open_decisions
 from corpus.rejudge import rejudge
 from corpus.retune import main, parse_changes, render, retune
+from corpus.stages import REASONS, STAGES
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from tests.corpus.sealed import RULES, make_rows, make_sealed, seal, verdict
 
@@ -110,6 +111,23 @@ def test_a_copy_takes_the_place_of_its_survivor(tmp_path: Path) -> None:
     assert [(heir.doc_id, heir.kind) for heir in found.promoted.examples] == [(exact["doc_id"], "exact")]
     assert found.lost.documents == 2 and found.kept_after == 3 - 2 + 1
     assert retune(open_decisions(root), {"repeated": 0.5}).promoted.freed == 0
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in {rule["stage"] for rule in RULES}])
+def test_what_no_rule_dropped_is_never_regained(stage: str, tmp_path: Path) -> None:
+    """Whatever its values and even where the reason is called like a rule; only what rules dropped comes back."""
+    rows = [row for row in make_rows(random.Random(8), "ja_web", 120) if row["stage"] != "read"]
+    kept = [row for row in rows if row["rule"] is None]
+    fell = [row for row in rows if row["rule"] is not None]
+    reasons = [*REASONS.get(stage, {}), *NAMES]
+    for number, row in enumerate([*kept[::2], *fell[::2]]):
+        row |= {"stage": stage, "rule": reasons[number % len(reasons)]}
+    by_rules = [row for row in rows if row["rule"] is not None and row["stage"] != stage]
+    decisions = open_decisions(seal(tmp_path, {"ja_web-00000": rows}, []))
+    result = retune(decisions, dict.fromkeys(NAMES))
+    assert len(by_rules) == result.gained.documents > 0 == result.lost.documents
+    assert result.gained.characters == sum(row["characters"] for row in by_rules)
+    assert result.kept == sum(row["verdict"] == "kept" for row in rows) and result.promoted.documents == 0
 
 
 @pytest.mark.parametrize(
