@@ -133,10 +133,10 @@ def text_from_source(run: RunFile, file: DecisionFile, doc_id: str) -> str:
     shard = next((one for one in plan_shards(source, fetched) if one.name == file.shard), None)
     if shard is None:
         raise MissingInput(f"source {source.name!r} has no shard {file.shard} any more: its files have changed")
-    language = load_preset(source.preset or settings.preset, settings.rules).language
+    preset = load_preset(source.preset or settings.preset, settings.rules)
     for record in read_shard(shard):
         if record.doc_id == doc_id:
-            got = extract(record, language) if isinstance(record, RawDocument) else record
+            got = extract(record, preset.language, preset.least_kana) if isinstance(record, RawDocument) else record
             if isinstance(got, Extracted):
                 return got.text
             raise MissingInput(f"it has no text: {got.reason} {got.detail}".rstrip())

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from corpus.decode import Decoded, decode, mend
-from corpus.gate import is_foreign
+from corpus.gate import MIN_KANA, is_foreign
 from corpus.main_text import MainText, Unparsable, main_text
 from corpus.readers.records import DroppedRecord, RawDocument, drop, one_line
 
@@ -37,14 +37,15 @@ class Extracted:
     linked: int = 0  # characters of the text inside links; 0 where trafilatura took it, which does not say
 
 
-def extract(document: RawDocument, language: str = "ja") -> Extracted | DroppedRecord:
+def extract(document: RawDocument, language: str = "ja", least_kana: int = MIN_KANA) -> Extracted | DroppedRecord:
     """Decode a document and take its text; a document without text is a drop with its reason.
 
     Args:
         language: "ja" drops pages that are surely not Japanese before they are parsed; "any" keeps every language.
+        least_kana: with fewer of them a page is surely not Japanese, `Preset.least_kana`.
     """
     if document.kind == "text":
-        row = mend(Decoded(document.text or "", "utf-8"))
+        row = mend(Decoded(document.text or "", document.declared or "utf-8", document.flags))
         return _finish(document, row, MainText(row.text, document.title, "", "text"))
     decoded = decode(document.raw, document.declared)
     if decoded is None:
@@ -56,7 +57,7 @@ def extract(document: RawDocument, language: str = "ja") -> Extracted | DroppedR
         if isinstance(page, Redirect):
             return drop(document, "redirect_page", f"is {page.target}")
         return _finish(document, decoded, MainText(page.text, page.title, "", "roff"))
-    if language == "ja" and (why := is_foreign(decoded.text)):
+    if language == "ja" and (why := is_foreign(decoded.text, least_kana)):
         return drop(document, "foreign_page", why)
     try:
         found = main_text(decoded.text)

@@ -1,16 +1,34 @@
 """Cheap looks at a page before it is parsed: whether it can be Japanese at all, and how deep its markup may nest.
 
 Both scan the decoded page once in a compiled kernel. The gate counts kana in whatever a parser could take for text, so
-it never counts less than the page's text holds: a page it drops would have failed the rules. Where it cannot be sure
-how a parser reads the markup (a tag or comment that never ends), it counts what follows as text.
+it never counts less than the page's text holds, and drops a page only with fewer than the rules ask of every text: a page
+it drops would have failed one of them. Where it cannot be sure how a parser reads the markup (a tag or comment that never
+ends), it counts what follows as text.
 """
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.compiled import compiled
 
-# A page needs 100 Japanese characters (rule `length`) of which .05 are kana (rule `kana`): below five, one of them drops it.
+if TYPE_CHECKING:
+    from corpus.rules import Rule
+
+# What preset minamoto asks: 100 Japanese characters (rule `length`) of which .05 are kana (rule `kana`).
 MIN_KANA = 5
+_KANA_COLUMNS = {"hiragana", "katakana"}
+# Where pages keep text that trafilatura finds though no parser shows it (trafilatura.baseline): schema.org's data and
+# Discourse's posts, both in JSON. They are looked through as a whole, escapes of JSON and HTML included.
+_HIDDEN_TEXT = ("ld+json", "data-preloaded")
+_ANY_KANA = re.compile(
+    r"[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]"
+    r"|\\u(?:30[4-9a-f]|31f|ff[6-9])[0-9a-f]|&(?:amp;)*#",
+    re.IGNORECASE,
+)
 # What kana may be: letters of the classes hiragana and katakana in corpus.statistics, half-width ones and sound marks too.
 _KANA = np.array([[0x3041, 0x309F], [0x30A1, 0x30FA], [0x30FC, 0x30FF], [0x31F0, 0x31FF], [0xFF66, 0xFF9F]], np.int64)
 # Elements whose content is no markup (HTML Standard §13.2.6.2); of the first two the content is never text.
@@ -25,10 +43,36 @@ _CELLS = ("caption", "thead", "tbody", "tfoot", "tr", "td", "th")
 _FORMATTING = ("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u")
 
 
-def is_foreign(html: str) -> str:
-    """Why a page surely has no Japanese text, or "" where it may have; a page without any text is not foreign."""
-    kana, visible = _count(_units(html), _KANA, _names(_RAW), MIN_KANA)
-    return f"{kana} kana in the page" if kana < MIN_KANA and visible else ""
+def is_foreign(html: str, least: int = MIN_KANA) -> str:
+    """Why a page surely has no Japanese text, or "" where it may have; a page without any text is not foreign.
+
+    Args:
+        least: kana without which no text passes, as `least_kana` makes it of the rules; 0: every page may pass.
+    """
+    kana, visible = _count(_units(html), _KANA, _names(_RAW), least)
+    if kana >= least or not visible:
+        return ""
+    if any(sign in html for sign in _HIDDEN_TEXT) and len(_ANY_KANA.findall(html)) >= least:
+        return ""
+    return f"{kana} kana in the page"
+
+
+def least_kana(rules: Sequence["Rule"]) -> int:
+    """Kana that every text has which passes `rules`; 0 where they ask for none.
+
+    Rules that ask for a number of kana say it themselves; one that asks for a share asks for that share of the least
+    that another rule asks of what stands below its line, and for one kana whatever stands there.
+    """
+    asked = [rule for rule in rules if rule.bound == "least" and rule.threshold > 0]
+    counts = [(set(rule.above), rule.threshold) for rule in asked if not rule.below]
+    least = 0.0
+    for rule in asked:
+        if not rule.below and (set(rule.above) <= _KANA_COLUMNS or rule.above == ("first_kana",)):
+            least = max(least, rule.threshold)
+        elif rule.below and set(rule.above) <= _KANA_COLUMNS:
+            below = [count for columns, count in counts if columns <= set(rule.below)]
+            least = max(least, 1.0, rule.threshold * max(below, default=0.0))
+    return math.ceil(least - 1e-9)  # .07 * 100 is a little more than 7
 
 
 def nesting(html: str) -> tuple[int, int]:

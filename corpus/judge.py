@@ -142,7 +142,7 @@ def _text_of(record: RawDocument, preset: Preset) -> Extracted | DroppedRecord:
         return drop(record, "too_large", f"{len(record.raw)} bytes of {record.kind}")
     if len(record.text or "") > 2 * MAX_CHARACTERS:  # cleaning may make a text a little shorter, not half as long
         return drop(record, "too_large", f"{len(record.text or '')} characters")
-    got = extract(record, preset.language)
+    got = extract(record, preset.language, preset.least_kana)
     if isinstance(got, Extracted) and len(got.text) > MAX_CHARACTERS:
         return drop(record, "too_large", f"{len(got.text)} characters")
     return got

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from corpus import statistics
+from corpus import gate, statistics
 from corpus.cleaners import CLEANERS
 from corpus.features import FEATURES, measure_features
 from corpus.hosts import NO_HOSTS, HostLists
@@ -61,6 +61,11 @@ class Preset:
     groups: frozenset[str]  # of `corpus.statistics`, that the rules read
     word_lists: tuple[str, ...]  # of `corpus.words`, that the rules read
     hosts: HostLists = NO_HOSTS
+
+    @functools.cached_property
+    def least_kana(self) -> int:
+        """Kana that every text has which passes: what the gate may drop a page for, unparsed."""
+        return gate.least_kana(self.rules)
 
     @functools.cached_property
     def digest(self) -> str:

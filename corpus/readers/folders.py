@@ -72,4 +72,5 @@ def _work(shard: Shard, url: str, raw: bytes) -> RawDocument | DroppedRecord:
     if decoded is None:
         return lost(shard.source.name, url, "undecodable", "no Japanese charset fits every byte", raw)
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
-    return RawDocument(shard.source.name, url, raw, "text", decoded.charset, header_of(text), text=text_of(text, "aozora"))
+    work, title = text_of(text, "aozora"), header_of(text)
+    return RawDocument(shard.source.name, url, raw, "text", decoded.charset, title, text=work, flags=decoded.flags)

@@ -101,10 +101,11 @@ class RawDocument:
     url: str
     raw: bytes
     kind: Kind
-    declared: str = ""  # charset by the transport, "" unknown
+    declared: str = ""  # charset by the transport, "" unknown; of kind "text": what the reader decoded `raw` by
     title: str = ""
     date: str = ""  # ISO 8601 or ""
     text: str | None = None  # of kind "text": what the reader made of `raw`
+    flags: tuple[str, ...] = ()  # of kind "text": what `corpus.decode` said of `raw`
 
     @property
     def doc_id(self) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from corpus import main_text as main_text_module
 from corpus.extract import Extracted, clean_text, extract, full_width
 from corpus.main_text import join_lines, main_text
-from corpus.readers import DroppedRecord, RawDocument
+from corpus.readers import DroppedRecord, RawDocument, SourceSettings, plan_shards, read_shard
 
 PROSE = (
     "本モジュールには <code>mod_proxy</code> が<em>必要</em>です。"
@@ -202,6 +203,30 @@ def test_flags_of_decoding_reach_the_document() -> None:
     assert (row.text, row.flags) == (PROSE * 3, ("mojibake_repaired",))
     damaged = kept(document(b"<p>" + (PROSE * 30).encode() + b"\xff" + (PROSE * 30).encode()))
     assert damaged.flags == ("damaged_bytes",) and damaged.text.count("\ufffd") == 1
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("cp932", "cp932"), ("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("euc_jp", "euc_jp"), ("iso2022_jp", "iso2022_jp")],
+)
+def test_an_aozora_file_declares_nothing_and_says_its_charset(tmp_path: Path, codec: str, name: str) -> None:
+    work = (
+        "こころ\r\n夏目漱石\r\n\r\n" + "　私《わたくし》はその人を常に先生と呼んでいた。\r\n" * 60 + "\r\n底本：「こころ」\r\n"
+    )
+    (tmp_path / "kokoro.txt").write_bytes(work.encode(codec))
+    source = SourceSettings("aozora", "aozora", "public domain", "Aozora Bunko", path=str(tmp_path))
+    [shard] = plan_shards(source)
+    [record] = read_shard(shard)
+    assert isinstance(record, RawDocument)
+    got = kept(record)
+    assert (got.charset, got.flags, got.title) == (name, (), "こころ／夏目漱石")
+    assert got.text.split("\n") == ["　私はその人を常に先生と呼んでいた。"] * 60
+    if codec == "utf-8":
+        (tmp_path / "kokoro.txt").write_bytes(
+            work.encode().replace("　私".encode(), "　".encode() + b"\xff" + "私".encode(), 1)
+        )
+        [record] = read_shard(shard)
+        assert isinstance(record, RawDocument) and kept(record).flags == ("damaged_bytes",)
 
 
 def test_linked_counts_characters_of_kept_links_only() -> None:

@@ -1,5 +1,6 @@
 """The gate against real parsers: it may let anything pass, and drops nothing in which a parser finds Japanese."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
+from corpus import rules
 from corpus.decode import decode
 from corpus.extract import extract
 from corpus.gate import MIN_KANA, is_foreign, nesting
 from corpus.main_text import Unparsable, main_text
 from corpus.readers import DroppedRecord, RawDocument
+from corpus.rules import load_preset, preset_names
 from corpus.statistics import COLUMN, measure
 from tests.corpus.test_decode import labelled_pages
 
@@ -66,6 +69,90 @@ def test_what_it_drops_and_what_it_keeps() -> None:
     assert not is_foreign("<p>ﾆﾎﾝｺﾞﾃﾞｽ")
     assert not is_foreign("<!-- never ends <p>これは日本語の文章です。")
     assert not is_foreign("<html><body></body></html>")  # no text, in no language
+
+
+JAPANESE = ["短い頁です。", "日", "の", "漢字", "人権宣言" * 30, "かなとカナ。", "ｶﾅ", "&#12354;", "&#x30AB;", "。", "駅ノ前"]
+FOREIGN = ["All human beings are born free. ", "人人生而自由，在尊严和权利上一律平等。" * 9, "Все люди рождаются свободными. "]
+MENU = "<nav><a href=/>top</a> <a href=/map>map</a></nav>"
+JSON = "<script type='application/ld+json'>{}</script>" + "<div class='menu'><p>The quick brown fox runs away.</p></div>" * 9
+phrases = st.lists(st.sampled_from(JAPANESE + FOREIGN), max_size=8)
+frames = st.sampled_from(
+    ["{}", "<p>{}</p>", MENU + "<main><p>{}</p></main>", "<p>Rights</p><p>{}</p><footer>{}</footer>", JSON]
+)
+JA_PRESETS = [name for name in preset_names() if load_preset(name).language == "ja"]
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "kana": st.sampled_from([0.01, 0.05, 0.2, 0.9, False]),
+        "length": st.sampled_from([1, 7, 100, 400, False]),
+        "japanese": st.sampled_from([0.05, 0.5, False]),
+        "kuten": st.just(False),
+        "top_2gram": st.just(False),
+        "dup_10gram": st.just(False),
+        "compression": st.just(False),
+    },
+)
+
+
+def test_kana_that_the_rules_ask_for() -> None:
+    """By hand: 100 characters, of which a twentieth; one of the first fifty; a fifth of some; none."""
+    assert {name: load_preset(name).least_kana for name in preset_names()} == {
+        "minamoto": MIN_KANA, "llmjp-v1": 1, "llmjp-v1-strict": 1, "swallow-v1": 1, "en": 0, "code": 0,
+    }  # fmt: skip
+    assert load_preset("minamoto", {"length": 400}).least_kana == 20
+    assert load_preset("minamoto", {"kana": 0.07}).least_kana == 7
+    assert load_preset("minamoto", {"kana": 0.071}).least_kana == 8
+    assert load_preset("minamoto", {"length": False}).least_kana == 1
+    assert load_preset("minamoto", {"kana": False}).least_kana == 0
+
+
+@given(st.sampled_from(JA_PRESETS), changes, phrases, frames)
+@example("llmjp-v1", {}, ["人人生而自由，在尊严和权利上一律平等。" * 9, "の"], "<p>{}</p>")
+@example("minamoto", {"length": 7}, ["駅ノ前", "人権宣言" * 2, "の"], "<p>{}</p>")
+@example("minamoto", {"kana": False}, ["人人生而自由，在尊严和权利上一律平等。" * 9], "<p>{}</p>")
+@example("minamoto", {}, ["短い頁です。"] * 12, JSON)
+@settings(max_examples=600, deadline=None)
+def test_what_the_gate_drops_the_rules_drop(name: str, changed: dict[str, float | bool], said: list[str], frame: str) -> None:
+    """Whatever the preset and the changes to it: a page that is dropped unparsed has no text, or one that fails a rule."""
+    preset = load_preset(
+        name, {rule: to for rule, to in changed.items() if rule in {one.name for one in load_preset(name).rules}}
+    )
+    words = "".join(said)
+    html = frame.replace("{}", json.dumps({"articleBody": words}) if frame == JSON else words)
+    page = RawDocument("s", "https://example.jp/a", f"<html><body>{html}</body></html>".encode(), "html")
+    gated = extract(page, "ja", preset.least_kana)
+    if not isinstance(gated, DroppedRecord) or gated.reason != "foreign_page":
+        return
+    got = extract(page, "any")
+    if not isinstance(got, DroppedRecord):
+        table_DC = rules.table([got.text], [page.url], preset, [got.linked])
+        assert rules.verdicts(rules.values(table_DC, preset), preset)[0] >= 0, got.text
+
+
+def test_a_sentence_or_two_in_an_english_frame() -> None:
+    """The gate drops fewer than five kana; a page with more is the rules' to judge, and falls for its length."""
+    frame = f"<html lang=en><body>{MENU}<main><p>{{}}</p></main><footer>All rights reserved.</footer></body></html>"
+    for words, reason in (("短い頁です。", "foreign_page"), ("この頁はまだ短いので、ここで終わります。", "length")):
+        page = RawDocument("s", "https://example.jp/a", frame.format(words).encode(), "html")
+        got, text = extract(page), extract(page, "any")
+        assert not isinstance(text, DroppedRecord) and text.text == words
+        preset = load_preset("minamoto")
+        table_DC = rules.table([text.text], [page.url], preset)
+        verdict = rules.verdicts(rules.values(table_DC, preset), preset)[0]
+        assert preset.rules[verdict].name == "length"
+        assert (got.reason if isinstance(got, DroppedRecord) else "length") == reason
+
+
+def test_text_that_only_trafilatura_finds_is_counted() -> None:
+    """schema.org's articleBody and Discourse's posts, with and without escapes."""
+    body = "これは日本語の本文です。かなと漢字が混じる文章が続きます。" * 20
+    for escaped in (True, False):
+        page = JSON.format(json.dumps({"@type": "Article", "articleBody": body}, ensure_ascii=escaped))
+        assert main_text(f"<html><body>{page}</body></html>").text.startswith("これは日本語")
+        assert not is_foreign(page)
+    posts = json.dumps({"topic_1": json.dumps({"post_stream": {"posts": [{"cooked": f"<p>{body}</p>"}]}})})
+    assert not is_foreign(f"<div id='data-preloaded' data-preloaded='{posts}'></div><p>Forum</p>")
+    assert is_foreign(JSON.format(json.dumps({"articleBody": "All human beings are born free."})))
 
 
 def test_it_is_asked_for_japanese_only() -> None:
