@@ -12,8 +12,25 @@ NASTY = (
     "▅", "2024", "１２", "ﷺ", "日本語", "です。", "ください", "a", "aa", "ab", "ba", "The ", "\U0010ffff",
 )  # fmt: skip
 
+# One of each in every run: what the requirement names, whatever hypothesis happens to draw.
+KINDS = {
+    "control": st.characters(max_codepoint=0x9F, include_characters="\u2028\u2029\ufeff", categories=("Cc",)),
+    "combining": st.characters(categories=("Mn", "Mc", "Me")),  # alone, for nothing comes before it
+    "half-width kana": st.characters(min_codepoint=0xFF61, max_codepoint=0xFF9F),
+    "emoji": st.lists(st.characters(min_codepoint=0x1F300, max_codepoint=0x1FAFF), min_size=1, max_size=4).map("\u200d".join),
+    "space mark": st.sampled_from([SPACE_MARK, f" {SPACE_MARK}", f"{SPACE_MARK} ", SPACE_MARK * 3]),
+    "unassigned": st.characters(categories=("Cn", "Co")),
+    "kanji": st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF)
+    | st.characters(min_codepoint=0x20000, max_codepoint=0x323AF),
+    "ascii": st.text(st.characters(max_codepoint=0x7F), max_size=8),
+}
+kinds = st.lists(st.one_of(*KINDS.values()), max_size=8).map("".join)
+
 anything = st.text(max_size=60)
 nasty = st.lists(st.sampled_from(NASTY) | st.characters(exclude_categories=("Cs",)), max_size=20).map("".join)
 # Few letters make ties between merges likely.
 repetitive = st.text(alphabet="いすまでのファイル学習 a0", max_size=40)
-texts = st.one_of(anything, nasty, repetitive)
+texts = st.one_of(anything, nasty, repetitive, kinds)
+# Hypothesis costs about a millisecond an example: strings in lists, every one of them checked, make thousands affordable.
+STRINGS = 32
+batches = st.lists(texts, min_size=STRINGS, max_size=STRINGS)

@@ -3,13 +3,14 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sentencepiece
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from pipeline.errors import BadInput, MissingInput
 from tests.helpers import instruction_texts
-from tests.tokenizer.strategies import NASTY, nasty, texts
+from tests.tokenizer.strategies import NASTY, batches, nasty, texts
 from tokenizer.encode import Tokenizer
 from tokenizer.symbols import CONTROL_SYMBOLS, EOS, SPACE_MARK, UNK
 
@@ -21,23 +22,12 @@ def tokenizer(tiny_tokenizer: Path) -> Tokenizer:
     return Tokenizer.load(tiny_tokenizer)
 
 
-@settings(max_examples=2000, deadline=None)
-@given(text=texts)
-@example(text="")
-@example(text="".join(NASTY))
-@example(text=SPACE_MARK)
-@example(text=f" {SPACE_MARK} {SPACE_MARK}{SPACE_MARK}")
-def test_nothing_is_lost(tokenizer: Tokenizer, text: str) -> None:
-    ids = tokenizer.encode(text)
+def check(tokenizer: Tokenizer, text: str, ids: list[int]) -> None:
+    """Nothing lost, nothing a control token; every token begins at the character that holds its first byte."""
     assert tokenizer.decode(ids) == text
     assert not any(token in CONTROL_IDS for token in ids)
-
-
-@settings(max_examples=1000, deadline=None)
-@given(text=texts)
-def test_offsets_are_where_tokens_begin(tokenizer: Tokenizer, text: str) -> None:
-    ids, offsets = tokenizer.encode_with_offsets(text)
-    assert ids == tokenizer.encode(text)
+    again, offsets = tokenizer.encode_with_offsets(text)
+    assert again == ids
     # Byte by byte, from the text alone: which character holds the byte at which a token begins?
     owner = [place for place, character in enumerate(text) for _ in character.encode()]
     position = 0
@@ -45,6 +35,24 @@ def test_offsets_are_where_tokens_begin(tokenizer: Tokenizer, text: str) -> None
         assert owner[position] == offset
         position += len(tokenizer.token_bytes(token))
     assert position == len(owner)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(strings=batches)
+@example(strings=["", "".join(NASTY), SPACE_MARK, f" {SPACE_MARK} {SPACE_MARK}{SPACE_MARK}"])
+def test_nothing_is_lost_and_every_place_is_exact(tokenizer: Tokenizer, strings: list[str]) -> None:
+    """12,800 strings: 400 lists of STRINGS."""
+    alone = [tokenizer.encode(text) for text in strings]
+    assert tokenizer.encode_batch(strings) == alone
+    assert [array.tolist() for array in tokenizer.encode_arrays(strings)] == alone
+    for text, ids in zip(strings, alone, strict=True):
+        check(tokenizer, text, ids)
+
+
+def test_every_character_of_unicode_is_kept(tokenizer: Tokenizer) -> None:
+    scalars = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    planes = ["".join(scalars[begin : begin + 4096]) for begin in range(0, len(scalars), 4096)]
+    assert "".join(map(tokenizer.decode, tokenizer.encode_batch(planes))) == "".join(scalars)
 
 
 @settings(max_examples=500, deadline=None)
@@ -112,6 +120,10 @@ def test_text_in_pieces_is_shorter_than_in_characters(tokenizer: Tokenizer) -> N
 def test_batch_is_one_by_one(tokenizer: Tokenizer) -> None:
     lines = ["", "日本語。", f"{SPACE_MARK}と空白 ", "\r\n"]
     assert tokenizer.encode_batch(lines) == [tokenizer.encode(line) for line in lines]
+    assert tokenizer.encode_batch([]) == tokenizer.encode_arrays([]) == []
+    arrays = tokenizer.encode_arrays(iter(lines))
+    assert {array.dtype for array in arrays} == {np.dtype(np.int32)}
+    assert [array.tolist() for array in arrays] == tokenizer.encode_batch(iter(lines))
 
 
 def test_decode_drops_control_tokens_and_marks_broken_bytes(tokenizer: Tokenizer) -> None:
@@ -124,8 +136,13 @@ def test_decode_drops_control_tokens_and_marks_broken_bytes(tokenizer: Tokenizer
 def test_lone_surrogates_are_refused(tokenizer: Tokenizer, text: str) -> None:
     with pytest.raises(ValueError, match=r"lone surrogate U\+D[89A-F]"):
         tokenizer.encode(text)
-    with pytest.raises(ValueError, match="lone surrogate"):
-        tokenizer.encode_with_offsets(text)
+    for encode in (
+        tokenizer.encode_with_offsets,
+        lambda odd: tokenizer.encode_batch(["a", odd]),
+        lambda odd: tokenizer.encode_arrays([odd]),
+    ):
+        with pytest.raises(ValueError, match="lone surrogate"):
+            encode(text)
 
 
 @pytest.mark.parametrize("token", [-1, 1280])
