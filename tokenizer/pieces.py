@@ -1,0 +1,74 @@
+"""A SentencePiece model file as data: its pieces read, and written back with others in their place."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizer.symbols import BYTE_PIECES, SPECIALS, USER_SYMBOLS
+
+# The pieces that stand first in every vocabulary: special, control, user-defined, bytes; their ids never change.
+FIXED = len(SPECIALS) + len(USER_SYMBOLS) + BYTE_PIECES
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece as the model file has it: U+2581 for a space, score as float32."""
+
+    text: str
+    score: float
+
+
+def read_pieces(model: bytes) -> list[Piece]:
+    """The pieces of a model, by id."""
+    return [Piece(piece.piece, piece.score) for piece in _parsed(model).pieces]
+
+
+def learned_pieces(model: bytes) -> list[Piece]:
+    """The pieces that training found, by id: merges (BPE: best first) and single characters, without the FIXED ones."""
+    return read_pieces(model)[FIXED:]
+
+
+def with_learned(model: bytes, learned: Sequence[Piece]) -> bytes:
+    """`model` with `learned` in place of its own learned pieces; the same arguments give the same bytes.
+
+    Raises: ValueError if a piece is there twice.
+    """
+    proto = _parsed(model)
+    seen = {piece.piece for piece in proto.pieces[:FIXED]}
+    del proto.pieces[FIXED:]
+    for piece in learned:
+        if piece.text in seen:
+            raise ValueError(f"piece {piece.text!r} is there twice")
+        seen.add(piece.text)
+        proto.pieces.add(piece=piece.text, score=piece.score)
+    proto.trainer_spec.vocab_size = len(proto.pieces)
+    return proto.SerializeToString(deterministic=True)
+
+
+def without(model: bytes, dropped: Iterable[str]) -> bytes:
+    """`model` without the learned pieces in `dropped`; the others keep their scores."""
+    gone = frozenset(dropped)
+    return with_learned(model, [piece for piece in learned_pieces(model) if piece.text not in gone])
+
+
+def unreachable(model: bytes) -> list[str]:
+    """Learned pieces of a BPE model that no text is ever encoded to: their own text is not.
+
+    Exact: a merge inside a piece does not depend on what stands around it, unless it takes part of the piece away.
+    """
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    texts = [piece.text for piece in learned_pieces(model)]
+    return [
+        text for place, (text, ids) in enumerate(zip(texts, processor.encode(texts), strict=True)) if ids != [FIXED + place]
+    ]
+
+
+def _parsed(model: bytes) -> Any:
+    # Generated code without types, of the package that reads the model.
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto: Any = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
+    proto.ParseFromString(model)
+    return proto
