@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from pipeline.artifact import open_sealed
 
 LIMIT_MB = 1500
 _BIG = 2 << 30
+_LARGEST_CELL = (2 << 30) - (1 << 20)  # a page says its bytes in 31 bits
 _TINY = 10_000_000
 _CHUNK = 8 << 20
 _SAMPLE_SECONDS = 0.1
@@ -92,11 +94,19 @@ def huge_cell(folder: Path, scale: float) -> str:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    size = max(int(_BIG * scale), 80 << 20) // 3 * 3
+    size = min(max(int(_BIG * scale), 80 << 20), _LARGEST_CELL) // 3 * 3
     schema = pa.schema([("text", pa.large_string())])
-    with pq.ParquetWriter(folder / "rows.parquet", schema, compression="zstd", use_dictionary=False) as writer:
-        for text in (sentences(random.Random(1), 12), "あ" * (size // 3), sentences(random.Random(2), 12)):
-            writer.write_table(pa.table({"text": pa.array([text], pa.large_string())}, schema))
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+    with pq.ParquetWriter(folder / "rows.parquet", schema, **options) as writer:
+        for text in (
+            sentences(random.Random(1), 12).encode(),
+            "あ".encode() * (size // 3),
+            sentences(random.Random(2), 12).encode(),
+        ):
+            # Arrow takes the bytes as they are: made of a str, 2 GB become 20
+            ends = pa.py_buffer(np.array([0, len(text)], np.int64))
+            cell = pa.Array.from_buffers(pa.large_string(), 1, [None, ends, pa.py_buffer(text)])
+            writer.write_batch(pa.record_batch([cell], schema))
     return "parquet"
 
 

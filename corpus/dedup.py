@@ -75,8 +75,7 @@ def copy_keys(pages: Sequence[tuple[str, str]], texts: Sequence[str], settings: 
     for place, ((source, url), text) in enumerate(zip(pages, texts, strict=True)):
         keys_KN[URL_KEY, place] = xxhash.xxh3_64_intdigest((url if "://" in url else f"{source} {url}").encode())
         keys_KN[TEXT_KEY, place] = xxhash.xxh3_64_intdigest(text.encode())
-        signature = minhash.signature(minhash.shingles(text, settings.shingle), settings.bands * settings.rows)
-        keys_KN[FIRST_BAND:, place] = minhash.band_keys(signature, settings.bands, settings.rows)
+    keys_KN[FIRST_BAND:] = minhash.keys(texts, settings.shingle, settings.bands, settings.rows)
     return keys_KN
 
 

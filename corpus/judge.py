@@ -17,8 +17,9 @@ from corpus.dedup import copy_keys
 from corpus.extract import Extracted, extract
 from corpus.hosts import host_of
 from corpus.phases import Phases
+from corpus.plain import are_plain
 from corpus.readers import DROP_REASONS, DroppedRecord, RawDocument, Shard, read_shard
-from corpus.readers.records import drop
+from corpus.readers.records import drop, one_line
 from corpus.rules import Preset
 from corpus.settings import DedupSettings
 from corpus.tables import TableWriter
@@ -118,11 +119,15 @@ def _batches(shard: Shard, phases: Phases) -> Iterator[list[RawDocument | Droppe
 def _extract(records: list[RawDocument | DroppedRecord], preset: Preset) -> _Batch:
     """A row for every record, and its text where there is one."""
     batch, rows = _Batch(), list[tuple[str | None, ...]]()
-    for number, record in enumerate(records):
-        got = _text_of(record, preset) if isinstance(record, RawDocument) else record
+    for number, (record, plain) in enumerate(zip(records, _plain_rows(records), strict=True)):
         # A file's name may hold bytes that are no UTF-8; Parquet strings may not.
-        url = record.url.encode("utf-8", "backslashreplace").decode()
+        url = record.url if record.url.isascii() else _clean(record.url)
         host = host_of(url) if "//" in url else ""
+        if plain:
+            assert isinstance(record, RawDocument) and record.text
+            got = Extracted(record.text, one_line(record.title), "", record.declared or "utf-8", "text", record.flags)
+        else:
+            got = _text_of(record, preset) if isinstance(record, RawDocument) else record
         if isinstance(got, Extracted):
             batch.readable.append(number)
             batch.texts.append(got.text)
@@ -134,6 +139,14 @@ def _extract(records: list[RawDocument | DroppedRecord], preset: Preset) -> _Bat
         rows.append((record.doc_id, record.source, url, *fate))
     batch.columns = dict(zip(TEXTS, map(list, zip(*rows, strict=True)), strict=True))
     return batch
+
+
+def _plain_rows(records: list[RawDocument | DroppedRecord]) -> list[bool]:
+    """Which records are rows whose text and title extraction would leave as they are."""
+    rows = [record if isinstance(record, RawDocument) and record.kind == "text" else None for record in records]
+    texts = are_plain([row.text or "" if row and len(row.text or "") <= MAX_CHARACTERS else "" for row in rows])
+    titles = are_plain([row.title or "-" if row else "-" for row in rows])
+    return (texts & titles).tolist()
 
 
 def _text_of(record: RawDocument, preset: Preset) -> Extracted | DroppedRecord:
@@ -172,11 +185,10 @@ def _judge(batch: _Batch, first: int, task: JudgeTask, kept: scratch.KeptWriter,
         keys_KN = copy_keys(pages, texts, task.dedup)
     with phases("write"):
         kept.add([first + row for row in passed], texts, [columns["doc_id"][row] for row in passed], keys_KN)
-    length = len(columns["rule"])
-    numbers = {"characters": _spread(table_DC[:, rules.COLUMN["characters"]], batch.readable, length)}
-    return numbers | {
-        rule.name: _spread(values, batch.readable, length) for rule, values in zip(preset.rules, values_DR.T, strict=True)
-    }
+    missing = np.ones(len(columns["rule"]), bool)
+    missing[batch.readable] = False
+    numbers = {"characters": _spread(table_DC[:, rules.COLUMN["characters"]], missing)}
+    return numbers | {rule.name: _spread(values, missing) for rule, values in zip(preset.rules, values_DR.T, strict=True)}
 
 
 def _tidy(batch: _Batch, preset: Preset, phases: Phases) -> tuple[list[int], list[str]]:
@@ -206,8 +218,8 @@ def _cleaners(preset: Preset) -> list[Any]:
     return [CLEANERS[name] for name in preset.cleaners]
 
 
-def _spread(values: np.ndarray, rows: list[int], length: int) -> pa.Array:
-    """Values of some rows as a column of `length`, null elsewhere."""
-    column, missing = np.zeros(length, values.dtype), np.ones(length, bool)
-    column[rows], missing[rows] = values, False
+def _spread(values: np.ndarray, missing: np.ndarray) -> pa.Array:
+    """A column with the values one after the other where they are not missing, null elsewhere."""
+    column = np.zeros(len(missing), values.dtype)
+    column[~missing] = values
     return pa.array(column, mask=missing)

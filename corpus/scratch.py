@@ -182,8 +182,8 @@ def _range(row: np.ndarray, part: int, parts: int) -> tuple[int, int]:
 @functools.lru_cache(_OPEN_SHARDS)
 def _open(folder: Path) -> Kept:
     def array(name: str) -> np.ndarray:
-        return np.load(folder / f"{name}.npy", mmap_mode="r")
+        return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))  # as memmap every slice takes microseconds
 
     texts = folder / "texts.bin"
-    data = np.memmap(texts, np.uint8, "r") if texts.stat().st_size else np.empty(0, np.uint8)
+    data = np.asarray(np.memmap(texts, np.uint8, "r")) if texts.stat().st_size else np.empty(0, np.uint8)
     return Kept(folder, data, array("ends"), array("sizes"), array("ids"), array("keys"), array("owners"))

@@ -17,7 +17,7 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema, rows: int) -> None:
         """`rows`: at most so many make a row group."""
         self.schema, self.count = schema, 0
-        self._rows, self._pending, self._held = rows, list[pa.RecordBatch](), 0
+        self._rows, self._pending, self._held, self._bytes = rows, list[pa.RecordBatch](), 0, 0
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
     def add(self, columns: dict[str, Any]) -> None:
@@ -41,7 +41,8 @@ class TableWriter:
             batch = batch.slice(piece.num_rows)
             self._pending.append(piece)
             self._held += piece.num_rows
-            if self._held == self._rows or sum(held.nbytes for held in self._pending) >= GROUP_BYTES:
+            self._bytes += piece.nbytes
+            if self._held == self._rows or self._bytes >= GROUP_BYTES:
                 self._flush()
 
     def close(self) -> None:
@@ -62,4 +63,4 @@ class TableWriter:
     def _flush(self) -> None:
         table = pa.Table.from_batches(self._pending, self.schema)
         self._writer.write_table(table, row_group_size=max(self._held, 1))
-        self._pending, self._held = [], 0
+        self._pending, self._held, self._bytes = [], 0, 0

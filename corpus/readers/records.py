@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipeline.runfile import field
 
@@ -93,8 +93,7 @@ class Shard:
     end: int = 0  # one past the last; 0: all
 
 
-@dataclass(frozen=True)
-class RawDocument:
+class RawDocument(NamedTuple):  # not a frozen dataclass: that takes four times as long to make, a microsecond a row
     """A document as it came in."""
 
     source: str
@@ -145,10 +144,10 @@ def lost(source: str, url: str, reason: str, detail: str = "", raw: bytes = b"")
 
 def identify(source: str, url: str, raw: bytes) -> str:
     """First 32 hex digits of sha256 over source, url and raw bytes, each with its length before it."""
-    made = hashlib.sha256()
-    for part in (source.encode(), url.encode("utf-8", "surrogatepass"), raw):
-        made.update(len(part).to_bytes(8, "little"))
-        made.update(part)
+    name, place = source.encode(), url.encode("utf-8", "surrogatepass")
+    sizes = [len(part).to_bytes(8, "little") for part in (name, place, raw)]
+    made = hashlib.sha256(b"".join((sizes[0], name, sizes[1], place, sizes[2])))
+    made.update(raw)
     return made.hexdigest()[:32]
 
 

@@ -5,6 +5,7 @@ whatever the ranges, and are named by their byte offset. A compressed file canno
 and its lines are named by number.
 """
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -81,7 +82,7 @@ def _line(line: Line, source: SourceSettings, place: str) -> RawDocument | Dropp
     if line.data is None:
         return too_large(source.name, place, line.seen, f"a line of {line.size} bytes")
     try:
-        row = json.loads(line.data.decode("utf-8-sig"))
+        row = json.loads(line.data.removeprefix(codecs.BOM_UTF8).decode())  # utf-8-sig decodes in Python
     except UnicodeDecodeError as error:
         return lost(source.name, place, "undecodable", f"no UTF-8 ({error.reason})", line.data)
     except (ValueError, RecursionError) as error:

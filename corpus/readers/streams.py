@@ -3,8 +3,7 @@
 import bz2
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 from corpus.readers.records import DroppedRecord, lost
 
@@ -98,8 +97,7 @@ def unzstd(file: IO[bytes]) -> Iterator[bytes]:
         yield out
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line without its end."""
 
     begin: int  # byte offset in the content
