@@ -37,6 +37,10 @@ def config() -> dict[str, Any]:
         "unk_token": UNK,
         "extra_special_tokens": list(CONTROL_SYMBOLS),
         "clean_up_tokenization_spaces": False,
+        # Read by llama.cpp's converter, whose own defaults for a SentencePiece model are true.
+        "add_prefix_space": False,
+        "add_bos_token": False,
+        "add_eos_token": False,
         "model_input_names": ["input_ids", "attention_mask"],
     }
 

@@ -1,0 +1,49 @@
+"""The vocabulary that parity, speed and greedy merging are measured with: the default recipe at 16,000 pieces."""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.tokenizer_texts import JAPANESE, load
+from pipeline.files import whole_file
+from tokenizer.sample import Sample, sentences
+from tokenizer.settings import TokenizerSettings
+from tokenizer.train import train
+
+SETTINGS = TokenizerSettings(vocab_size=16_000, max_characters=6_000_000)
+
+
+def model_of(arguments: argparse.Namespace) -> bytes:
+    """The model that `--model` names, or one trained on the data folder."""
+    return arguments.model.read_bytes() if arguments.model else trained(arguments.data)
+
+
+def trained(data: Path) -> bytes:
+    """Aozora and Wikipedia in equal shares, the first documents of each."""
+    texts, sample = load(data).train, Sample()
+    for source in JAPANESE:
+        kept = sample.sentences[source] = []
+        for text in texts[source]:
+            if sample.characters[source] < SETTINGS.max_characters // len(JAPANESE):
+                kept += (sentence for line in text.split("\n") for sentence in sentences(line) if sentence)
+                sample.characters[source] += len(text)
+    return train(sample, SETTINGS)
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Arguments of every part that needs the model."""
+    made = argparse.ArgumentParser(description=doc)
+    made.add_argument("--data", type=Path, required=True, help="the folder of development data")
+    made.add_argument("--model", type=Path, help="a tokenizer.model to measure with; trained on the data where it is left out")
+    return made
+
+
+def main() -> None:
+    """Train it once for several parts: `--model` says where it goes."""
+    arguments = parser(__doc__).parse_args()
+    model = trained(arguments.data)
+    with whole_file(arguments.model) as file:
+        file.write(model)
+
+
+if __name__ == "__main__":
+    main()
