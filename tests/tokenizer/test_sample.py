@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.artifact import begin
 from pipeline.errors import BadInput, ConfigError
+from tests.helpers import run_file
 from tests.tokenizer.corpus import documents, write_documents
-from tokenizer.sample import LINE_CHARACTERS, budget, draw, sentences
+from tokenizer.sample import LINE_CHARACTERS, Sample, budget, draw, draw_shards, sentences
 
 
 def corpus_files(folder: Path, parts: int = 1) -> list[Path]:
@@ -71,6 +73,28 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_files(tmp_path: Path) -> No
     other = draw(corpus_files(tmp_path / "1"), {"a": 1, "b": 1}, 8000, seed=1)
     assert list(one) == list(many)
     assert list(one) != list(other)
+
+
+def shown(sample: Sample) -> str:
+    """Every sentence in order, and every count: two samples are equal to the byte where this is."""
+    return repr((sorted(sample.sentences.items()), sorted(sample.characters.items()), list(sample)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("weights", "most"), [({"a": 3, "b": 1}, 8000), ({}, 10**9)], ids=["drawn", "all"])
+def test_ray_tasks_draw_what_one_process_draws(
+    tmp_path: Path, ray_session: None, workers: int, weights: dict[str, float], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = corpus_files(tmp_path / "corpus", parts=4)
+    write_documents(tmp_path / "corpus" / "c-00000.parquet", "c", ["", "\n\n"])  # offers nothing
+    files = sorted((tmp_path / "corpus").glob("*.parquet"))
+    monkeypatch.setattr("pipeline.shards._order", lambda names: sorted(names, reverse=workers == 2))
+    with begin(run_file(tmp_path, f"[ray]\nworkers = {workers}\n"), "tokenizer", {}, {}, recipe=1) as artifact:
+        sample = draw_shards(files, weights, most, 0, artifact)
+        offers = sorted(path.stem for path in (artifact.work / "offers").iterdir())
+        again = draw_shards(files, weights, most, 0, artifact)  # from receipts and what stands there
+    assert shown(sample) == shown(again) == shown(draw(files, weights, most, seed=0))
+    assert offers == sorted(path.stem for path in files)
 
 
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
