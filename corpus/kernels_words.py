@@ -134,10 +134,11 @@ def _count_hits(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: 
     before, before_at = 0, begin
     while at < end:
         point, after = decode(data, at)
-        if opens:
-            pair = _pair(before, point)
-            if opens & _ALONE or trie.pairs[pair >> 6] >> np.uint64(pair & 63) & np.uint64(1):
-                _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
+        pair = _pair(before, point)
+        # one branch, almost never taken: whether a character opens a word is a coin's toss that no processor predicts
+        is_pair = np.uint8(trie.pairs[pair >> 6] >> np.uint64(pair & 63) & np.uint64(1))
+        if opens & _ALONE | opens & is_pair:
+            _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
         opens = trie.opens[min(point, 0xFFFF)]
         before, before_at, at = point, at, after
     if opens & _ALONE:
