@@ -46,12 +46,13 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a real tokenizer of 1,280 pieces, as the tokenizer stage exports it; trained once, on our instruction data."""
     from tests.helpers import instruction_texts
     from tokenizer.export import export
-    from tokenizer.sample import sentences
+    from tokenizer.recipes import train_recipe
+    from tokenizer.sample import Sample, sentences
     from tokenizer.settings import TokenizerSettings
-    from tokenizer.train import train
 
     # 0.98 of the characters: the text is short, all its kanji would leave no room for longer pieces
     settings = TokenizerSettings(vocab_size=1280, max_characters=1_000_000, character_coverage=0.98)
     folder = tmp_path_factory.mktemp("tokenizer")
-    export(train((s for text in instruction_texts() for s in sentences(text)), settings), folder)
+    sample = Sample({"instructions": [s for text in instruction_texts() for s in sentences(text)]})
+    export(train_recipe(sample, settings), folder)
     return folder

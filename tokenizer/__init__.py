@@ -3,7 +3,13 @@
 symbols.py   the pieces that every vocabulary has, and their ids
 settings.py  the [tokenizer] table
 sample.py    training text: lines of the corpus, drawn per source
-train.py     text -> tokenizer.model
+analyzer.py  where words begin
+recipes.py   sample -> tokenizer.model, by recipe; train.py is SentencePiece's trainer
+runs.py      pieces of several whole words
+straddle.py  pieces that reach over the edges of words
+merge.py     LLM-jp's way: one vocabulary of several, scores by expectation-maximization
+pieces.py    a model file as data
+boundaries.py  how tokens lie on words, in figures
 encode.py    Tokenizer: encode, offsets, decode; what every later stage uses
 chat.py      a conversation -> ids; the chat template
 export.py    the folder that transformers' AutoTokenizer loads, with equal ids
