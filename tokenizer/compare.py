@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +246,7 @@ def _of_ranks(table: bytes) -> Any:
     return made
 
 
+@cache
 def _byte_of_character() -> dict[str, int]:
     """GPT-2's spelling of bytes as printable characters (encoder.py of openai/gpt-2)."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

