@@ -17,6 +17,8 @@ from corpus.readers.streams import too_large
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';,\s]+)", re.IGNORECASE)
+# Bytes of a mapped file that are read before they are given back: else all 1 GB of a crawl's file counts as a worker's memory.
+_RELEASE = 16 << 20
 _URI = re.compile(rb"^warc-target-uri:[ \t]*<?([^\r\n>]+)", re.IGNORECASE | re.MULTILINE)
 _LANGUAGES = "WARC-Identified-Content-Language"  # of CLD2, "jpn,eng", most text first
 
@@ -30,8 +32,19 @@ def read_warc(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
                 yield lost(source.name, where, "truncated_record", "empty file")
                 continue
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                released = 0
                 for piece in pieces(data, where, source.max_document_bytes):
                     yield from _documents(piece, source, where)
+                    if piece.offset - released >= _RELEASE:
+                        released = _release(data, released, piece.offset)
+
+
+def _release(data: mmap.mmap, begin: int, end: int) -> int:
+    """Give back what was read between two offsets. Returns: where the pages begin that are still held."""
+    end -= end % mmap.PAGESIZE
+    if hasattr(mmap, "MADV_DONTNEED"):  # Linux; elsewhere the system takes pages back when it needs them
+        data.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+    return end
 
 
 def _documents(piece: Piece, source: SourceSettings, where: str) -> Iterator[RawDocument | DroppedRecord]:
