@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.machine import describe
 
 PARTS = (
+    "readers",  # each reader's speed and memory against its peers, and that what comes out is what went in
     "llmjp",  # verdicts and speed against LLM-jp's own filters
     "speed",  # statistics, rules and signatures against reading and writing the same Parquet
     "minhash",  # signatures against datatrove and rensa, with the error of their estimates
