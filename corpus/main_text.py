@@ -5,10 +5,14 @@ such as が between two tags, and most lists), so navigation is pruned here: by 
 of a block's characters that are links. Where that leaves too little of a page, trafilatura takes over.
 """
 
+import functools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
+from corpus.dom import PRUNABLE, RAW, Block, Census, census, join_lines
 from corpus.gate import nesting
 
 # What holds no prose, whatever it contains; roles are those of WAI-ARIA. LibreOffice help hides all variants of a phrase,
@@ -28,12 +32,14 @@ _NAVIGATION = re.compile(
 # the sentences of the Debian Handbook. Such a block stays if it says sentences, with few of its characters in links.
 _BESIDE = re.compile(r"(?:^|[\s_-])sidebar(?:$|[\s_-])", re.IGNORECASE)
 PROSE_SENTENCES, PROSE_LINK_SHARE = 2, 0.2
-# Blocks that may go as a whole; cells, terms and single items stay with their table or list.
-_PRUNABLE = {"div", "p", "ul", "ol", "dl", "table", "section", "center", "header", "h6"}
+_PRUNABLE = ", ".join(PRUNABLE)
 # A block is navigation from this share of link characters on; a list of three or more links that says no sentence, sooner.
 LINK_SHARE, LINK_LIST_SHARE, LINK_LIST = 0.7, 0.35, 3
+CACHED_NAMES = 200  # characters: what longer names say is not kept in memory
 # <main> or a single <article> is taken alone if it holds this share of the page's characters outside links.
 MAIN_SHARE = 0.4
+# Selectors of what may be taken alone, and what a page with such an element says.
+_MAIN = {"main, [role=main]": ("<main", 'role="main"'), "article": ("<article",)}
 # Where pruning keeps less than this share of the characters outside links, trafilatura is asked, and believed if it finds
 # more sentences: 11 of 1,523 Japanese pages of a crawl, most of them tables and lists full of links.
 KEPT_SHARE, KEPT_CHARACTERS = 0.3, 200
@@ -46,11 +52,6 @@ MAX_DEPTH = 512
 # are 40 deep, 6 unclosed and 53,000 tags.
 MAX_OPEN, MAX_TAGS, MAX_REOPENED = 20_000, 1_000_000, 1_000_000
 
-_INLINE = r"(?:</?(?:a|b|i|u|em|strong|code|span|tt|kbd|var|dfn|cite|q|samp|font|small|abbr|acronym)\b[^<>]*>)*"
-_CJK = r"[\u2014\u2026\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffef]"
-# A line end of the source between two Japanese characters is no space; browsers show one, writers mean none.
-_SOURCE_LINE_END = re.compile(rf"(?<={_CJK})({_INLINE})[ \t]*\r?\n\s*({_INLINE})(?={_CJK})")
-_LITERAL = re.compile(r"<(/?)(pre|textarea|script|style|xmp)\b[^<>]*>", re.IGNORECASE)
 _CELLS, _ITEM = re.compile(r"[ ]*\t[\t ]*(?=\S)"), re.compile(r"^[ ]+(?=(?:•|\d+\.) )", re.MULTILINE)
 _EMPTY_ITEM = re.compile(r"^[ ]*(?:•|\d+\.|\|)[ ]*$\n?|^ \| ", re.MULTILINE)
 _PERMALINK = re.compile(r"[¶§]$", re.MULTILINE)
@@ -69,36 +70,6 @@ class MainText:
     lang: str
     extractor: str
     linked: int = 0  # visible characters of the text inside links
-
-
-@dataclass
-class _Block:
-    """Characters counted below one element."""
-
-    node: Any
-    inner: int = 0  # navigation blocks found before it
-    characters: int = 0
-    linked: int = 0
-    links: int = 0
-    sentences: int = 0  # 。 outside links
-
-    def add(self, other: "_Block") -> None:
-        """Count what is below a child, too."""
-        self.characters += other.characters
-        self.linked += other.linked
-        self.links += other.links
-        self.sentences += other.sentences
-
-    def is_navigation(self) -> bool:
-        """Whether its name or its links say so."""
-        if not self.characters:
-            return False
-        names, share = f"{self.node.class_name or ''} {self.node.id or ''}", self.linked / self.characters
-        if _NAVIGATION.search(names):
-            return True
-        if _BESIDE.search(names) and (self.sentences < PROSE_SENTENCES or share > PROSE_LINK_SHARE):
-            return True
-        return share >= LINK_SHARE or (self.links >= LINK_LIST and share >= LINK_LIST_SHARE and not self.sentences)
 
 
 def main_text(html: str) -> MainText:
@@ -122,7 +93,7 @@ def main_text(html: str) -> MainText:
     root: Any = tree.body.parent
     lang = (root.getattr("lang") or root.getattr("xml:lang") or "").strip() if root else ""
     title = tree.title or ""
-    for node in reversed(tree.body.query_selector_all(_SKIPPED)):  # inner ones first: what is gone cannot go again
+    for node in reversed(tree.body.query_selector_all(_SKIPPED).values()):  # inner ones first: what is gone cannot go again
         node.decompose()
     whole, kept, linked = prune(tree)
     text = tidy(extract_plain_text(tree, preserve_formatting=True, alt_texts=False))
@@ -165,96 +136,83 @@ def prune(tree: Any) -> tuple[int, int, int]:
 
     Returns: visible characters outside links, before and after, and those inside links after.
     """
-    page, navigation = _census(tree.body)
+    root = tree.body
+    page = _census(root)
     whole = page.characters - page.linked
-    for selector in ("main, [role=main]", "article"):
-        found = tree.body.query_selector_all(selector)
-        if len(found) == 1:
-            part, inner = _census(found[0])
+    for selector, signs in _MAIN.items():
+        found = tree.body.query_selector_all(selector) if any(sign in page.html for sign in signs) else ()
+        if len(found) == 1 and found.item(0).tag not in PRUNABLE:  # <div role=main> never was taken alone
+            part = _census(found.item(0))
             if part.characters - part.linked >= MAIN_SHARE * whole:
-                _keep_only(found[0], tree.body)
-                page, navigation = part, inner
+                root, page = found.item(0), part
+                _keep_only(root, tree.body)
                 break
     kept, linked = page.characters - page.linked, page.linked
-    for block in navigation:
+    nodes = root.query_selector_all(_PRUNABLE)
+    for block, node in [(block, nodes.item(block.place)) for block in _navigation(page)]:
         kept -= block.characters - block.linked
         linked -= block.linked
-        block.node.decompose()
+        node.decompose()
     return whole, kept, linked
 
 
-def _census(root: Any) -> tuple[_Block, list[_Block]]:
-    """Count characters below `root`. Returns: the counts, and the outermost blocks that are navigation."""
-    from resiliparse.parse.html import DOMContext, traverse_dom
+def _census(root: Any) -> Census:
+    """Count characters in an element, as they are written out; the page stays as it is."""
+    found = census(root.html)
+    if not found.has_raw:
+        return found
+    raws = [raw for raw in (root, *root.query_selector_all(", ".join(RAW)).values()) if raw.tag in RAW]
+    texts = [node for raw in raws for node in raw.child_nodes if node.tag == "#text"]
+    values = [node.value for node in texts]
+    for node, value in zip(texts, values, strict=True):
+        node.value = escape(value, quote=False)
+    found = census(root.html)
+    for node, value in zip(texts, values, strict=True):
+        node.value = value
+    return found
 
-    navigation: list[_Block] = []
-    stack, links = [_Block(root)], 0
 
-    def enter(context: Any) -> None:
-        nonlocal links
-        node = context.node
-        tag = node.tag
-        block = stack[-1]
-        if tag == "#text":
-            value = node.value
-            size = len(value) - value.count(" ") - value.count("\n") - value.count("\t")
-            block.characters += size
-            if links:
-                block.linked += size
-            else:
-                block.sentences += value.count("。")
-        elif node.first_child is None:  # resiliparse does not leave what is empty
-            return
-        elif tag == "a" and node.hasattr("href"):
-            links += 1
-            block.links += 1
-        elif tag in _PRUNABLE:
-            stack.append(_Block(node, len(navigation)))
+def _navigation(page: Census) -> Iterator[Block]:
+    """The outermost blocks that are navigation."""
+    after = 0
+    for block in page.blocks(LINK_LIST_SHARE):
+        if block.place >= after and is_navigation(block):
+            after = block.end
+            yield block
 
-    def leave(context: Any) -> None:
-        nonlocal links
-        node = context.node
-        tag = node.tag
-        if tag == "a" and node.hasattr("href"):
-            links -= 1
-        elif tag in _PRUNABLE and len(stack) > 1:
-            block = stack.pop()
-            stack[-1].add(block)
-            if block.is_navigation():
-                del navigation[block.inner :]
-                navigation.append(block)
 
-    traverse_dom(root, enter, leave, DOMContext(), False)
-    return stack[0], navigation
+def is_navigation(block: Block) -> bool:
+    """Whether the name of a block with characters, or its links, say that it is no text."""
+    said, share = _said(block.names), block.linked / block.characters
+    if said == "navigation":
+        return True
+    if said == "beside" and (block.sentences < PROSE_SENTENCES or share > PROSE_LINK_SHARE):
+        return True
+    return share >= LINK_SHARE or (block.links >= LINK_LIST and share >= LINK_LIST_SHARE and not block.sentences)
+
+
+def _said(names: str) -> str:
+    return _say(names) if len(names) <= CACHED_NAMES else _say.__wrapped__(names)
+
+
+@functools.lru_cache(4096)
+def _say(names: str) -> str:
+    """What class and id say a block is, "" if nothing."""
+    names = names.replace("&nbsp;", " ")
+    return "navigation" if _NAVIGATION.search(names) else "beside" if _BESIDE.search(names) else ""
 
 
 def _keep_only(node: Any, body: Any) -> None:
     """Remove what stands beside `node` on every level up to the body."""
     while node is not None and node != body:
-        for sibling in list(node.parent.child_nodes):
-            if sibling != node:
-                sibling.decompose()
+        node.parent.replace_children(node)
         node = node.parent
-
-
-def join_lines(html: str) -> str:
-    """Join source lines that end and begin in Japanese, outside preformatted text; linear whatever is left open."""
-    parts, begin, literal = [], 0, ""
-    for tag in _LITERAL.finditer(html):
-        name = tag[2].lower()
-        if not literal and not tag[1]:
-            parts.append(_SOURCE_LINE_END.sub(r"\1\2", html[begin : tag.start()]))
-            begin, literal = tag.start(), name
-        elif literal == name and tag[1]:
-            parts.append(html[begin : tag.end()])
-            begin, literal = tag.end(), ""
-    rest = html[begin:]
-    return "".join(parts) + (rest if literal else _SOURCE_LINE_END.sub(r"\1\2", rest))
 
 
 def tidy(text: str) -> str:
     """Table cells between bars, list items at the margin, no empty items, no permalink signs."""
-    text = _CELLS.sub(" | ", text)
+    if "\t" in text:
+        text = _CELLS.sub(" | ", text)
     return _PERMALINK.sub("", _EMPTY_ITEM.sub("", _ITEM.sub("", text)))
 
 
