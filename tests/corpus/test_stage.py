@@ -17,6 +17,7 @@ import pytest
 from corpus.__main__ import main
 from corpus.decisions import RULES_KEY
 from corpus.rules import load_preset
+from pipeline import shards
 from pipeline.artifact import open_sealed
 from pipeline.documents import DOCUMENT_COLUMNS, document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, PipelineError, RecipeDrift
@@ -134,39 +135,36 @@ def test_kill_and_again_gives_the_bytes_of_an_uninterrupted_run(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_at_random_points_in_any_order_of_shards(
-    seed: int, mixed: tuple[Path, dict[str, str], Path], tmp_path: Path
+    seed: int, mixed: tuple[Path, dict[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGKILL after a random time, twice over, shards started in a random order by 1, 2 or 5 workers."""
+    """SIGKILL at a random point, twice over, shards started in a random order, 1, 2 or 5 at once; then to the end."""
     run, _, whole = mixed
     rng = random.Random(seed)
     root = tmp_path / "corpus" / "t"
-    for attempt in range(3):
+    steps = len(list((whole / "receipts").rglob("*.json")))
+    for attempt in range(2):
         code = (
             "import random, sys; from pipeline import shards; from corpus.__main__ import main; "
             f"shards._order = lambda names: random.Random({seed * 10 + attempt}).sample(names, len(names)); main(sys.argv[1:])"
         )
         command = [sys.executable, "-c", code, "--run", str(run), "--artifacts", str(tmp_path)]
         command += ["--set", f"ray.workers={rng.choice((1, 2, 5))}"]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        try:
-            _, errors = process.communicate(timeout=None if attempt == 2 else rng.uniform(2, 8))
-            assert process.returncode == 0, errors
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        done = len(list((root / "receipts").rglob("*.json")))
+        kill_when(command, root / "receipts", rng.randint(done + 1, (steps + done) // 2), rng.uniform(0, 0.1))
+    monkeypatch.setattr(shards, "_order", lambda names: rng.sample(names, len(names)))
+    make(run, tmp_path, "--set", f"ray.workers={rng.choice((1, 2, 5))}")
     assert open_sealed(root).digest == open_sealed(whole).digest
 
 
-def kill_when(command: list[str], receipts: Path, at_least: int) -> None:
-    """Start the command in its own process group; SIGKILL all of it once that many receipts are there."""
+def kill_when(command: list[str], receipts: Path, at_least: int, later: float = 0.0) -> None:
+    """Start the command in its own process group; SIGKILL all of it some seconds after that many receipts are there."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while len(list(receipts.glob("*.json"))) < at_least:
+    while len(list(receipts.rglob("*.json"))) < at_least:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
+    time.sleep(later)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
