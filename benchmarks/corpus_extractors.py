@@ -8,6 +8,8 @@ template    of the extracted characters, how many stand in template lines: menus
 links       of the extracted characters, how many lie in lines that are link texts of the page (less is better)
 stability   Jaccard similarity of the texts of a page and its near copy: what an edit elsewhere moves (more is better)
 MB/s        of UTF-8 HTML on one core
+
+Last, speed alone: one process kept to one core takes the same pages of all hosts with every extractor in turn, page by page.
 """
 
 import argparse
@@ -20,13 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.corpus_labels import RawPage, is_translated, jaccard, raw_pages
+from benchmarks.corpus_speed import one_core
 from benchmarks.machine import describe
 from corpus.decode import decode
-from corpus.main_text import Unparsable, join_lines, main_text, tidy
+from corpus.dom import join_lines
+from corpus.main_text import Unparsable, main_text, tidy
 
 Out = Callable[[str], None]
 # Pages of a host that are scored; templates are counted over all of them.
 SCORED = 40
+# One page in so many of all hosts is timed: 191 pages, 7.2 MB of HTML.
+TIMED = 8
 TEMPLATE_SHARE, TEMPLATE_PAGES = 0.3, 10
 _HOST, _LINK = (
     re.compile(r"https://(?:(?:mirror|near|legacy)\.)*([^/]+)"),
@@ -137,6 +143,23 @@ def run(data: Path, out: Out, scored: int = SCORED) -> None:
         least = min(score.recall for score in scores)
         speed = sum(score.bytes for score in scores) / 1e6 / sum(score.seconds for score in scores)
         out(f"  {name:20} quality {quality:.3f}  least recall {least:.1%}  {speed:.1f} MB/s")
+    speeds([html for pages in hosts.values() for _, html in pages][::TIMED], out)
+
+
+def speeds(htmls: Sequence[str], out: Out) -> None:
+    """Print MB of HTML a second of CPU time for every extractor, and ours against it."""
+    core = one_core()
+    seconds, size = dict.fromkeys(EXTRACTORS, 0.0), sum(len(html.encode()) for html in htmls) / 1e6
+    for extractor in EXTRACTORS.values():
+        extractor(htmls[0])  # loads and compiles
+    for html in htmls:
+        for name, extractor in EXTRACTORS.items():
+            began = time.process_time()
+            extractor(html)
+            seconds[name] += time.process_time() - began
+    out(f"speed on core {core}: {len(htmls)} pages, {size:.1f} MB of HTML")
+    for name, took in seconds.items():
+        out(f"  {name:20} {size / took:6.1f} MB/s  ours is {took / seconds['ours']:5.2f} times as fast")
 
 
 def squeezed(text: str) -> str:
