@@ -30,6 +30,8 @@ def words(*arguments: str, environment: dict[str, str] | None = None) -> list[st
         ("holders", "HOST", ["-m", "corpus.holders", "--host", ODD]),
         ("search", "Q", ["-m", "search", "--run", "demo", "--query", ODD]),
         ("report", "RUN", ["-m", "corpus.report", "--run", ODD]),
+        ("tokenizer-report", "WITH", ["-m", "tokenizer.report", "--run", "demo", "--with", ODD]),
+        ("tokenizer-report", "TEXT", ["-m", "tokenizer.report", "--run", "demo", "--text", ODD]),
     ],
 )
 def test_a_variable_is_one_word_as_typed(verb: str, variable: str, expected: list[str]) -> None:
@@ -47,5 +49,5 @@ def test_every_verb_is_listed_and_no_file() -> None:
     helped = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[0] for line in helped.splitlines()}
     plain = {name for name in phony if "$" not in name and not name.endswith(")")}
-    assert {"explain", "retune", "report", "holders", "bench-corpus"} <= plain
+    assert {"explain", "retune", "report", "tokenizer-report", "holders", "bench-corpus"} <= plain
     assert plain <= listed

@@ -27,6 +27,8 @@ class BoundaryFigures:
     shared_starts: int  # places where both a token and a word begin
     repeated_words: int  # occurrences of words of two characters or more that occur at least twice
     consistent_words: int  # of those, the ones cut inside as that word is cut most often
+    repeated_kinds: int  # distinct words of two characters or more that occur at least twice
+    constant_kinds: int  # of those, the ones cut inside in one way only
 
     @property
     def precision(self) -> float:
@@ -52,6 +54,11 @@ class BoundaryFigures:
     def consistency(self) -> float:
         """Of the occurrences of repeated words, the share that is cut as that word is cut most often."""
         return _ratio(self.consistent_words, self.repeated_words)
+
+    @property
+    def constancy(self) -> float:
+        """Of the distinct repeated words, the share that is always cut the same way."""
+        return _ratio(self.constant_kinds, self.repeated_kinds)
 
 
 def straddling(token_starts: IntArray, word_starts: IntArray, end: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -104,6 +111,8 @@ def boundary_figures(lines: Iterable[str], token_starts: Callable[[str], Sequenc
         **{name: counts[name] for name in ("tokens", "straddling", "token_starts", "word_starts", "shared_starts")},
         repeated_words=sum(ways.total() for ways in repeated),
         consistent_words=sum(max(ways.values()) for ways in repeated),
+        repeated_kinds=len(repeated),
+        constant_kinds=sum(len(ways) == 1 for ways in repeated),
     )
 
 

@@ -9,6 +9,7 @@ Nothing of a package is run: its archive is downloaded, and one file is read fro
 
 import base64
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ O200K = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_RAW = re.compile(r"<0x[0-9A-F]{2}>")  # how SentencePiece writes a byte
 # Tables larger than this are cut as o200k_base (199,998 entries) is, smaller ones as cl100k_base (100,256).
 _O200K_FROM = 150_000
 
@@ -64,6 +66,10 @@ class Subject(ABC):
     def content(self, token: int) -> bytes:
         """UTF-8 bytes that a token stands for, a space as a space; none for control tokens."""
 
+    @abstractmethod
+    def is_byte(self, token: int) -> bool:
+        """Whether a token is one raw byte, the fallback of characters that are no piece."""
+
 
 class Ours(Subject):
     """A tokenizer of the tokenizer stage."""
@@ -86,6 +92,10 @@ class Ours(Subject):
     def content(self, token: int) -> bytes:
         """See Subject."""
         return self.tokenizer.token_bytes(token)
+
+    def is_byte(self, token: int) -> bool:
+        """See Subject."""
+        return self.tokenizer.is_byte(token)
 
 
 class SentencePiece(Subject):
@@ -119,6 +129,10 @@ class SentencePiece(Subject):
             return b""
         return _piece_bytes(self._processor.id_to_piece(token))
 
+    def is_byte(self, token: int) -> bool:
+        """See Subject."""
+        return self._processor.is_byte(token)
+
 
 class HuggingFace(Subject):
     """A tokenizer.json, read by the `tokenizers` library."""
@@ -146,6 +160,11 @@ class HuggingFace(Subject):
             return _piece_bytes(piece)
         known = _byte_of_character()
         return bytes(known[c] for c in piece) if all(c in known for c in piece) else piece.encode()
+
+    def is_byte(self, token: int) -> bool:
+        """See Subject; in a byte-level vocabulary a byte of ASCII is a character."""
+        piece = self._tokenizer.id_to_token(token) or ""
+        return _is_raw(piece) if not self._is_byte_level else len(self.content(token)) == 1 and self.content(token)[0] > 0x7F
 
     @cached_property
     def _added(self) -> dict[int, Any]:
@@ -255,9 +274,11 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def _piece_bytes(piece: str) -> bytes:
-    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-        return bytes([int(piece[3:5], 16)])
-    return piece.replace(SPACE_MARK, " ").encode()
+    return bytes([int(piece[3:5], 16)]) if _is_raw(piece) else piece.replace(SPACE_MARK, " ").encode()
+
+
+def _is_raw(piece: str) -> bool:
+    return _RAW.fullmatch(piece) is not None
 
 
 def _id_of(piece: Any) -> int:

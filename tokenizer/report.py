@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import cli
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
-from pipeline.errors import BadInput, RecipeDrift
+from pipeline.errors import BadInput, ConfigError, RecipeDrift
 from pipeline.files import write_text
 from pipeline.progress import Progress, say
 from pipeline.runfile import build, load_run
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = _parser().parse_args(argv)
     run = load_run(chosen.run, overrides=tuple(chosen.set), data=chosen.data, artifacts=str(chosen.artifacts))
     analyzer = load_analyzer(chosen.analyzer)
-    others = [load_subject(name, chosen.cache) for name in shlex.split(chosen.compare)]
+    others = [load_subject(name, chosen.cache) for name in _words("--with", chosen.compare)]
     corpus, trained = open_sealed(run.root("corpus")), open_sealed(run.root("tokenizer"))
-    found, texts = report(corpus, trained, others, analyzer, [Path(name) for name in shlex.split(chosen.text)])
+    found, texts = report(corpus, trained, others, analyzer, [Path(name) for name in _words("--text", chosen.text)])
     page = trained.root / NAME
     write_text(page, render(found, texts))
     if chosen.json:
@@ -134,6 +134,14 @@ def _batches(files: Sequence[Path]) -> Iterator[list[str]]:
                 break
         if batch:
             yield batch
+
+
+def _words(option: str, text: str) -> list[str]:
+    """The words of an option's value, as a shell would part them."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r}: {error}; close the quote, or put a backslash before it") from error
 
 
 def _parser() -> argparse.ArgumentParser:

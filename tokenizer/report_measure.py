@@ -130,7 +130,7 @@ def boundaries(texts: Iterable[str], begins: Mapping[str, Sequence[int]], analyz
     """
     lines = (line for text in texts for line in text.split("\n"))
     found: BoundaryFigures = boundary_figures(lines, begins.__getitem__, analyzer)
-    names = ("precision", "recall", "f1", "straddle_share", "consistency")
+    names = ("precision", "recall", "f1", "straddle_share", "consistency", "constancy")
     return {name: round(getattr(found, name), 5) for name in names}
 
 
@@ -169,7 +169,7 @@ def vocabulary(subject: Subject) -> dict[str, Any]:
     spaced = 0
     for token in range(subject.vocab_size):
         content = subject.content(token)
-        counts[piece_class(content)][length_column(content)] += 1
+        counts["byte" if subject.is_byte(token) else piece_class(content)][length_column(content)] += 1
         spaced += is_spaced_japanese(content)
     return {"classes": {name: row for name, row in counts.items() if any(row)}, "spaced_japanese": spaced}
 

@@ -152,10 +152,15 @@ def _edges(found: dict[str, Any]) -> dict[str, Any]:
         "recall": "再現率 (単語の始まりがトークンの始まり)",
         "f1": "F1",
         "straddle_share": "またぎ (単語の一部を覆い、その端を越えるトークン)",
-        "consistency": "一貫性 (2 回以上現れる 2 字以上の単語のうち、その単語で最も多い切り方の割合)",
+        "consistency": "一貫性 (最も多い切り方で切られた単語の割合)",
+        "constancy": "不変 (いつも同じ切り方の単語の割合、異なり語で)",
     }
     rows = [(label, [row[name] for row in of], "{:.2%}") for name, label in names.items()]
-    return _table("単語の境界", f"単語は {found['analyzer']} によります。行頭は数えません。", rows)
+    note = (
+        f"単語は {found['analyzer']} によります。行頭は境界に数えません。一貫性と不変は、測った文章に "
+        "2 回以上現れる 2 字以上の単語について、単語の内側の切れ目を比べます。"
+    )
+    return _table("単語の境界", note, rows)
 
 
 def _vocabulary(row: dict[str, Any]) -> dict[str, Any]:

@@ -96,11 +96,17 @@ def given(paths: Sequence[Path]) -> Source:
 
 
 def excerpts(sources: Mapping[str, Source], each: int, most: int) -> list[tuple[str, str]]:
-    """(source, beginning) of the texts that are shown: `each` a source, all that a person named; `most` characters of each."""
+    """(source, beginning) of the texts that are shown.
+
+    Args:
+        each: texts a source, the first that fill half of `most`; of what a person named, all.
+        most: characters of a text; four times as many of what a person named.
+    """
     shown = []
     for name, source in sources.items():
-        texts = source.texts if source.rule == "given" else [t for t in source.texts if t.strip()][:each]
-        shown += [(name, _begin(text, most)) for text in texts]
+        long = [text for text in source.texts if len(text) >= most // 2] or [text for text in source.texts if text.strip()]
+        texts = source.texts if source.rule == "given" else long[:each]
+        shown += [(name, _begin(text, 4 * most if source.rule == "given" else most)) for text in texts]
     return shown
 
 

@@ -53,7 +53,9 @@ def test_figures_by_hand() -> None:
     assert (figures.precision, figures.recall, figures.f1) == (1 / 4, 1 / 2, 1 / 3)
     assert (figures.repeated_words, figures.consistent_words, figures.consistency) == (3, 3, 1.0)  # always で|きる
     starts["できる"] = [0]
-    assert boundary_figures(["ことができる", "できる", "できる"], starts.__getitem__, analyzer).consistency == 2 / 3
+    assert (figures.repeated_kinds, figures.constant_kinds, figures.constancy) == (1, 1, 1.0)
+    varied = boundary_figures(["ことができる", "できる", "できる"], starts.__getitem__, analyzer)
+    assert (varied.consistency, varied.repeated_kinds, varied.constancy) == (2 / 3, 1, 0.0)
 
 
 def test_nothing_gives_zeros() -> None:
