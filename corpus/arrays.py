@@ -1,5 +1,6 @@
 """Arrays on disk: .npy files that grow at their end, written whole, and sorted by ranges where memory is short."""
 
+import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,15 @@ def save_array(path: Path, array: np.ndarray) -> None:
     """Write an .npy file whole or not at all."""
     with whole_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
+
+
+def forget(array: np.ndarray) -> None:
+    """Give back the pages of a memory map that were read: they stay in the system's cache, not in this process's memory."""
+    held: object = array
+    while held is not None and not isinstance(held, mmap.mmap):
+        held = getattr(held, "base", None)
+    if isinstance(held, mmap.mmap):
+        held.madvise(mmap.MADV_DONTNEED)
 
 
 def sorted_ranges(raw: Path, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

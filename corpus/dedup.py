@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from corpus import minhash
-from corpus.arrays import ArrayWriter, save_array
+from corpus.arrays import ArrayWriter, forget, save_array
 from corpus.captures import same_pages
 from corpus.compiled import compiled
 from corpus.grow import is_base
@@ -355,6 +355,7 @@ def _groups(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         alive = np.ones(len(all_keys), bool)
         if len(fallen):
             alive = fallen[np.minimum(np.searchsorted(fallen, all_references), len(fallen) - 1)] != all_references
+            forget(fallen)
         keys, references = all_keys[alive], all_references[alive]
         same = keys[1:] == keys[:-1]
         shared = np.r_[False, same] | np.r_[same, False] if len(keys) else np.empty(0, bool)

@@ -12,13 +12,15 @@ A document is named across shards by its `reference`: shard index << 32 | ordina
 """
 
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
-from corpus.arrays import ArrayWriter, npy_header, sorted_ranges
+from corpus.arrays import ArrayWriter, forget, npy_header, sorted_ranges
 
 URL_KEY, TEXT_KEY, FIRST_BAND = 0, 1, 2
 _KEYS = 1 << 64
@@ -30,10 +32,10 @@ _FINEST = 64
 
 @dataclass(frozen=True)
 class Kept:
-    """Memory maps of one judged shard."""
+    """One judged shard: memory maps, and its texts as a file, for a map of them would grow with all that is read."""
 
     folder: Path
-    texts: np.ndarray
+    texts: FileIO
     ends: np.ndarray
     sizes: np.ndarray
     ids: np.ndarray
@@ -43,11 +45,16 @@ class Kept:
     def raw(self, ordinal: int) -> bytes:
         """A document's text as UTF-8."""
         begin = int(self.ends[ordinal - 1]) if ordinal else 0
-        return self.texts[begin : int(self.ends[ordinal])].tobytes()
+        return os.pread(self.texts.fileno(), int(self.ends[ordinal]) - begin, begin)
 
     def text(self, ordinal: int) -> str:
         """A document's text."""
         return self.raw(ordinal).decode()
+
+    def forget(self) -> None:
+        """Let go of what was read of the maps."""
+        for array in (self.ends, self.sizes, self.ids, self.keys, self.owners):
+            forget(array)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,9 @@ class Judged:
         shards = references_N[order] >> np.uint64(32)
         cuts = np.flatnonzero(shards[1:] != shards[:-1]) + 1
         for places in np.split(order, cuts) if len(order) else ():
-            yield int(references_N[places[0]] >> np.uint64(32)), places
+            index = int(references_N[places[0]] >> np.uint64(32))
+            yield index, places
+            self.shard(index).forget()
 
     def keys(self, kind: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
         """Keys of one kind in one of `parts` equal ranges, of all shards: (N,) uint64 sorted, (N,) references."""
@@ -101,6 +110,8 @@ class Judged:
             begin, end = self._range(index, kind, part, parts)
             keys.append(kept.keys[kind, begin:end])
             references.append(np.uint64(index << 32) | kept.owners[kind, begin:end].astype(np.uint64))
+            keys[-1] = keys[-1].copy()
+            kept.forget()
         all_keys, all_references = np.concatenate(keys), np.concatenate(references)
         order = np.argsort(all_keys, kind="stable")  # shards were read in order, so references are sorted inside a key
         return all_keys[order], all_references[order]
@@ -184,6 +195,5 @@ def _open(folder: Path) -> Kept:
     def array(name: str) -> np.ndarray:
         return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))  # as memmap every slice takes microseconds
 
-    texts = folder / "texts.bin"
-    data = np.asarray(np.memmap(texts, np.uint8, "r")) if texts.stat().st_size else np.empty(0, np.uint8)
-    return Kept(folder, data, array("ends"), array("sizes"), array("ids"), array("keys"), array("owners"))
+    texts = (folder / "texts.bin").open("rb", buffering=0)  # closed with the last reference
+    return Kept(folder, texts, array("ends"), array("sizes"), array("ids"), array("keys"), array("owners"))

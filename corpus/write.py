@@ -232,5 +232,6 @@ def write_keys(kept: Kept, alive_N: np.ndarray, folder: Path) -> None:
             stays = alive_N[kind_owners]
             keys.write(np.ascontiguousarray(kind_keys[stays]).data)
             owners.write(rows[kind_owners[stays]].data)
+            kept.forget()
     np.save(folder / "ids.npy", kept.ids[alive_N])
     np.save(folder / "sizes.npy", kept.sizes[alive_N])
