@@ -21,7 +21,7 @@ from tokenizer.pieces import FIXED, Piece, learned_pieces, with_learned
 from tokenizer.sample import Sample
 from tokenizer.settings import TokenizerSettings
 from tokenizer.straddle import evenly
-from tokenizer.symbols import SPACE_MARK
+from tokenizer.symbols import REQUIRED_CHARACTERS, SPACE_MARK
 from tokenizer.train import too_large, train_delimited
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -50,11 +50,13 @@ def train_merged(sample: Sample, settings: TokenizerSettings) -> bytes:
     scores: dict[str, float] = {}
     base = b""
     for group, sentences in groups.items():
+        part = round((settings.vocab_size - FIXED) * UNION_LOSS * GROUP_PIECES[group] / whole)
+        characters = len(set(REQUIRED_CHARACTERS).union(*sentences))  # a group needs all of its own, whatever its part is
         base = train_delimited(
             (delimit(sentence, analyzer) for sentence in sentences),
             settings,
             model_type="unigram",
-            vocab_size=round(settings.vocab_size * UNION_LOSS * GROUP_PIECES[group] / whole),
+            vocab_size=FIXED + characters + part,
             hard_vocab_limit=False,
         )
         for piece in learned_pieces(base):
