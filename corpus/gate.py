@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 MIN_KANA = 5
 _KANA_COLUMNS = {"hiragana", "katakana"}
 # Where pages keep text that trafilatura finds though no parser shows it (trafilatura.baseline): schema.org's data and
-# Discourse's posts, both in JSON. They are looked through as a whole, escapes of JSON and HTML included.
-_HIDDEN_TEXT = ("ld+json", "data-preloaded")
+# Discourse's posts, both in JSON; and drawings and formulas, in which <style> is markup and <![CDATA[ text (HTML Standard
+# §13.2.6.5). Such pages are looked through as a whole, escapes of JSON and HTML included.
+_HIDDEN_TEXT = re.compile("ld\\+json|data-preloaded|<svg|<math", re.IGNORECASE)
 _ANY_KANA = re.compile(
     r"[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]"
     r"|\\u(?:30[4-9a-f]|31f|ff[6-9])[0-9a-f]|&(?:amp;)*#",
@@ -52,7 +53,7 @@ def is_foreign(html: str, least: int = MIN_KANA) -> str:
     kana, visible = _count(_units(html), _KANA, _names(_RAW), least)
     if kana >= least or not visible:
         return ""
-    if any(sign in html for sign in _HIDDEN_TEXT) and len(_ANY_KANA.findall(html)) >= least:
+    if _HIDDEN_TEXT.search(html) and len(_ANY_KANA.findall(html)) >= least:
         return ""
     return f"{kana} kana in the page"
 

@@ -47,6 +47,8 @@ markup = st.lists(st.sampled_from(TOKENS), max_size=30).map("".join)
 @example("<textarea><script></textarea>かなかなかな<script></script>")
 @example("<!-- <script> -->かなかなかな<script></script>")
 @example("<script><!--<script></script>かなかなかな")
+@example("かなかな<svg><style><b>かなかな</STYLE\n>")
+@example("<p>a<svg><![CDATA[かなかなかな]]></svg>")
 @settings(max_examples=1500, deadline=None)
 def test_what_a_parser_reads_is_counted(html: str) -> None:
     tree = HTMLTree.parse(html)

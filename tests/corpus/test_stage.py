@@ -216,8 +216,8 @@ def test_a_damaged_warc_loses_what_is_damaged_and_says_so(damage: str, tmp_path:
 def test_an_empty_corpus_names_the_biggest_reason(tmp_path: Path, ray_session: None) -> None:
     make_pages(tmp_path / "pages", originals=4)
     run = write_run(tmp_path, ("ja_web", "html", tmp_path / "pages"))
-    with pytest.raises(BadInput, match=r"ja_web: none of 11 documents is left, most by 'length'"):
-        make(run, tmp_path, "--set", "corpus.rules.length=100000")
+    with pytest.raises(BadInput, match=r"ja_web: none of 11 documents is left, most by 'kuten'"):
+        make(run, tmp_path, "--set", "corpus.rules.kuten=0.5")
 
 
 @pytest.mark.parametrize(
