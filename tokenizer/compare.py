@@ -139,6 +139,8 @@ class HuggingFace(Subject):
 
     def __init__(self, name: str, tokenizer: Any) -> None:
         super().__init__(name, tokenizer.get_vocab_size(with_added_tokens=True))
+        tokenizer.no_truncation()  # a file may hold the length and padding that its model was trained with
+        tokenizer.no_padding()
         self._tokenizer = tokenizer
 
     def cut(self, text: str) -> Cut:

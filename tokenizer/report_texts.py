@@ -4,7 +4,7 @@ The training sample is drawn again, by the settings in the artifact's manifest. 
 holds MIN_CHARACTERS is measured:
 
     documents   documents of which no long sentence was drawn
-    lines       of every document, the lines of which no sentence was drawn
+    lines       of every document, the lines of which no sentence was drawn; without blank lines, which lost neighbours
     trained     every document: the training read all of the source, and the report says so
 
 A sentence is long from LONG_SENTENCE characters; shorter ones recur everywhere (headings, はい。). What was drawn is told
@@ -67,7 +67,7 @@ def held_out(files: Sequence[Path], settings: TokenizerSettings) -> dict[str, So
         if _is_unread(text, drawn):
             kept[source]["documents"].add(key, text)
             kept[source]["lines"].add(key, text)
-        elif unread := "\n".join(line for line in text.split("\n") if _is_unread(line, drawn, long=1)).strip("\n"):
+        elif unread := "\n".join(line for line in text.split("\n") if line and _is_unread(line, drawn, long=1)):
             kept[source]["lines"].add(key, unread)
     made = {}
     for source, found in sorted(kept.items()):

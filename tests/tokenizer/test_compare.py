@@ -102,6 +102,16 @@ def test_pieces_of_a_byte_level_tokenizer_are_the_bytes_of_the_text(byte_level: 
         byte = after
 
 
+def test_what_a_file_says_of_length_and_padding_is_not_obeyed(byte_level: Path, tmp_path: Path) -> None:
+    made = tokenizers.Tokenizer.from_file(str(byte_level))
+    made.enable_truncation(8)
+    made.enable_padding(length=6, pad_id=0)
+    made.save(str(tmp_path / "tokenizer.json"))
+    subject, plain = read_subject("short", tmp_path / "tokenizer.json"), read_subject("plain", byte_level)
+    for text in ("東京は寝る" * 9, "a"):
+        assert rows(subject.cut(text)) == rows(plain.cut(text))
+
+
 def test_a_model_that_normalizes_keeps_places_in_the_text_as_it_was() -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -232,6 +242,13 @@ def test_of_several_in_an_archive_one_is_named(byte_level: Path, folder: Path, t
     assert load_subject(f"{path}#package/b/t.model", tmp_path / "cache").vocab_size == 1280
     with pytest.raises(BadInput, match=r"no file 'package/c'; it has \['package/a/tokenizer\.json'"):
         load_subject(f"{path}#package/c", tmp_path / "cache")
+
+
+def test_another_archive_of_the_same_name_is_another(byte_level: Path, folder: Path, tmp_path: Path) -> None:
+    for name, content, size in (("a", byte_level, 400), ("b", folder / "tokenizer.json", 1280)):
+        (tmp_path / name).mkdir()
+        path = tarball(tmp_path / name / "t.tgz", {"tokenizer.json": content.read_bytes()})
+        assert load_subject(str(path), tmp_path / "cache").vocab_size == size
 
 
 def test_a_member_never_leads_out_of_the_cache(byte_level: Path, tmp_path: Path) -> None:
