@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 # Classes of characters: every character is in exactly one, so their counts add up to the number of characters.
 CLASSES = ("hiragana", "katakana", "kanji", "latin", "digit", "punctuation", "symbol", "space", "newline", "other")

@@ -18,11 +18,11 @@ import xxhash
 from corpus import minhash
 from corpus.arrays import ArrayWriter, forget, save_array
 from corpus.captures import same_pages
-from corpus.compiled import compiled
 from corpus.grow import is_base
 from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.settings import DedupSettings
 from pipeline.artifact import Artifact
+from pipeline.compiled import compiled
 from pipeline.files import whole_path
 from pipeline.shards import map_shards
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 # Blocks that may go as a whole; cells, terms and single items stay with their table or list.
 PRUNABLE = ("div", "p", "ul", "ol", "dl", "table", "section", "center", "header", "h6")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 _TABLE = 0x30000  # below plane 3; that plane holds ideographs, and above it are no letters
 _IDEOGRAPHS = (0x20000, 0x2F800)  # plane 2 without its compatibility ideographs: every code point folds to itself

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 if TYPE_CHECKING:
     from corpus.rules import Rule

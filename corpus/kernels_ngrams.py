@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from corpus.characters import copy_visible
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 TOP, DUPLICATE = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 REPETITION = (*(f"top_{n}gram_characters" for n in TOP), *(f"dup_{n}gram_characters" for n in DUPLICATE))

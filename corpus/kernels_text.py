@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from corpus.characters import BULLET, CLASS, CLASSES, CLOSES, ENDS, KUTEN, NEWLINE, SPACE, class_of, decode
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 TEXT = (
     *CLASSES,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from corpus.characters import DIGIT, NEWLINE, PUNCTUATION, SPACE, SYMBOL, class_of, decode
-from corpus.compiled import compiled
 from corpus.kernels_ngrams import WINDOW, add_repetition, new_scratch
+from pipeline.compiled import compiled
 
 TOKENS = (
     "words",  # runs of visible characters

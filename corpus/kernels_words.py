@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corpus.characters import decode, is_visible
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 _FILTER_BITS = 16  # pairs of 1,700 words set 1,000 of 65,536 bits: 8 kB, which stay in the first-level cache
 _SPREAD, _PAIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # as in `corpus.kernels_ngrams`

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from corpus.characters import buffer_of, class_table, copy_visible
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 _MASK = (1 << 64) - 1
 # splitmix64 (Steele et al., 2014): increment, and the two multipliers of its finalizer.

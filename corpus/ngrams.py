@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 # Bases of the polynomial hash modulo 2**64 (Karp and Rabin 1987): odd, from splitmix64; the second and third are for the
 # day when two different n-grams of the benchmarks have the same hash.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 # What stands for a hyphen between digits: hyphens, dashes, minus signs, the long vowel mark, a rule; wide and narrow.
 HYPHENS = "-‐‑‒–—―−－ーｰ─﹣"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from corpus.characters import decode
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 
 _BMP = 0x10000
 # Beyond the BMP: pictographs and plane 2 before its compatibility ideographs; none of them decomposes or combines.

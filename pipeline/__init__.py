@@ -1,4 +1,4 @@
-"""What the stages share, and nothing else: run files, artifacts, shards, progress, errors.
+"""What the stages share, and nothing else: run files, artifacts, shards, progress, errors, compiled kernels.
 
-Importing this package loads no heavy library; `pipeline.shards` is the only file that imports ray.
+Importing this package loads no heavy library; `pipeline.shards` is the only file that imports ray, `pipeline.compiled` numba.
 """
