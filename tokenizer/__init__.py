@@ -13,6 +13,8 @@ boundaries.py  how tokens lie on words, in figures
 encode.py    Tokenizer: encode, offsets, decode; what every later stage uses
 chat.py      a conversation -> ids; the chat template
 export.py    the folder that transformers' AutoTokenizer loads, with equal ids
+compare.py   any other tokenizer, from a file or a package (compare_packages.py)
+report.py    make tokenizer-report: texts that training did not read (report_texts.py), figures (report_measure.py), the page
 
 Other stages import `tokenizer.encode` and `tokenizer.chat`, which load sentencepiece and nothing heavier.
 """
