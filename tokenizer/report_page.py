@@ -119,7 +119,11 @@ def _overall(found: dict[str, Any]) -> dict[str, Any]:
         ("空白 + 和文のピース", [row["vocabulary"]["spaced_japanese"] for row in every], "{:,}"),
         ("元に戻らない文章", [row["round_trip"]["lost"] for row in whole], "{:,}"),
     ]
-    return _table("全体", "すべてのトークナイザで同じ文章を測っています。", rows)
+    return _table(
+        "全体",
+        "すべてのトークナイザで同じ文章を測っています。ほかのトークナイザがそれを学習に使ったかどうかは分かりません。",
+        rows,
+    )
 
 
 def _by_source(found: dict[str, Any]) -> dict[str, Any]:
