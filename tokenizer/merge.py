@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from corpus.compiled import compiled
+from pipeline.compiled import compiled
 from tokenizer.analyzer import delimit, is_japanese, load_analyzer
 from tokenizer.pieces import FIXED, Piece, learned_pieces, with_learned
 from tokenizer.sample import Sample
 from tokenizer.settings import TokenizerSettings
 from tokenizer.straddle import evenly
 from tokenizer.symbols import REQUIRED_CHARACTERS, SPACE_MARK
-from tokenizer.train import too_large, train_delimited
+from tokenizer.train import best_pieces, train_delimited
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -61,19 +61,11 @@ def train_merged(sample: Sample, settings: TokenizerSettings) -> bytes:
         )
         for piece in learned_pieces(base):
             scores[piece.text] = max(piece.score, scores.get(piece.text, -math.inf))
-    free = settings.vocab_size - FIXED
-    if len(scores) < free:
-        raise too_large(settings, len(scores) + FIXED)
     lines = evenly(list(sample), EM_CHARACTERS)
-    texts, first = re_estimate(sorted(scores), scores, lines, EM_ROUNDS)
-    longer = sorted((text for text in texts if len(text) > 1), key=lambda text: (-first[text], text))
-    single = [text for text in texts if len(text) == 1]
-    kept = [*single, *longer[: free - len(single)]]
-    if len(kept) > free:
-        raise too_large(settings, free + FIXED)
-    texts, final = re_estimate(sorted(kept), first, lines, EM_ROUNDS)
-    ordered = sorted(texts, key=lambda text: (-final[text], text))
-    return with_learned(base, [Piece(text, final[text]) for text in ordered])
+    first = re_estimate(scores, lines, EM_ROUNDS)
+    kept = best_pieces([Piece(text, first[text]) for text in sorted(first)], settings)
+    final = re_estimate({piece.text: piece.score for piece in kept}, lines, EM_ROUNDS)
+    return with_learned(base, [Piece(text, final[text]) for text in sorted(final, key=lambda text: (-final[text], text))])
 
 
 def grouped(sentences: Mapping[str, Sequence[str]], groups: Mapping[str, str]) -> dict[str, list[str]]:
@@ -87,24 +79,22 @@ def grouped(sentences: Mapping[str, Sequence[str]], groups: Mapping[str, str]) -
     return {group: found[group] for group in GROUP_PIECES if found.get(group)}
 
 
-def re_estimate(
-    texts: Sequence[str], scores: Mapping[str, float], lines: Iterable[str], rounds: int
-) -> tuple[list[str], dict[str, float]]:
+def re_estimate(scores: Mapping[str, float], lines: Iterable[str], rounds: int) -> dict[str, float]:
     """Scores by EM on raw text.
 
     Args:
-        texts: pieces, with U+2581 for a space.
-        scores: a logarithm of probability for each, to begin with.
+        scores: piece, with U+2581 for a space -> a logarithm of its probability, to begin with.
         lines: text as it is.
-    Returns: the pieces, and their scores: logarithms of their share of all expected uses.
+    Returns: the same pieces, with the logarithm of their share of all expected uses.
     """
+    texts = sorted(scores)
     trie = Trie.of(texts)
     codes, ends = _laid_out(lines)
     scores_V = np.array([scores[text] for text in texts], np.float64)
     for _ in range(rounds):
         counts_V = np.maximum(expected_counts(trie, scores_V, codes, ends), LEAST_COUNT)
         scores_V = np.log(counts_V / counts_V.sum())
-    return list(texts), dict(zip(texts, scores_V.tolist(), strict=True))
+    return dict(zip(texts, scores_V.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

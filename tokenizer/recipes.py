@@ -18,11 +18,11 @@ from tokenizer.runs import find_runs
 from tokenizer.sample import Sample
 from tokenizer.settings import TokenizerSettings
 from tokenizer.straddle import straddlers
-from tokenizer.train import too_large, train, train_delimited
+from tokenizer.train import best_pieces, too_large, too_small, train, train_delimited
 
 # Runs that are looked for, per free slot: some are too long, some repeat a piece, some straddle.
 SPARE = 1.5
-# Vocabularies of the filtered recipe are trained larger by this, until enough pieces are left.
+# Vocabularies that straddlers are taken out of are trained larger by this.
 LARGER = 1.3
 
 
@@ -52,10 +52,13 @@ def train_recipe(sample: Sample, settings: TokenizerSettings) -> bytes:
 def _words(delimited: Sequence[str], settings: TokenizerSettings) -> bytes:
     # The first merges of a large vocabulary are a small one's: one training gives every size that may be needed.
     # Words are of one script where the analyzer cuts so, and identifiers have letters and underscores.
-    base = train_delimited(delimited, settings, hard_vocab_limit=False, split_by_unicode_script=False)
+    size = round(settings.vocab_size * LARGER)
+    base = train_delimited(delimited, settings, vocab_size=size, hard_vocab_limit=False, split_by_unicode_script=False)
     learned = [piece.text for piece in learned_pieces(base)]
     merges, characters = [text for text in learned if len(text) > 1], [text for text in learned if len(text) == 1]
     slots = settings.vocab_size - FIXED - len(characters)
+    if slots < 0:
+        raise too_small(settings, FIXED + len(characters))
     inside = round(slots * settings.word_share) if settings.runs != "none" else slots
     dropped: set[str] = set()
     for again in range(settings.straddle_rounds + 1):
@@ -115,14 +118,6 @@ def _filtered(delimited: Sequence[str], settings: TokenizerSettings) -> bytes:
         gone = straddlers(base, delimited, settings.straddle_limit)
         left = [piece for piece in learned_pieces(base) if piece.text not in gone]
         if len(left) >= settings.vocab_size - FIXED:
-            return with_learned(base, best_pieces(left, settings.vocab_size - FIXED))
+            return with_learned(base, best_pieces(left, settings))
         if len(learned_pieces(base)) + FIXED < size:  # the text has no more
             raise too_large(settings, len(left) + FIXED)
-
-
-def best_pieces(pieces: Sequence[Piece], count: int) -> list[Piece]:
-    """The `count` pieces of the highest scores, single characters always among them; in the order they have."""
-    longer = sorted((piece for piece in pieces if len(piece.text) > 1), key=lambda piece: (-piece.score, piece.text))
-    single = sum(len(piece.text) == 1 for piece in pieces)
-    kept = {piece.text for piece in longer[: count - single]}
-    return [piece for piece in pieces if len(piece.text) == 1 or piece.text in kept]

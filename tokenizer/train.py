@@ -6,11 +6,12 @@ Source: Kudo & Richardson 2018 (arXiv:1808.06226); BPE: Sennrich et al. 2016 (ar
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.errors import ConfigError
 from tokenizer.analyzer import DELIMITER
+from tokenizer.pieces import FIXED, Piece
 from tokenizer.sample import LINE_CHARACTERS
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import (
@@ -104,14 +105,35 @@ def too_large(settings: TokenizerSettings, found: int) -> ConfigError:
     )
 
 
+def too_small(settings: TokenizerSettings, needed: int) -> ConfigError:
+    """What to say where fixed pieces and single characters alone are `needed` pieces, more than vocab_size."""
+    return ConfigError(
+        f"[tokenizer] vocab_size = {settings.vocab_size}: the fixed pieces and single characters of the text alone are "
+        f"{needed}; raise it, or lower character_coverage = {settings.character_coverage}"
+    )
+
+
+def best_pieces(pieces: Sequence[Piece], settings: TokenizerSettings) -> list[Piece]:
+    """As many learned pieces as vocab_size has room for: all single characters, then the highest scores; in their order.
+
+    Raises: ConfigError if there are too few, or single characters alone are too many.
+    """
+    free = settings.vocab_size - FIXED
+    single = sum(len(piece.text) == 1 for piece in pieces)
+    if single > free:
+        raise too_small(settings, single + FIXED)
+    if len(pieces) < free:
+        raise too_large(settings, len(pieces) + FIXED)
+    longer = sorted((piece for piece in pieces if len(piece.text) > 1), key=lambda piece: (-piece.score, piece.text))
+    kept = {piece.text for piece in longer[: free - single]}
+    return [piece for piece in pieces if len(piece.text) == 1 or piece.text in kept]
+
+
 def _explained(error: RuntimeError, settings: TokenizerSettings) -> Exception:
     """What a user can mend, as one clear line; anything else as it is."""
     text = str(error)
     if found := _TOO_LARGE.search(text):
         return too_large(settings, int(found[1]))
     if found := _TOO_SMALL.search(text):
-        return ConfigError(
-            f"[tokenizer] vocab_size = {settings.vocab_size}: the fixed pieces and single characters of the text alone are "
-            f"{found[1]}; raise it, or lower character_coverage = {settings.character_coverage}"
-        )
+        return too_small(settings, int(found[1]))
     return error

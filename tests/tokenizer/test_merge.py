@@ -60,8 +60,8 @@ def test_every_round_makes_the_text_more_probable() -> None:
     probabilities = []
     for _ in range(4):
         probabilities.append(sum(math.log(by_hand(scores, line)[1]) for line in lines))
-        texts, scores = re_estimate(sorted(scores), scores, lines, 1)
-        assert set(texts) == set(scores)
+        scores = re_estimate(scores, lines, 1)
+        assert len(scores) == 6
         assert sum(map(math.exp, scores.values())) == pytest.approx(1)
     assert probabilities == sorted(probabilities)
     assert probabilities[-1] > probabilities[0] + 1
