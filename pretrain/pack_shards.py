@@ -17,7 +17,7 @@ from pipeline.files import whole_file, whole_path
 from pretrain.pack_indexed import token_dtype, write_index
 from tokenizer.encode import Tokenizer
 
-# Texts handed to SentencePiece at a time: enough to keep it busy, few enough that their tokens stay small in memory.
+# Texts encoded at a time: enough to keep the encoder busy, few enough that their tokens stay small in memory.
 BATCH_TEXTS = 256
 SPLITS = ("train", "valid")
 
@@ -57,10 +57,10 @@ def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
     rows = read_documents(shard.documents, ("doc_id", "source", "text"))
     with whole_file(shard.output.with_suffix(".bin")) as file:
         while batch := list(islice(rows, BATCH_TEXTS)):
-            for row, encoded in zip(batch, tokenizer.encode_batch([row["text"] for row in batch]), strict=True):
+            for row, encoded in zip(batch, tokenizer.encode_arrays(row["text"] for row in batch), strict=True):
                 if row["source"] != shard.source:
                     raise CorruptArtifact(f"{shard.documents}: a document of {row['source']!r} among those of {shard.source!r}")
-                file.write(np.array([*encoded, tokenizer.eos_id], dtype).tobytes())
+                file.write(np.append(encoded, np.int32(tokenizer.eos_id)).astype(dtype).tobytes())
                 ids.append(row["doc_id"])
                 tokens.append(len(encoded) + 1)
                 sizes.append(len(row["text"].encode()))

@@ -4,16 +4,20 @@ Lossless: `decode(encode(text)) == text` for every Unicode string. SentencePiece
 as a space, which it marks so in its pieces; here that character is encoded as its three bytes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sentencepiece
 
 from pipeline.errors import BadInput, MissingInput
 from tokenizer.symbols import BOS_ID, EOS_ID, PAD_ID, SPACE_MARK, SPECIALS
+
+if TYPE_CHECKING:
+    from tokenizer.compiled import CompiledEncoder
 
 MODEL_FILE = "tokenizer.model"
 _CONTINUATION = 0b10 << 6  # the first two bits of every byte of a UTF-8 character but its first
@@ -25,6 +29,7 @@ class Tokenizer:
     bos_id, eos_id, pad_id = BOS_ID, EOS_ID, PAD_ID
 
     def __init__(self, model: bytes) -> None:
+        self._model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size: int = self._processor.vocab_size()
         self._bytes = [self._content(token) for token in range(self.vocab_size)]
@@ -67,18 +72,28 @@ class Tokenizer:
             raise
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
-        """Ids of each text, each on its own: `encode` of many texts in one call, on one thread.
+        """Ids of each text, each on its own.
 
         Raises: ValueError if a text has a lone surrogate.
         """
-        return self._batch(list(texts), int, self.encode)
+        return [self.encode(text) for text in texts]
 
     def encode_arrays(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """`encode_batch` as arrays, (tokens,) int32 each: no Python number is made for a token.
+        """`encode_batch` for whole corpora, (tokens,) int32 each: compiled where it can be, on one core.
+
+        The first call of a process takes a second. The arrays are views of one: copy what is to be kept alone.
 
         Raises: ValueError if a text has a lone surrogate.
         """
-        return self._batch(list(texts), "numpy", lambda text: np.array(self.encode(text), np.int32))
+        texts = list(texts)
+        if self._compiled is None:
+            return [np.array(self.encode(text), np.int32) for text in texts]
+        try:
+            return self._compiled.encode(texts)
+        except UnicodeEncodeError:
+            for text in texts:
+                _refuse_surrogates(text)
+            raise
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[int]]:
         """Ids, and for each the character of `text` where it begins; bytes inside a character have that character's."""
@@ -114,20 +129,11 @@ class Tokenizer:
         """UTF-8 bytes that a token stands for; none for control tokens."""
         return self._bytes[token]
 
-    def _batch(self, texts: list[str], kind: Any, alone: Callable[[str], Any]) -> list[Any]:
-        """SentencePiece's own batch of every text without U+2581; the others one by one."""
-        marked = [place for place, text in enumerate(texts) if SPACE_MARK in text]
-        plain = [text for text in texts if SPACE_MARK not in text] if marked else texts
-        try:
-            # One thread: who wants more cores runs more processes (packing: a shard each), never threads inside one.
-            encoded = self._processor.encode(plain, num_threads=1, return_type=kind)
-        except (RuntimeError, TypeError):
-            for text in plain:
-                _refuse_surrogates(text)
-            raise
-        for place in marked:  # ascending: each insertion finds what stands before it in place
-            encoded.insert(place, alone(texts[place]))
-        return encoded
+    @cached_property
+    def _compiled(self) -> "CompiledEncoder | None":
+        from tokenizer.compiled import CompiledEncoder, is_supported
+
+        return CompiledEncoder(self._processor) if is_supported(self._model) else None
 
     def _encode_with_marks(self, text: str) -> list[int]:
         ids: list[int] = []

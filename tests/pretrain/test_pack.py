@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +200,8 @@ class Wide:
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
 
-    def encode_batch(self, batch: Sequence[str]) -> list[list[int]]:
-        return [[ord(character) for character in text] for text in batch]
+    def encode_arrays(self, batch: Iterable[str]) -> list[np.ndarray]:
+        return [np.array([ord(character) for character in text], np.int32) for text in batch]
 
 
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(65_499, np.uint16), (65_500, np.int32), (0x110000, np.int32)])

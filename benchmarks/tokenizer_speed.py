@@ -1,0 +1,131 @@
+"""Megabytes of text encoded in a second of processor time: ours against Hugging Face tokenizers, and two processes against one.
+
+One core each, the same vocabulary and texts, all encoders in turn in one process; a fresh Hugging Face tokenizer each trial,
+because its cache of whole lines would answer the second trial. Two processes encode as packing does: a corpus file each.
+"""
+
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+TRIALS = 5
+CHARACTERS = 1_000_000  # of a source
+MAIN = "aozora"
+DEMANDED, DEMANDED_TWO = 7.0, 1.8
+FILES = 4  # of the packing that is measured: two for each process
+
+
+def main() -> None:
+    os.environ["TOKENIZERS_PARALLELISM"], os.environ["RAYON_NUM_THREADS"] = "false", "1"
+    from benchmarks.tokenizer_model import model_of, parser
+    from benchmarks.tokenizer_texts import load
+
+    arguments = parser(__doc__).parse_args()
+    texts, model = load(arguments.data).train, model_of(arguments)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:1])
+    ratios = {source: compare(source, up_to(texts[source], CHARACTERS), model) for source in sorted(texts)}
+    os.sched_setaffinity(0, cores)
+    two = two_processes(up_to(texts[MAIN], 4 * CHARACTERS), model, cores) if len(cores) > 1 else float("nan")
+    if ratios[MAIN] < DEMANDED or not two >= DEMANDED_TWO:
+        sys.exit(f"demanded: {DEMANDED}x on Japanese ({ratios[MAIN]:.1f}x), {DEMANDED_TWO}x with two processes ({two:.2f}x)")
+
+
+def up_to(texts: Sequence[str], characters: int) -> list[str]:
+    """The first texts, of so many characters together."""
+    taken: list[str] = []
+    for text in texts:
+        if characters <= 0:
+            break
+        taken.append(text[:characters])
+        characters -= len(text)
+    return taken
+
+
+def compare(source: str, texts: Sequence[str], model: bytes) -> float:
+    """Print the medians of every encoder; returns how many times as fast ours is."""
+    from tokenizers import Tokenizer as Fast
+
+    from tokenizer.encode import Tokenizer
+    from tokenizer.export import fast_tokenizer
+
+    ours = Tokenizer(model)
+    ours.encode_arrays(texts[:1])
+    exported = json.dumps(fast_tokenizer(ours))
+    seconds: dict[str, list[float]] = {"ours": [], "SentencePiece": [], "tokenizers": []}
+    for _ in range(TRIALS):
+        fresh: Any = Fast.from_str(exported)
+        seconds["ours"].append(processor_time(lambda: ours.encode_arrays(texts)))
+        seconds["SentencePiece"].append(processor_time(lambda: ours.encode_batch(texts)))
+        seconds["tokenizers"].append(processor_time(lambda fresh=fresh: fresh.encode_batch(texts, add_special_tokens=False)))
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    median = {name: statistics.median(took) for name, took in seconds.items()}
+    rates = {name: [megabytes / second for second in (median[name], max(took), min(took))] for name, took in seconds.items()}
+    shown = ", ".join(f"{name} {mid:.1f} ({low:.1f} to {high:.1f})" for name, (mid, low, high) in rates.items())
+    ratio = median["tokenizers"] / median["ours"]
+    print(f"{source}: MB per CPU-second of {megabytes:.1f} MB: {shown}; ours {ratio:.1f}x tokenizers", flush=True)
+    return ratio
+
+
+def processor_time(task: Callable[[], object]) -> float:
+    """Seconds of processor time, so that what else runs on the machine counts little."""
+    began = time.process_time()
+    task()
+    return time.process_time() - began
+
+
+def two_processes(texts: Sequence[str], model: bytes, cores: Sequence[int]) -> float:
+    """Packing FILES files with one process and with two; returns how many times as fast two are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.documents import DOCUMENT_COLUMNS
+    from tokenizer.encode import MODEL_FILE
+
+    load = os.getloadavg()[0]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / MODEL_FILE).write_bytes(model)
+        for number in range(FILES):
+            rows = [dict.fromkeys(DOCUMENT_COLUMNS, "") | {"source": "s", "text": text} for text in texts[number::FILES]]
+            pq.write_table(pa.Table.from_pylist(rows), folder / f"s-{number:05}.parquet")
+        walls: dict[int, list[float]] = {1: [], 2: []}
+        processor: dict[int, list[float]] = {1: [], 2: []}
+        context = multiprocessing.get_context("spawn")
+        for _ in range(TRIALS):
+            for workers, wall in walls.items():
+                with context.Pool(workers) as pool:
+                    pool.map(pack, [(folder, 0)] * (4 * workers), chunksize=1)  # every process has loaded and compiled
+                    began = time.monotonic()
+                    processor[workers].append(sum(pool.map(pack, [(folder, number) for number in range(FILES)], chunksize=1)))
+                    wall.append(time.monotonic() - began)
+    by_wall = statistics.median(one / two for one, two in zip(walls[1], walls[2], strict=True))
+    by_processor = statistics.median(2 * one / two for one, two in zip(processor[1], processor[2], strict=True))
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    shown = ", ".join(f"{workers}: {megabytes / statistics.median(wall):.1f}" for workers, wall in walls.items())
+    print(f"packing, MB a second by processes: {shown}; two are {by_wall:.2f}x one")
+    print(
+        f"  by processor time, as if no other program ran: {by_processor:.2f}x (load {os.getloadavg()[0]:.1f} on {len(cores)} cores)"
+    )
+    # Beside other programs two processes share what one had: then only the processor time says how they hinder each other.
+    return by_wall if load <= len(cores) / 2 else by_processor
+
+
+def pack(task: tuple[Path, int]) -> float:
+    """Encode one corpus file, as a task of the packing stage does; returns seconds of processor time."""
+    from pretrain.pack_shards import EncodeShard, encode_shard
+
+    folder, number = task
+    shard = EncodeShard(folder / f"s-{number:05}.parquet", "s", folder, folder / f"out-{os.getpid()}-{number}")
+    return processor_time(lambda: encode_shard(shard))
+
+
+if __name__ == "__main__":
+    main()
