@@ -45,6 +45,7 @@ def open_inputs(run: RunFile, settings: CorpusSettings) -> Inputs:
     """
     fetched = open_sealed(run.root("fetch")) if needs_fetch(settings.sources) else None
     base = open_base(run, settings)
+    _check_mask(settings, base)
     presets = {source.name: load_preset(source.preset or settings.preset, settings.rules) for source in settings.sources}
     memory = run.root("corpus").parent / "inputs.json"
     digests = {"fetch": fetched.digest} if fetched else {}
@@ -56,6 +57,18 @@ def open_inputs(run: RunFile, settings: CorpusSettings) -> Inputs:
     if benchmarks := _benchmarks(settings, base):
         digests["benchmarks"] = benchmarks
     return Inputs(settings, fetched, base, presets, digests)
+
+
+def _check_mask(settings: CorpusSettings, base: Base | None) -> None:
+    """Raises: ConfigError where new documents would be masked otherwise than the base's, which stay as they are."""
+    if base is None:
+        return
+    ours, theirs = settings.mask.kinds, base.manifest.body["made"]["settings"]["mask"]["kinds"]
+    if sorted(ours) != sorted(theirs):
+        raise ConfigError(
+            f"[corpus.mask] kinds = {list(ours)}, but the base {base.manifest.root} was made with {list(theirs)}, and its "
+            "documents are not masked again: set the same, or make the base again"
+        )
 
 
 def _benchmarks(settings: CorpusSettings, base: Base | None) -> str:

@@ -142,6 +142,11 @@ def test_without_anything_to_let_go_it_is_the_base(made: Path) -> None:
     assert same.body["files"] == base.body["files"] and same.stats["sources"] == base.stats["sources"]
 
 
+def test_what_grows_from_it_is_masked_as_it_is(made: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[corpus\.mask\] kinds = \['email'\], but the base .* was made with \[\]"):
+        make(made, "masked", '[corpus.base]\nrun = "base"\n[corpus.mask]\nkinds = ["email"]\n')
+
+
 def test_what_grows_from_it_keeps_to_its_benchmarks_and_carries_its_notices(made: Path) -> None:
     """The copyright texts of the base's packages stay, each once, beside those of new ones."""
     (made / "new").mkdir()
