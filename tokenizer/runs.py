@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tokenizer.analyzer import DELIMITER, is_japanese
-from tokenizer.pieces import FIXED
+from tokenizer.pieces import FIXED, read_pieces
 from tokenizer.sample import LINE_CHARACTERS
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
@@ -51,7 +51,8 @@ def find_runs(delimited: Sequence[str], model: bytes, settings: TokenizerSetting
         split_by_unicode_script=False,
     )
     runs = ("".join(map(texts.__getitem__, piece)).replace(" ", SPACE_MARK) for piece in _merged(trained))
-    return list(dict.fromkeys(run for run in runs if len(run) <= settings.max_piece_characters))
+    fixed = {piece.text for piece in read_pieces(model)[:FIXED]}  # `</s>` in the text is a run of its punctuation and letters
+    return list(dict.fromkeys(run for run in runs if len(run) <= settings.max_piece_characters and run not in fixed))
 
 
 def joins(word: str, which: str) -> bool:

@@ -1,7 +1,9 @@
 """Every recipe: a full vocabulary, the same bytes again, nothing lost; the default: whole words, few straddlers."""
 
 import dataclasses
+import json
 import os
+import random
 import subprocess
 import sys
 from functools import cache
@@ -15,7 +17,8 @@ from tests.helpers import instruction_texts
 from tests.tokenizer.strategies import texts
 from tokenizer.analyzer import delimit, is_japanese, load_analyzer, words
 from tokenizer.encode import Tokenizer
-from tokenizer.pieces import FIXED, learned_pieces, read_pieces, unreachable
+from tokenizer.export import fast_tokenizer
+from tokenizer.pieces import FIXED, learned_pieces, read_pieces, unreachable, without
 from tokenizer.recipes import train_recipe
 from tokenizer.sample import Sample, sentences
 from tokenizer.settings import RECIPES, TokenizerSettings
@@ -86,6 +89,20 @@ def test_every_piece_of_words_is_reached(vocab_size: int) -> None:
     assert len(read_pieces(model)) == vocab_size
     scores = [piece.score for piece in learned_pieces(model)]
     assert scores == [-float(place) for place in range(len(scores))]
+
+
+def test_the_tokenizers_library_finds_the_same_ids_also_without_parts() -> None:
+    """Whatever parts of its pieces a vocabulary has lost, as one without straddlers has."""
+    import tokenizers
+
+    whole = model_of("words", 1500)
+    dice = random.Random(5)
+    merges = [piece.text for piece in learned_pieces(whole) if len(piece.text) > 1]
+    lines = [*sample(), *("".join(dice.choices(merges, k=5)).replace(SPACE_MARK, " ") for _ in range(3000))]
+    for model in (whole, without(whole, dice.sample(merges, len(merges) // 3))):
+        ours = Tokenizer(model)
+        fast = tokenizers.Tokenizer.from_str(json.dumps(fast_tokenizer(ours)))
+        assert [encoded.ids for encoded in fast.encode_batch(lines)] == ours.encode_batch(lines)
 
 
 def test_words_straddles_less_than_raw_text_and_is_shorter_than_delimited() -> None:

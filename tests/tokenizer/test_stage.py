@@ -86,6 +86,13 @@ def test_dry_run_needs_no_corpus(tmp_path: Path) -> None:
         ("tokenizer.vocab_size=10", "vocab_size = 10: 384 pieces are fixed, it must be larger"),
         ("tokenizer.vocabsize=10", "unknown key 'vocabsize'; did you mean 'vocab_size'?"),
         ("tokenizer.weights={c=1}", "ConfigError: [tokenizer] weights: no source 'c' in the corpus"),
+        ("tokenizer.vocab_size=390", "vocab_size = 390: the fixed pieces and single characters of the text alone are"),
+        ("tokenizer.recipe=wordpiece", "recipe = 'wordpiece': expected one of words, bpe,"),
+        ("tokenizer.analyzer=juman", "ConfigError: [tokenizer] analyzer = 'juman': expected 'mecab', 'none' or"),
+        (
+            "tokenizer.analyzer=nowhere:cut",
+            "MissingInput: [tokenizer] analyzer = 'nowhere:cut': no module 'nowhere'; install it",
+        ),
         ("tokenizer.max_characters=3", "BadInput: no line of text was drawn"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from pipeline.errors import ConfigError
 from tests.helpers import instruction_texts
 from tokenizer.encode import Tokenizer
-from tokenizer.sample import sentences
+from tokenizer.recipes import train_recipe
+from tokenizer.sample import Sample, sentences
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import REQUIRED_CHARACTERS, SPACE_MARK, required_pieces
 from tokenizer.train import train
@@ -35,17 +36,19 @@ def test_the_same_bytes_in_another_process_and_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["</s>と<|user|>と<0x0A>を書く。", f"{SPACE_MARK}{SPACE_MARK}の印。", "a\0b", "\u2585", "\t\r\x0b"]
+    "line",
+    ["</s>と<|user|>と<0x0A>を書く。", f"{SPACE_MARK}{SPACE_MARK}の印。", "a\0b", "\u2585", "\t\r\x0b", "語\x1fの\x1f\x1f間"],
 )
 def test_odd_training_text_does_no_harm(line: str) -> None:
-    tokenizer = Tokenizer(train([*text(), *[line] * 50], SMALL))
+    tokenizer = Tokenizer(train_recipe(Sample({"a": [*text(), *[line] * 50]}), SMALL))
     assert tokenizer.decode(tokenizer.encode(line)) == line
     assert not any(token < 16 for token in tokenizer.encode(line))
 
 
 def test_text_without_a_space_or_latin_letter_still_gives_lossless_spaces() -> None:
     kana = ["いろはにほへとちりぬるを", "わかよたれそつねならむ"] * 20
-    tokenizer = Tokenizer(train(kana, TokenizerSettings(vocab_size=required_pieces() + 30, max_characters=10**6)))
+    settings = TokenizerSettings(vocab_size=required_pieces() + 30, max_characters=10**6)
+    tokenizer = Tokenizer(train_recipe(Sample({"a": kana}), settings))
     sentence = "い ろ A~"
     assert tokenizer.decode(tokenizer.encode(sentence)) == sentence
     assert not any(tokenizer.is_byte(token) for token in tokenizer.encode(REQUIRED_CHARACTERS.replace(SPACE_MARK, " ")))
@@ -68,6 +71,12 @@ def test_vocabularies_that_do_not_fit_the_text() -> None:
         {"weights": {"a": -1.0}},
         {"weights": {"a": 0.0}},
         {"threads": 0},
+        {"recipe": "wordpiece"},
+        {"runs": "en"},
+        {"groups": {"a": "fr"}},
+        {"word_share": 0.0},
+        {"straddle_limit": 1.5},
+        {"straddle_rounds": -1},
     ],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, object]) -> None:
