@@ -8,12 +8,13 @@ from typing import Any
 from pipeline import cli
 from pipeline.artifact import begin, open_sealed
 from pipeline.documents import document_files, read_documents
+from pipeline.errors import ConfigError
 from pipeline.progress import Progress, say
 from tokenizer.encode import Tokenizer
 from tokenizer.export import export
 from tokenizer.recipes import train_recipe
 from tokenizer.sample import Sample, draw
-from tokenizer.settings import TokenizerSettings
+from tokenizer.settings import EXPORTED_RECIPES, TokenizerSettings
 
 RECIPE = 2  # bump by hand when code changes what bytes come out
 # Text per source on which compression is measured: enough for three digits, a fraction of a second.
@@ -25,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = cli.parser("tokenizer", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("tokenizer", TokenizerSettings)
+    if settings.recipe not in EXPORTED_RECIPES:
+        raise ConfigError(
+            f"[tokenizer] recipe = {settings.recipe!r}: a unigram, which transformers and llama.cpp would not read as "
+            f"SentencePiece does; it is for `make tokenizer-lab`, choose one of {', '.join(EXPORTED_RECIPES)}"
+        )
     if arguments.dry_run:
         say(
             f"トークナイザ: コーパスから最大 {settings.max_characters:,} 字を選び、"

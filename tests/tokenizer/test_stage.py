@@ -88,6 +88,7 @@ def test_dry_run_needs_no_corpus(tmp_path: Path) -> None:
         ("tokenizer.weights={c=1}", "ConfigError: [tokenizer] weights: no source 'c' in the corpus"),
         ("tokenizer.vocab_size=390", "vocab_size = 390: the fixed pieces and single characters of the text alone are"),
         ("tokenizer.recipe=wordpiece", "recipe = 'wordpiece': expected one of words, bpe,"),
+        ("tokenizer.recipe=unigram", "recipe = 'unigram': a unigram, which transformers and llama.cpp would not read"),
         ("tokenizer.analyzer=juman", "ConfigError: [tokenizer] analyzer = 'juman': expected 'mecab', 'none' or"),
         (
             "tokenizer.analyzer=nowhere:cut",
