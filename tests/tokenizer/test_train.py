@@ -65,6 +65,7 @@ def test_vocabularies_that_do_not_fit_the_text() -> None:
     "wrong",
     [
         {"vocab_size": 384},
+        {"vocab_size": 800_001},
         {"max_characters": 0},
         {"character_coverage": 0.9},
         {"character_coverage": 1.1},
