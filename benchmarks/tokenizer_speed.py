@@ -111,9 +111,7 @@ def two_processes(texts: Sequence[str], model: bytes, cores: Sequence[int]) -> f
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     shown = ", ".join(f"{workers}: {megabytes / statistics.median(wall):.1f}" for workers, wall in walls.items())
     print(f"packing, MB a second by processes: {shown}; two are {by_wall:.2f}x one")
-    print(
-        f"  by processor time, as if no other program ran: {by_processor:.2f}x (load {os.getloadavg()[0]:.1f} on {len(cores)} cores)"
-    )
+    print(f"  by processor time, as if no other program ran: {by_processor:.2f}x, load {load:.1f}")
     # Beside other programs two processes share what one had: then only the processor time says how they hinder each other.
     return by_wall if load <= len(cores) / 2 else by_processor
 

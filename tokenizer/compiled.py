@@ -67,6 +67,7 @@ def is_supported(model: bytes) -> bool:
         and [piece.piece for piece in proto.pieces[: len(SPECIALS) + len(USER_SYMBOLS)]] == [*SPECIALS, *USER_SYMBOLS]
         and named == set(USER_SYMBOLS)
         and not any(piece.type == kind.UNUSED for piece in proto.pieces)
+        and SPACE_MARK in learned
         and set("".join(learned)) <= {text for text in learned if len(text) == 1}
     )
 

@@ -12,7 +12,7 @@ ID_BITS = 20
 NO_MERGE = 1 << 62
 # `first` of a character that no piece begins with: it is written as bytes.
 AS_BYTES = -1
-# Up to here the best of all adjacent pairs is looked for anew after every merge; a heap costs more for so few.
+# Below this many characters the best of all adjacent pairs is looked for anew after every merge; a heap costs more then.
 SHORT = 128
 SPACE = 0x20
 # 2**64 / golden ratio, whose product's upper bits choose a slot; a second odd number for the first of two characters.
@@ -63,48 +63,97 @@ def encode(codes: Any, bounds: Any, tables: Any, out: Any, ends: Any) -> int:
         out: int32, room for four ids a character.
         ends: (texts,) int64: set to the place behind each text's last id.
     """
-    longest = 1
-    for text in range(len(ends)):
-        longest = max(longest, bounds[text + 1] - bounds[text])
-    symbols, pairs = np.empty(longest, np.int64), np.empty(longest, np.int64)
     first, near, keys, values, byte_ids, spaces = tables
     written = 0
     for text in range(len(ends)):
-        at, end = bounds[text], bounds[text + 1]
-        while at < end:
-            run = _run_of_spaces(codes, at, end, len(spaces) - 1) if codes[at] == SPACE else 0
-            token = first[codes[at]]
-            if run > 1:
-                out[written] = spaces[run]
-                at, written = at + run, written + 1
-            elif token == AS_BYTES:
-                written = _write_bytes(codes[at], byte_ids, out, written)
-                at += 1
-            elif token < 0:
-                out[written] = -2 - token
-                at, written = at + 1, written + 1
-            else:
-                count = _chain(codes, at, end, first, near, keys, values, symbols, pairs)
-                at += count
-                count = (
-                    _merge_few(symbols, pairs, count, keys, values)
-                    if count <= SHORT
-                    else _merge_many(symbols, pairs, count, keys, values)
-                )
-                for place in range(count):  # a slice would cost more than the few numbers in it
-                    out[written + place] = symbols[place]
-                written += count
+        begin, end = bounds[text], bounds[text + 1]
+        written = _encode_text(codes, begin, end, first, near, keys, values, byte_ids, spaces, out, written)
         ends[text] = written
     return written
 
 
+# One function, for calls that hand on arrays halved the speed: 27 instead of 48 MB a second.
 @compiled
-def _run_of_spaces(codes: Any, at: int, end: int, longest: int) -> int:
-    """Spaces from `at` on, at most the longest piece of them; 0 where no space stands."""
+def _encode_text(  # noqa: PLR0912
+    codes: Any,
+    at: int,
+    end: int,
+    first: Any,
+    near: Any,
+    keys: Any,
+    values: Any,
+    byte_ids: Any,
+    runs: Any,
+    out: Any,
+    written: int,
+) -> int:
+    """One text's ids; chains of up to SHORT characters are merged here, in arrays that nothing else can reach."""
+    symbols, pairs = np.empty(SHORT, np.int64), np.empty(SHORT, np.int64)
+    while at < end:
+        code = codes[at]
+        token = first[code]
+        if token < 0 or code == SPACE:
+            after, written = _alone(codes, at, end, token, byte_ids, runs, out, written)
+            if after > at:
+                at = after
+                continue
+        begin, count = at, 1
+        symbols[0] = token
+        at += 1
+        while at < end and count < SHORT:
+            following = codes[at]
+            token = first[following]
+            if token < 0 or not _joined(codes, at, end, code, following, near):
+                break
+            pairs[count - 1] = _union(keys, values, symbols[count - 1], token)
+            symbols[count] = token
+            count += 1
+            code = following
+            at += 1
+        if count == SHORT:
+            at, written = _encode_long(codes, begin, end, first, near, keys, values, out, written)
+            continue
+        while count > 1:
+            best, rank = 0, pairs[0] >> ID_BITS
+            for place in range(1, count - 1):
+                if pairs[place] >> ID_BITS < rank:
+                    best, rank = place, pairs[place] >> ID_BITS
+            if pairs[best] == NO_MERGE:
+                break
+            symbols[best] = pairs[best] & ((1 << ID_BITS) - 1)
+            count -= 1
+            for place in range(best + 1, count):
+                symbols[place] = symbols[place + 1]
+            for place in range(best, count - 1):
+                pairs[place] = pairs[place + 1]
+            if best > 0:
+                pairs[best - 1] = _union(keys, values, symbols[best - 1], symbols[best])
+            if best < count - 1:
+                pairs[best] = _union(keys, values, symbols[best], symbols[best + 1])
+        for place in range(count):
+            out[written + place] = symbols[place]
+        written += count
+    return written
+
+
+@compiled
+def _alone(codes: Any, at: int, end: int, token: int, byte_ids: Any, spaces: Any, out: Any, written: int) -> tuple[int, int]:
+    """Write what merges with nothing: a run of spaces, a user-defined symbol, a character's bytes; returns where each ends.
+
+    Nothing is written for a single space, which merges.
+    """
     stop = at
-    while stop < end and stop - at < longest and codes[stop] == SPACE:
+    while stop < end and stop - at < len(spaces) - 1 and codes[stop] == SPACE:
         stop += 1
-    return stop - at
+    if stop - at > 1:
+        out[written] = spaces[stop - at]
+        return stop, written + 1
+    if token == AS_BYTES:
+        return at + 1, _write_bytes(codes[at], byte_ids, out, written)
+    if token < 0:
+        out[written] = -2 - token
+        return at + 1, written + 1
+    return at, written
 
 
 @compiled
@@ -122,27 +171,32 @@ def _write_bytes(code: int, ids: Any, out: Any, written: int) -> int:
 
 
 @compiled
-def _chain(codes: Any, at: int, end: int, first: Any, near: Any, keys: Any, values: Any, symbols: Any, pairs: Any) -> int:
-    """Set the characters' symbols and pairs from `at` on, as far as any piece could reach; returns how many characters.
+def _joined(codes: Any, at: int, end: int, code: int, following: int, near: Any) -> bool:
+    """Whether a piece could hold the character at `at` and the one before it; a run of spaces is a piece of its own."""
+    if following == SPACE and at + 1 < end and codes[at + 1] == SPACE:
+        return False
+    bit = bit_of(code, following, len(near))
+    return near[bit >> _THREE] >> (bit & _SEVEN) & 1 != 0
 
-    Between two characters that no piece has side by side, text falls into parts whose merges do not touch.
-    """
-    code = codes[at]
-    symbols[0] = first[code]
-    count = 1
-    while at + count < end:
-        following = codes[at + count]
-        token = first[following]
-        if token < 0 or (following == SPACE and at + count + 1 < end and codes[at + count + 1] == SPACE):
-            break
-        bit = bit_of(code, following, len(near))
-        if not near[bit >> _THREE] >> (bit & _SEVEN) & 1:
-            break
-        pairs[count - 1] = _union(keys, values, symbols[count - 1], token)
-        symbols[count] = token
-        code = following
-        count += 1
-    return count
+
+@compiled
+def _encode_long(
+    codes: Any, at: int, end: int, first: Any, near: Any, keys: Any, values: Any, out: Any, written: int
+) -> tuple[int, int]:
+    """Ids of the chain that begins at `at`, whatever its length; returns where it ends and how much is written."""
+    stop = at + 1
+    while stop < end and first[codes[stop]] >= 0 and _joined(codes, stop, end, codes[stop - 1], codes[stop], near):
+        stop += 1
+    count = stop - at
+    symbols, pairs = np.empty(count, np.int64), np.empty(count, np.int64)
+    for place in range(count):
+        symbols[place] = first[codes[at + place]]
+    for place in range(count - 1):
+        pairs[place] = _union(keys, values, symbols[place], symbols[place + 1])
+    count = _merge_many(symbols, pairs, count, keys, values)
+    for place in range(count):
+        out[written + place] = symbols[place]
+    return stop, written + count
 
 
 @compiled
@@ -158,31 +212,8 @@ def _union(keys: Any, values: Any, left: int, right: int) -> int:
 
 
 @compiled
-def _merge_few(symbols: Any, pairs: Any, count: int, keys: Any, values: Any) -> int:
-    """Merge the pair of lowest rank, the left-most of equals, until there is none; returns how many symbols are left."""
-    while count > 1:
-        best, rank = 0, pairs[0] >> ID_BITS
-        for place in range(1, count - 1):
-            if pairs[place] >> ID_BITS < rank:
-                best, rank = place, pairs[place] >> ID_BITS
-        if pairs[best] == NO_MERGE:
-            break
-        symbols[best] = pairs[best] & ((1 << ID_BITS) - 1)
-        count -= 1
-        for place in range(best + 1, count):
-            symbols[place] = symbols[place + 1]
-        for place in range(best, count - 1):
-            pairs[place] = pairs[place + 1]
-        if best > 0:
-            pairs[best - 1] = _union(keys, values, symbols[best - 1], symbols[best])
-        if best < count - 1:
-            pairs[best] = _union(keys, values, symbols[best], symbols[best + 1])
-    return count
-
-
-@compiled
 def _merge_many(symbols: Any, pairs: Any, count: int, keys: Any, values: Any) -> int:
-    """`_merge_few` with a heap: count * log(count) steps, whatever a long run of characters holds."""
+    """Merge the pair of lowest rank, the left-most of equals, with a heap: count * log(count) steps at most."""
     before, after = np.arange(-1, count - 1), np.arange(1, count + 1)
     queue = [(pairs[place] >> ID_BITS, place) for place in range(count - 1) if pairs[place] != NO_MERGE]
     pairs[count - 1] = NO_MERGE
