@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.tokenizer_texts import JAPANESE, load
 from pipeline.files import whole_file
+from tokenizer.recipes import train_recipe
 from tokenizer.sample import Sample, sentences
 from tokenizer.settings import TokenizerSettings
-from tokenizer.train import train
 
 SETTINGS = TokenizerSettings(vocab_size=16_000, max_characters=6_000_000)
 
@@ -26,7 +26,7 @@ def trained(data: Path) -> bytes:
             if sample.characters[source] < SETTINGS.max_characters // len(JAPANESE):
                 kept += (sentence for line in text.split("\n") for sentence in sentences(line) if sentence)
                 sample.characters[source] += len(text)
-    return train(sample, SETTINGS)
+    return train_recipe(sample, SETTINGS)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
