@@ -8,8 +8,8 @@ a long novel is not taken for spam because its phrases meet again after 100 page
 
 How: a first sweep without branches tells the few places that can matter: where the count of all n-grams with the same hash
 is high enough for the top, or where some n-gram with the same hash stood before or comes again. Only those places are then
-compared exactly, symbol by symbol, through a table of places or in the order of their hashes; longer n-grams are sought
-only where the shorter repeat.
+compared exactly, symbol by symbol, through a table of places or in the order of their hashes. How far a place agrees with
+an earlier one says at once which n-grams that begin there are duplicates.
 """
 
 from typing import Any
@@ -172,28 +172,18 @@ def _first_place(mixed: Any, place: int, width: int, table: Any, symbols: Any) -
 
 @compiled
 def _add_duplicates(symbols: Any, starts: Any, table: Any, numbers: Any, row: Any) -> None:
-    """Add the characters that duplicate n-grams of 5 to 10 symbols cover.
-
-    names[i] is where the n-gram of place i stands first if it occurs more than once, else -1; only the n-grams at such
-    places, `active`, can be the beginning of longer duplicates.
-    """
-    hashes, order, keys, active, names = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    """Add the characters that duplicate n-grams of 5 to 10 symbols cover."""
+    hashes, order, run, active, lengths = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     chosen = _places_of_repeats(symbols, table, hashes, active)
     if chosen == 0:
         return
-    names[: len(symbols)] = -1
-    shift = _order_by_hash(hashes, active[:chosen], table, keys, order)
-    _name_repeats(symbols, hashes, shift, order[:chosen], keys, names)
-    covered, total = 0, 0
+    shift = _order_by_hash(hashes, active[:chosen], table, run, order)
+    _lengths_of_repeats(symbols, hashes, shift, order[:chosen], run, lengths)
+    covered = np.zeros(_LAST + 1, np.int64)
     for i in active[:chosen]:
-        if 0 <= names[i] < i:
-            total += starts[i + _FIRST] - starts[max(i, covered)]
-            covered = i + _FIRST
-    row[len(TOP)] += total
-    chosen = _still_named(names, active[:chosen])
-    for width in range(_FIRST + 1, _LAST + 1):
-        row[len(TOP) + width - _FIRST] += _duplicates(starts, width, table, keys, names, active[:chosen])
-        chosen = _still_named(names, active[:chosen])
+        for width in range(_FIRST, lengths[i] + 1):
+            row[len(TOP) + width - _FIRST] += starts[i + width] - starts[max(i, covered[width])]
+            covered[width] = i + width
 
 
 @compiled
@@ -229,30 +219,34 @@ def _order_by_hash(hashes: Any, active: Any, table: Any, spare: Any, order: Any)
 
 
 @compiled
-def _name_repeats(symbols: Any, hashes: Any, shift: int, order: Any, firsts: Any, names: Any) -> None:
-    """Name the 5-grams that occur more than once.
+def _lengths_of_repeats(symbols: Any, hashes: Any, shift: int, order: Any, run: Any, lengths: Any) -> None:
+    """How many symbols at each place stood somewhere earlier too, counted up to the longest n-gram.
+
+    Latest first, for what repeats often repeats whole: a place is compared with as many as its 5-gram has continuations.
 
     Args:
         order: places by the upper bits of their hashes, then by place; a run of equal ones may hold several n-grams.
-        firsts: scratch for where the n-grams of a run stand first.
+        run: scratch for the places of a run.
+        lengths: (N,), written at the places in `order`.
     """
-    run, found = np.uint32(0), 0
+    bits, found = np.uint32(0), 0
     for i in order:
-        bits = np.uint32(hashes[i]) >> np.uint32(shift)
-        if bits != run:
-            run, found = bits, 0
-        k = 0
-        while k < found:
-            first, differ = firsts[k], np.uint32(0)
-            for m in range(_FIRST):
-                differ |= symbols[first + m] ^ symbols[i + m]
-            if differ == 0:
-                names[i] = names[first] = first
+        mixed = np.uint32(hashes[i]) >> np.uint32(shift)
+        if mixed != bits:
+            bits, found = mixed, 0
+        longest, limit = 0, min(_LAST, len(symbols) - i)
+        for k in range(found - 1, -1, -1):
+            first, length = run[k], 0
+            if symbols[first + longest] != symbols[i + longest]:  # agrees no further than an earlier one
+                continue
+            while length < limit and symbols[first + length] == symbols[i + length]:
+                length += 1
+            longest = max(longest, length)
+            if longest == limit:
                 break
-            k += 1
-        if k == found and found < _PROBES:
-            firsts[found] = i
-            found += 1
+        lengths[i] = longest
+        run[found] = i
+        found += 1
 
 
 @compiled
@@ -277,50 +271,3 @@ def _places_of_repeats(symbols: Any, table: Any, hashes: Any, active: Any) -> in
         active[chosen] = i
         chosen += words[slot // _SLOTS_A_WORD] >> np.uint32(2 * (slot % _SLOTS_A_WORD) + 1) & np.uint32(1)
     return chosen
-
-
-@compiled
-def _first_key(key: int, place: int, table: Any, keys: Any) -> Any:
-    """Where keys[...] == key first, or `place`, which is then noted as the first."""
-    mixed = np.uint64(key) * _SPREAD
-    last = len(table) - 1
-    at = np.int64(mixed >> np.uint64(40)) & last
-    for _ in range(_PROBES):
-        entry = table[at]
-        if entry == 0:
-            table[at] = np.uint32(place + 1)
-            return place
-        first = np.int64(entry) - 1
-        if keys[first] == key:
-            return first
-        at = (at + 1) & last
-    return place
-
-
-@compiled
-def _still_named(names: Any, active: Any) -> int:
-    """Keep the places that have a name; returns how many."""
-    kept = 0
-    for i in active:
-        active[kept] = i
-        kept += names[i] >= 0
-    return kept
-
-
-@compiled
-def _duplicates(starts: Any, width: int, table: Any, keys: Any, names: Any, active: Any) -> int:
-    """Characters that duplicate n-grams of `width` cover; `names`, of n-grams one shorter, becomes theirs."""
-    free, covered, total = _cleared(table, len(active)), 0, 0
-    for i in active:
-        left, right = names[i], names[i + 1]  # places behind i still hold the names of the shorter n-grams
-        names[i] = -1
-        if right < 0:
-            continue
-        key = left << 16 | right
-        keys[i] = key
-        first = _first_key(key, i, free, keys)
-        if first < i:
-            names[i] = names[first] = first
-            total += starts[i + width] - starts[max(i, covered)]
-            covered = i + width
-    return total
