@@ -11,7 +11,6 @@ from corpus.hosts import HostLists
 FEATURES = (
     "filled",  # 1 where the text has any character that Python's str.strip leaves
     "compressed_bytes",  # of the UTF-8 text by zlib at level 9, as LLM-jp v1 measures compression
-    "lz4_bytes",  # of the UTF-8 text by LZ4 (one block), as uzushio does; thirty times as fast as zlib at level 9
     "linked",  # visible characters of the extracted text that stood in links
     "host_allowed",  # 1 or 0, by the preset's [hosts]
     "host_denied",
@@ -31,7 +30,6 @@ def measure_features(
     of_text: dict[str, Callable[[str], int]] = {
         "filled": lambda text: text != "" and not text.isspace(),
         "compressed_bytes": lambda text: len(zlib.compress(text.encode(), 9)),
-        "lz4_bytes": _lz4_bytes,
     }
     of_url: dict[str, Callable[[str], bool]] = {
         "host_allowed": hosts.allowed,
@@ -49,10 +47,3 @@ def measure_features(
         else:
             table_DF[:, index] = [of_url[name](url) for url in urls]
     return table_DF
-
-
-def _lz4_bytes(text: str) -> int:
-    import pyarrow as pa
-
-    data = text.encode()
-    return len(pa.compress(data, codec="lz4_raw", asbytes=True)) if data else 0
