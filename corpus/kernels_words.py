@@ -3,7 +3,7 @@
 All lists share a trie over code points. At each character that may open a word the trie is walked once; of the words of a
 list that stand there the first in the list's order is the hit, and the list goes on behind it, as `re.findall` does.
 English lists have a trie of their own, over letters without case, which is walked behind each space.
-Source: Aho and Corasick 1975 for the trie; a filter of pairs of characters stands in for the failure links, since the few
+Source: Aho and Corasick 1975 for the trie; filters of pairs and triples of characters stand in for the failure links, since the few
 places that pass it are cheaper to walk than a link a character is to follow.
 """
 
@@ -32,6 +32,8 @@ class Trie(NamedTuple):
 
     opens: np.ndarray  # uint8, _OPENS and _ALONE
     pairs: np.ndarray  # (2**_FILTER_BITS / 64,) uint64, a bit for each first two characters of a word
+    shorts: np.ndarray  # likewise, for each word of two characters
+    triples: np.ndarray  # likewise, for each first three characters of a word
     edges: np.ndarray  # uint64, node << 21 | code point + 1, open addressing; 0 for free
     targets: np.ndarray  # int32
     ranks: np.ndarray  # int32, the first place in each list of the word that ends at a node; _NO_RANK: none does
@@ -51,7 +53,7 @@ def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold:
     """
     nodes: list[dict[int, int]] = [{}]
     ends: dict[tuple[int, int], int] = {}
-    opens, pairs = np.zeros(0x10000, np.uint8), np.zeros(1 << _FILTER_BITS, bool)
+    opens, filters = np.zeros(0x10000, np.uint8), np.zeros((3, 1 << _FILTER_BITS), bool)
     for index, words in enumerate(lists):
         for rank, word in enumerate(words):
             if not word or (fold and not word.isascii()):
@@ -59,7 +61,9 @@ def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold:
             points, node = [ord(character) for character in (word.lower() if fold else word)], _ROOT
             opens[min(points[0], 0xFFFF)] |= _ALONE if len(points) == 1 else _OPENS
             if len(points) > 1:
-                pairs[_pair(points[0], points[1])] = True
+                pair = _pair(points[0], points[1])
+                filters[0, pair] = True
+                filters[(1, pair) if len(points) == 2 else (2, _pair(pair, points[2]))] = True
             for point in points:
                 if point not in nodes[node]:
                     nodes[node][point] = len(nodes)
@@ -74,17 +78,23 @@ def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold:
     ranks = np.full((len(nodes), max(len(lists), 1)), _NO_RANK, np.int32)
     for place, rank in ends.items():
         ranks[place] = rank
-    bits = np.packbits(pairs, bitorder="little").view(np.uint64)
+    pairs, shorts, triples = np.packbits(filters, axis=1, bitorder="little").view(np.uint64)
     flags = np.zeros(ranks.shape, bool)
     for (node, index), rank in ends.items():
         flags[node, index] = alone[index][rank]
-    return Trie(opens, bits, edges, targets, ranks, (ranks != _NO_RANK).any(axis=1), flags)
+    return Trie(opens, pairs, shorts, triples, edges, targets, ranks, (ranks != _NO_RANK).any(axis=1), flags)
 
 
 @compiled
 def _pair(one: int, other: int) -> Any:
     mixed = np.uint64(one) * _PAIR + np.uint64(other) * _SPREAD
     return np.int64(mixed >> np.uint64(64 - _FILTER_BITS))
+
+
+@compiled
+def _is_in(bits: Any, hashed: int) -> Any:
+    """1 or 0: the bit of a filter."""
+    return np.uint8(bits[hashed >> 6] >> np.uint64(hashed & 63) & np.uint64(1))
 
 
 @compiled
@@ -136,9 +146,10 @@ def _count_hits(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: 
         point, after = decode(data, at)
         pair = _pair(before, point)
         # one branch, almost never taken: whether a character opens a word is a coin's toss that no processor predicts
-        is_pair = np.uint8(trie.pairs[pair >> 6] >> np.uint64(pair & 63) & np.uint64(1))
-        if opens & _ALONE | opens & is_pair:
-            _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
+        if opens & _ALONE | opens & _is_in(trie.pairs, pair):
+            may = opens & _ALONE | _is_in(trie.shorts, pair)
+            if may or (after < end and _is_in(trie.triples, _pair(pair, decode(data, after)[0]))):
+                _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
         opens = trie.opens[min(point, 0xFFFF)]
         before, before_at, at = point, at, after
     if opens & _ALONE:
