@@ -3,8 +3,8 @@
 All lists share a trie over code points. At each character that may open a word the trie is walked once; of the words of a
 list that stand there the first in the list's order is the hit, and the list goes on behind it, as `re.findall` does.
 English lists have a trie of their own, over letters without case, which is walked behind each space.
-Source: Aho and Corasick 1975 for the trie; filters of pairs and triples of characters stand in for the failure links, since the few
-places that pass it are cheaper to walk than a link a character is to follow.
+Source: Aho and Corasick 1975 for the trie; filters of pairs and triples of characters stand in for the failure links,
+since the few places that pass them are cheaper to walk than a link a character is to follow.
 """
 
 from collections.abc import Sequence
