@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts bench-corpus bench-tokenizer explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts bench-corpus bench-tokenizer tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -82,6 +82,8 @@ bench-layouts: setup ## milliseconds of a training iteration by precision and la
 	@$(PY) -m benchmarks.layouts
 bench-corpus: setup ## every figure about the corpus: make bench-corpus DATA=folder [ONLY="speed minhash"]
 	@$(PY) -m benchmarks.corpus $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
+tokenizer-lab: setup ## every recipe on the same text, one table: make tokenizer-lab DATA=folder
+	@$(PY) -m benchmarks.tokenizer_lab $(if $(DATA),--data $(call quoted,DATA))
 bench-tokenizer: setup ## every figure about the tokenizer: make bench-tokenizer DATA=folder [ONLY="parity speed"]
 	@$(PY) -m benchmarks.tokenizer $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 test: setup ## the test suite

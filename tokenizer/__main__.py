@@ -10,10 +10,11 @@ from pipeline.artifact import begin, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress, say
+from tokenizer.analyzer import load_analyzer
 from tokenizer.encode import Tokenizer
 from tokenizer.export import export
 from tokenizer.recipes import train_recipe
-from tokenizer.sample import Sample, draw
+from tokenizer.sample import Sample, draw_shards
 from tokenizer.settings import EXPORTED_RECIPES, TokenizerSettings
 
 RECIPE = 2  # bump by hand when code changes what bytes come out
@@ -38,13 +39,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             f" (方式 {settings.recipe}、単語の境界 {settings.analyzer})"
         )
         return
+    load_analyzer(settings.analyzer)  # one that is not there is better known now than after the text was drawn
     corpus = open_sealed(run.root("corpus"))
     with begin(run, "tokenizer", settings, {"corpus": corpus.digest}, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "トークナイザ"):
             return
         with Progress("トークナイザ", 3, "段階", events=artifact.events) as progress:
             files = document_files(corpus)
-            sample = draw(files, settings.weights, settings.max_characters, settings.seed)
+            sample = draw_shards(files, settings.weights, settings.max_characters, settings.seed, artifact)
             progress.update(characters=sample.characters.total())
             model = train_recipe(sample, settings)
             progress.update()
