@@ -23,6 +23,7 @@ PARTS = (
     "personal",  # masking against hojichar
     "contamination",  # benchmark items found in the texts
     "retune",  # judging again from the table against judging the texts again
+    "scale",  # the rate of each step on a crawl, and what they make of 100 TB
     "hostile",  # memory and accounting on inputs made to break it
 )
 PACKAGES = ("numpy", "numba", "pyarrow", "ray", "hojichar", "datatrove", "rensa", "datasketch", "resiliparse", "trafilatura")

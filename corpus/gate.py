@@ -24,7 +24,8 @@ _KANA_COLUMNS = {"hiragana", "katakana"}
 # Where pages keep text that trafilatura finds though no parser shows it (trafilatura.baseline): schema.org's data and
 # Discourse's posts, both in JSON; and drawings and formulas, in which <style> is markup and <![CDATA[ text (HTML Standard
 # §13.2.6.5). Such pages are looked through as a whole, escapes of JSON and HTML included.
-_HIDDEN_TEXT = re.compile("ld\\+json|data-preloaded|<svg|<math", re.IGNORECASE)
+_HIDDEN_TEXT = ("ld+json", "data-preloaded")
+_FOREIGN_MARKUP = re.compile("<(?:[sS][vV][gG]|[mM][aA][tT][hH])")
 _ANY_KANA = re.compile(
     r"[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]"
     r"|\\u(?:30[4-9a-f]|31f|ff[6-9])[0-9a-f]|&(?:amp;)*#",
@@ -53,7 +54,8 @@ def is_foreign(html: str, least: int = MIN_KANA) -> str:
     kana, visible = _count(_units(html), _KANA, _names(_RAW), least)
     if kana >= least or not visible:
         return ""
-    if _HIDDEN_TEXT.search(html) and len(_ANY_KANA.findall(html)) >= least:
+    looked_through = any(sign in html for sign in _HIDDEN_TEXT) or _FOREIGN_MARKUP.search(html)
+    if looked_through and len(_ANY_KANA.findall(html)) >= least:
         return ""
     return f"{kana} kana in the page"
 
