@@ -16,7 +16,7 @@ from pipeline.artifact import Artifact, begin
 from pipeline.files import write_text
 from pipeline.progress import say
 
-RECIPE = 3
+RECIPE = 4
 NAME = "コーパス"
 
 

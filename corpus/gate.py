@@ -61,7 +61,9 @@ def is_foreign(html: str, least: int = MIN_KANA) -> str:
 
 
 def least_kana(rules: Sequence["Rule"]) -> int:
-    """Kana that every text has which passes `rules`; 0 where they ask for none.
+    """Kana that every text has which passes `rules`, up to MIN_KANA; 0 where they ask for none.
+
+    Not more than MIN_KANA: a page that a stricter threshold drops is judged, so that `make retune` can tell from the table.
 
     Rules that ask for a number of kana say it themselves; one that asks for a share asks for that share of the least
     that another rule asks of what stands below its line, and for one kana whatever stands there.
@@ -75,7 +77,7 @@ def least_kana(rules: Sequence["Rule"]) -> int:
         elif rule.below and set(rule.above) <= _KANA_COLUMNS:
             below = [count for columns, count in counts if columns <= set(rule.below)]
             least = max(least, 1.0, rule.threshold * max(below, default=0.0))
-    return math.ceil(least - 1e-9)  # .07 * 100 is a little more than 7
+    return min(math.ceil(least - 1e-9), MIN_KANA)  # .07 * 100 is a little more than 7
 
 
 def nesting(html: str) -> tuple[int, int]:

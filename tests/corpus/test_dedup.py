@@ -85,7 +85,7 @@ def test_against_brute_force(tmp_path: Path, ray_session: None) -> None:
     should_fall = len(pages) - len(groups)
     assert should_fall > 60, "the corpus made for this test holds too few copies"
     assert all(home[url] == home[survivor] for url, (_, survivor) in fell.items())  # precision 1: every pair is verified
-    assert len(fell) >= 0.97 * should_fall  # 14 × 8 finds .92 of pairs at .8 and nearly all above
+    assert len(fell) >= 0.98 * should_fall  # 20 × 7 finds .991 of pairs at .8 and nearly all above
     assert {reason for reason, _ in fell.values()} == {"exact", "near"}
 
 

@@ -101,9 +101,9 @@ def test_kana_that_the_rules_ask_for() -> None:
     assert {name: load_preset(name).least_kana for name in preset_names()} == {
         "minamoto": MIN_KANA, "llmjp-v1": 1, "llmjp-v1-strict": 1, "swallow-v1": 1, "en": 0, "code": 0,
     }  # fmt: skip
-    assert load_preset("minamoto", {"length": 400}).least_kana == 20
-    assert load_preset("minamoto", {"kana": 0.07}).least_kana == 7
-    assert load_preset("minamoto", {"kana": 0.071}).least_kana == 8
+    assert load_preset("minamoto", {"length": 400}).least_kana == MIN_KANA
+    assert load_preset("minamoto", {"length": 40, "kana": 0.07}).least_kana == 3
+    assert load_preset("minamoto", {"length": 40, "kana": 0.05}).least_kana == 2
     assert load_preset("minamoto", {"length": False}).least_kana == 1
     assert load_preset("minamoto", {"kana": False}).least_kana == 0
 
