@@ -25,8 +25,9 @@ from corpus.settings import DedupSettings
 SHINGLE = DedupSettings().shingle
 LEAST_SIMILARITY = 0.5  # pairs below are never counted, and too many to list
 LEVELS = (0.7, 0.8, 0.9)
-# (bands, rows): ours, LLM-jp v4's, Swallow's, and what costs about as much as ours.
-SETTINGS = ((14, 8), (20, 10), (40, 20), (16, 7), (20, 7), (28, 8), (18, 6), (25, 5))
+OURS = (DedupSettings().bands, DedupSettings().rows)
+# (bands, rows): ours, datatrove's, LLM-jp v4's, Swallow's, and what costs about as much as ours.
+SETTINGS = (OURS, (14, 8), (20, 10), (40, 20), (16, 7), (28, 8), (18, 6), (25, 5))
 _PIECE = (300, 3000)  # characters of a document; a web page's main text has about a thousand
 _HEAD, _FOOT = (
     "ホーム ＞ 一覧 ＞ 記事\n前の記事へ　次の記事へ\n",
@@ -165,7 +166,7 @@ def _rules(
         return lambda level: frozenset(pair for pair in pairs if exact.get(pair, 0.0) >= level)
 
     return {
-        "ours, 14 × 8, candidates compared exactly": checked(ours[14, 8]),
+        f"ours, {OURS[0]} × {OURS[1]}, candidates compared exactly": checked(ours[OURS]),
         "a shared band and no check, 14 × 8 (datatrove)": lambda _: ours[14, 8],
         "a shared band and no check, 20 × 10 (LLM-jp v4)": lambda _: ours[20, 10],
         "a shared band and no check, 40 × 20 (Swallow)": lambda _: ours[40, 20],
