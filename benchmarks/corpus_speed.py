@@ -1,7 +1,7 @@
 """`python -m benchmarks.corpus_speed --data …`: judging and signing on one core, against reading and writing the same Parquet.
 
 One process on one core. Every trial times both: (a) the Parquet file (zstd) read to Arrow and written again, nothing else;
-(b) Arrow strings to Python, the table of counts, values and verdicts of all rules of a preset, and MinHash band keys.
+(b) from Python strings the table of counts, values and verdicts of all rules of a preset, and MinHash band keys.
 Each kernel alone comes first. Rates are MB of UTF-8 text a second, medians, with the slowest and fastest trial. Time is the
 processor's, which other processes stretch less than the wall's; it leaves out what (a) waits for a disk, so favours (a).
 """
@@ -103,7 +103,6 @@ def against_parquet(folder: Path, texts: Sequence[str], urls: Sequence[str], out
     pq.write_table(pa.table({"text": texts, "url": urls}), file, compression="zstd")
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     out(f"   {len(texts):,} documents, {megabytes:.1f} MB of UTF-8, {file.stat().st_size / 1e6:.1f} MB of Parquet")
-    strings = pq.read_table(file)
     ratios = []
     for name in PRESETS:
         preset = load_preset(name)
@@ -112,7 +111,7 @@ def against_parquet(folder: Path, texts: Sequence[str], urls: Sequence[str], out
         for _ in range(TRIALS):
             plain.append(seconds(lambda: pq.write_table(pq.read_table(file), copy, compression="zstd")))
             begin = time.process_time()
-            passed = judge(strings["text"].to_pylist(), strings["url"].to_pylist(), preset)
+            passed = judge(texts, urls, preset)
             judged.append(time.process_time() - begin)
         pairs = [one / other for one, other in zip(plain, judged, strict=True)]
         ratios.append(statistics.median(pairs))

@@ -8,8 +8,8 @@ a long novel is not taken for spam because its phrases meet again after 100 page
 
 How: a first sweep without branches tells the few places that can matter: where the count of all n-grams with the same hash
 is high enough for the top, or where some n-gram with the same hash stood before or comes again. Only those places are then
-compared exactly, symbol by symbol, through a table of places or in the order of their hashes. How far a place agrees with
-an earlier one says at once which n-grams that begin there are duplicates.
+compared exactly, symbol by symbol, through a table of places or along the chain of those with one hash. How far a place
+agrees with an earlier one says at once which n-grams that begin there are duplicates.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ _A, _B, _C, _D, _E = (np.uint32(word) for word in (0x1CE4E5B9, 0x133111EB, 0x7F4
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _WORDS = tuple(np.uint64(word) for word in (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F5, 0x06C45D188009454F, 0xF88BB8A8724C81ED))
 _SLOTS_A_WORD = 16  # of two bits: no n-gram, one, more
-_DIGIT = 11  # bits of a hash sorted by at a time: two digits tell the places of a window apart, and 2,048 counters are 8 kB
+_CHAIN_SHIFT = np.uint32(16)  # chains go by other bits of a hash than the filter before them
 
 
 @compiled
@@ -54,7 +54,7 @@ def count_repetition(data: Any, bounds: Any, classes: Any, rows: Any) -> None:
 @compiled
 def new_scratch(room: int) -> Any:
     """Arrays for windows of up to `room` symbols: the table of places and five numbers a symbol."""
-    return np.empty(_power(max(2 * room, 2 << _DIGIT)), np.uint32), np.empty((5, room + 1), np.int32)
+    return np.empty(_power(2 * max(room, 1)), np.uint32), np.empty((5, room + 1), np.int32)
 
 
 @compiled
@@ -173,12 +173,11 @@ def _first_place(mixed: Any, place: int, width: int, table: Any, symbols: Any) -
 @compiled
 def _add_duplicates(symbols: Any, starts: Any, table: Any, numbers: Any, row: Any) -> None:
     """Add the characters that duplicate n-grams of 5 to 10 symbols cover."""
-    hashes, order, run, active, lengths = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    hashes, earlier, active, lengths = numbers[0], numbers[1], numbers[3], numbers[4]
     chosen = _places_of_repeats(symbols, table, hashes, active)
     if chosen == 0:
         return
-    shift = _order_by_hash(hashes, active[:chosen], table, run, order)
-    _lengths_of_repeats(symbols, hashes, shift, order[:chosen], run, lengths)
+    _lengths_of_repeats(symbols, hashes, active[:chosen], table, earlier, lengths)
     covered = np.zeros(_LAST + 1, np.int64)
     for i in active[:chosen]:
         for width in range(_FIRST, lengths[i] + 1):
@@ -187,66 +186,39 @@ def _add_duplicates(symbols: Any, starts: Any, table: Any, numbers: Any, row: An
 
 
 @compiled
-def _order_by_hash(hashes: Any, active: Any, table: Any, spare: Any, order: Any) -> int:
-    """Sort the active places by the upper bits of their hashes, then by place: two sweeps of a radix sort (Knuth 5.2.5).
-
-    No branch hangs on the text, where a hash table's would: half as long.
-
-    Returns: how many lower bits of a hash do not count.
-    """
-    digit = 1
-    while digit < _DIGIT and 1 << digit < len(active):
-        digit += 1
-    low, high, last = table[: 1 << digit], table[1 << _DIGIT : (1 << _DIGIT) + (1 << digit)], (1 << digit) - 1
-    low[:], high[:] = 0, 0
-    for i in active:
-        mixed = np.uint32(hashes[i])
-        low[(mixed >> np.uint32(32 - 2 * digit)) & last] += np.uint32(1)
-        high[mixed >> np.uint32(32 - digit)] += np.uint32(1)
-    before_low, before_high = np.uint32(0), np.uint32(0)
-    for k in range(last + 1):  # counts become the places where each digit's begin
-        low[k], before_low = before_low, before_low + low[k]
-        high[k], before_high = before_high, before_high + high[k]
-    for i in active:
-        slot = (np.uint32(hashes[i]) >> np.uint32(32 - 2 * digit)) & last
-        spare[low[slot]] = i
-        low[slot] += np.uint32(1)
-    for i in spare[: len(active)]:
-        slot = np.uint32(hashes[i]) >> np.uint32(32 - digit)
-        order[high[slot]] = i
-        high[slot] += np.uint32(1)
-    return 32 - 2 * digit
-
-
-@compiled
-def _lengths_of_repeats(symbols: Any, hashes: Any, shift: int, order: Any, run: Any, lengths: Any) -> None:
+def _lengths_of_repeats(symbols: Any, hashes: Any, active: Any, table: Any, earlier: Any, lengths: Any) -> None:
     """How many symbols at each place stood somewhere earlier too, counted up to the longest n-gram.
 
-    Latest first, for what repeats often repeats whole: a place is compared with as many as its 5-gram has continuations.
+    As LZ77's match finders do: places of one hash are a chain, latest first, and only what could agree further than the best
+    is compared. A place behind one that repeats is first compared with what stands behind that one's source.
 
     Args:
-        order: places by the upper bits of their hashes, then by place; a run of equal ones may hold several n-grams.
-        run: scratch for the places of a run.
-        lengths: (N,), written at the places in `order`.
+        active: the places whose 5-gram may stand elsewhere too, ascending.
+        earlier: scratch, at each active place the one before it in its chain, -1 for none.
+        lengths: written at the active places.
     """
-    bits, found = np.uint32(0), 0
-    for i in order:
-        mixed = np.uint32(hashes[i]) >> np.uint32(shift)
-        if mixed != bits:
-            bits, found = mixed, 0
-        longest, limit = 0, min(_LAST, len(symbols) - i)
-        for k in range(found - 1, -1, -1):
-            first, length = run[k], 0
-            if symbols[first + longest] != symbols[i + longest]:  # agrees no further than an earlier one
-                continue
-            while length < limit and symbols[first + length] == symbols[i + length]:
-                length += 1
-            longest = max(longest, length)
-            if longest == limit:
-                break
+    heads = _cleared(table, len(active))
+    last, before, source = np.uint32(len(heads) - 1), -2, 0
+    for i in active:
+        slot = np.uint32(hashes[i]) >> _CHAIN_SHIFT & last
+        at = np.int64(heads[slot]) - 1
+        heads[slot], earlier[i] = i + 1, at
+        limit, longest, best = min(_LAST, len(symbols) - i), 0, 0
+        if before == i - 1:
+            longest, best = lengths[before] - 1, source + 1
+            while longest < limit and symbols[best + longest] == symbols[i + longest]:
+                longest += 1
+        while at >= 0 and longest < limit:
+            if symbols[at + longest] == symbols[i + longest]:
+                length = 0
+                while length < limit and symbols[at + length] == symbols[i + length]:
+                    length += 1
+                if length > longest:
+                    longest, best = length, at
+            at = earlier[at]
         lengths[i] = longest
-        run[found] = i
-        found += 1
+        if longest >= _FIRST:
+            before, source = i, best
 
 
 @compiled
