@@ -34,8 +34,8 @@ DEFAULT, LLMJP, RAW = "words", "merged", "unigram"
 # What is trained: a name and the settings that differ from the defaults.
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
-    "words, fewer in words": {"word_share": 0.35},
-    "words, more in words": {"word_share": 0.65},
+    "words, fewer in words": {"word_share": 0.5},
+    "words, limit of .2": {"straddle_limit": 0.2},
     "words, straddlers kept": {"straddle_rounds": 0},
     "words, runs of Japanese": {"runs": "ja"},
     "words, no runs": {"runs": "none"},

@@ -21,15 +21,13 @@ class TokenizerSettings:
     max_characters: int  # of training text; more corpus than this is sampled by line
     recipe: str = "words"  # see tokenizer.recipes; docs/tokenizer.md has the table that chose the default
     analyzer: str = "mecab"  # what a word is: "mecab", "none", or "package.module:function" (see tokenizer.analyzer)
-    # Recipe "words": share of the learned slots for pieces inside words; the others are runs of words. 5,641 of 11,641 in the
-    # first 16k vocabulary of Aozora and Wikipedia: 1.754 characters a token on held-out Aozora, raw BPE 1.707.
-    word_share: float = 0.5
+    # Recipe "words": share of the learned slots for pieces inside words; the others are runs of words. By make tokenizer-lab:
+    # with .5, 1 % longer Japanese at 16k, but 6 % more English tokens; see docs/tokenizer.md.
+    word_share: float = 0.8
     runs: str = "all"  # which words make runs: "ja", "all" (also English and code: `▁of▁the`), "none"
-    # A piece is dropped where more than this share of its uses straddles a word boundary. 0.2 took a raw unigram from 4.3 to
-    # 0.97 % straddling tokens for 6 % of its compression.
-    straddle_limit: float = 0.2
-    # Rounds of dropping and training runs again; 0: nothing is dropped. 16k, Japanese, held-out Aozora and JSQuAD: characters a
-    # token and straddling 1.762 / 1.663 and 1.93 / 1.12 % after one, 1.737 / 1.640 and 1.41 / 0.74 % after two.
+    # A piece is dropped where more than this share of its uses straddles a word boundary: with .2 the tokens of 32k pieces
+    # straddle half as often as raw unigram's or a little more, with .15 less, for 2 % of length.
+    straddle_limit: float = 0.15
     straddle_rounds: int = 2
     groups: dict[str, str] = dataclasses.field(default_factory=dict)  # "merged": source -> ja, en, code; else by its characters
     # SentencePiece's README: 0.9995 for languages with a rich character set such as Japanese; the rest become bytes.
