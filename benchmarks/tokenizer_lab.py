@@ -93,6 +93,17 @@ def trained(made: Sample, digest: str, settings: TokenizerSettings, folder: Path
     return model, seconds
 
 
+def fitted(made: Sample, digest: str, settings: TokenizerSettings, folder: Path) -> tuple[bytes, float | None]:
+    """`trained`, with as many pieces as the recipe finds in the text where it finds fewer than it is asked for."""
+    while True:
+        try:
+            return trained(made, digest, settings, folder)
+        except ConfigError as error:
+            if not (found := _LARGEST.search(str(error))):
+                raise
+            settings = dataclasses.replace(settings, vocab_size=int(found[1]))
+
+
 def measure(name: str, model: bytes, seconds: float | None, texts: Texts, analyzer: Analyzer) -> Row:
     """Figures of a model on the held-out texts."""
     tokenizer = Tokenizer(model)
@@ -185,12 +196,7 @@ def main() -> None:
         rows = []
         for name in chosen.only:
             settings = TokenizerSettings(vocab_size=size, max_characters=sum(BUDGET.values()), **VARIANTS[name])
-            try:
-                model, seconds = trained(made, digest, settings, chosen.out)
-            except ConfigError as error:  # this recipe finds fewer pieces in the text: as many as there are, then
-                if not (found := _LARGEST.search(str(error))):
-                    raise
-                model, seconds = trained(made, digest, dataclasses.replace(settings, vocab_size=int(found[1])), chosen.out)
+            model, seconds = fitted(made, digest, settings, chosen.out)
             rows.append(measure(name, model, seconds, texts, analyzer))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
         parts.append(f"## {size:,} pieces\n\n{table(rows)}")
