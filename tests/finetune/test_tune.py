@@ -92,7 +92,7 @@ def test_learns_what_can_be_learnt_and_says_so(base: Path, tmp_path: Path) -> No
 
     data = small_data(base, count=40)
     result = tuned(base, tmp_path, data, settings(epochs=25, batch_size=8, learning_rate=5e-3))
-    assert result.heldout["t"]["after"] < 0.1 < result.heldout["t"]["before"]
+    assert result.heldout["t"]["after"] < 0.3 < 3 < result.heldout["t"]["before"]
     assert result.steps == 25 * 4 == len(result.losses)
     rows = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text("utf-8").splitlines()]
     assert [row["done"] for row in rows] == list(range(1, 101)) and {row["total"] for row in rows} == {100}
