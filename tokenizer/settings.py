@@ -22,11 +22,11 @@ class TokenizerSettings:
     recipe: str = "words"  # see tokenizer.recipes; docs/tokenizer.md has the table that chose the default
     analyzer: str = "mecab"  # what a word is: "mecab", "none", or "package.module:function" (see tokenizer.analyzer)
     # Recipe "words": share of the learned slots for pieces inside words; the others are runs of words. By make tokenizer-lab:
-    # with .5, 1 % longer Japanese at 16k, but 6 % more English tokens; see docs/tokenizer.md.
+    # with .5 Japanese takes no fewer tokens at 16k, and English 6 % more; see docs/tokenizer.md.
     word_share: float = 0.8
     runs: str = "all"  # which words make runs: "ja", "all" (also English and code: `▁of▁the`), "none"
     # A piece is dropped where more than this share of its uses straddles a word boundary: with .2 the tokens of 32k pieces
-    # straddle half as often as raw unigram's or a little more, with .15 less, for 2 % of length.
+    # straddle half as often as raw unigram's or a little more, with .15 less often, for 1 % more tokens.
     straddle_limit: float = 0.15
     straddle_rounds: int = 2
     groups: dict[str, str] = dataclasses.field(default_factory=dict)  # "merged": source -> ja, en, code; else by its characters
