@@ -58,7 +58,7 @@ def promoted(decisions: Decisions, lost: "Sequence[pa.ChunkedArray]", passing: M
         copy = copies[doc_id]
         heir = Heir(copy.root, doc_id, copy.kind, copy.similarity, characters, url)
         have = best.get(copy.root)
-        if have is None or (-heir.characters, heir.doc_id) < (-have.characters, have.doc_id):  # as `Judged.rank` chooses
+        if have is None or (-heir.characters, heir.doc_id) < (-have.characters, have.doc_id):  # as `Judged.order` ranks
             best[copy.root] = heir
     result.documents, result.characters = len(best), sum(heir.characters for heir in best.values())
     result.examples = sorted(best.values(), key=lambda heir: (-heir.characters, heir.doc_id))[:SHOWN]

@@ -73,19 +73,16 @@ class Judged:
         shard, ordinal = split(reference)
         return self.shard(shard).text(ordinal)
 
-    def rank(self, reference: int) -> tuple[int, int, int, int]:
-        """Who survives among copies: the least. The longest text, then the least doc_id; arrival decides nothing."""
-        shard, ordinal = split(reference)
-        kept = self.shard(shard)
-        return -int(kept.sizes[ordinal]), int(kept.ids[ordinal, 0]), int(kept.ids[ordinal, 1]), reference
-
     def order(self, groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
-        """The permutation that sorts references by group and, inside a group, by `rank`."""
+        """The permutation that sorts references by group and, inside a group, by rank: among copies the first survives.
+
+        By rank the longest text comes first, then the least doc_id; arrival decides nothing.
+        """
         sizes_N, ids_N2 = self.ranks(references_N)
         return np.lexsort((references_N, ids_N2[:, 1], ids_N2[:, 0], ~sizes_N, groups_N))
 
     def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What `rank` looks at: (N,) uint32 characters, (N, 2) uint64 halves of the doc_id."""
+        """What rank depends on: (N,) uint32 characters, (N, 2) uint64 halves of the doc_id."""
         sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)
         for index, places in self.places(references_N):
             kept, ordinals = self.shard(index), references_N[places] & np.uint64(0xFFFFFFFF)
