@@ -3,13 +3,11 @@
 `make explain RUN=demo DOC=…` takes a doc_id, the first 6 or more of its hex digits, or a URL.
 """
 
-import argparse
 import json
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from corpus.decisions import DecisionFile, Decisions, open_decisions
@@ -19,7 +17,7 @@ from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
 from pipeline.progress import say
-from pipeline.runfile import RunFile, load_run
+from pipeline.runfile import RunFile
 
 # Members of a cluster shown: what fits on a screen.
 MEMBERS = 20
@@ -253,15 +251,11 @@ def _like(member: Member | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the life of one document."""
-    parser = argparse.ArgumentParser(prog="python -m corpus.explain", description=__doc__)
-    parser.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one setting")
+    parser = cli.run_parser("corpus.explain", __doc__ or "")
     parser.add_argument("--doc", required=True, help="doc_id, its first 6 or more hex digits, or URL")
-    parser.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="root folder of all artifacts")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(argv)
-    run = load_run(chosen.run, overrides=tuple(chosen.set), data=chosen.data, artifacts=str(chosen.artifacts))
+    run = cli.open_run(chosen)
     life = explain(run, open_decisions(run.root("corpus")), chosen.doc)
     say(json.dumps(life.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(life, colour=sys.stdout.isatty()))
 

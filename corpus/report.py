@@ -4,7 +4,6 @@
 same bytes. It is not part of the artifact's digest.
 """
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from corpus.stages import STAGES
 from pipeline import cli
 from pipeline.files import write_text
 from pipeline.progress import say
-from pipeline.runfile import load_run
 
 TEMPLATE = Path(__file__).parent / "report.html.jinja"
 NAME = "report.html"
@@ -237,13 +235,7 @@ def _speed(speed: Speed) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the report of a run's corpus."""
-    parser = argparse.ArgumentParser(prog="python -m corpus.report", description=__doc__)
-    parser.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one setting")
-    parser.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="root folder of all artifacts")
-    chosen = parser.parse_args(argv)
-    run = load_run(chosen.run, overrides=tuple(chosen.set), data=chosen.data, artifacts=str(chosen.artifacts))
+    run = cli.open_run(cli.run_parser("corpus.report", __doc__ or "").parse_args(argv))
     say(f"報告書: {write_report(run.root('corpus'), check=True)}")
 
 

