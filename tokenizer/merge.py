@@ -105,6 +105,7 @@ class Trie:
     codes: IntArray  # (edges,) character of each edge
     children: IntArray  # (edges,) node that it leads to
     pieces: IntArray  # (nodes,) piece that ends at a node, or -1
+    longest: int  # characters of the longest piece
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Trie":
@@ -126,6 +127,7 @@ class Trie:
             np.array([code for code, _ in edges], np.int64),
             np.array([child for _, child in edges], np.int64),
             np.array(piece, np.int64),
+            max(map(len, texts), default=0),
         )
 
 
@@ -139,7 +141,9 @@ def expected_counts(trie: Trie, scores_V: FloatArray, codes: IntArray, ends: Int
     """
     counts_V = np.zeros(len(scores_V), np.float64)
     unknown = float(scores_V.min()) - UNKNOWN_PENALTY
-    _forward_backward(trie.first, trie.codes, trie.children, trie.pieces, scores_V, unknown, codes, ends, counts_V)
+    # A place has a piece of each length at most, or an unknown character in place of the piece of one.
+    most_arcs = int(np.diff(ends, prepend=0).max(initial=0)) * max(trie.longest, 1)
+    _forward_backward(trie.first, trie.codes, trie.children, trie.pieces, scores_V, unknown, codes, ends, counts_V, most_arcs)
     return counts_V
 
 
@@ -169,15 +173,30 @@ def _log_sum(one: float, other: float) -> float:
 
 @compiled
 def _forward_backward(
-    first_N: Any, code_E: Any, child_E: Any, piece_N: Any, scores_V: Any, unknown: float, codes: Any, ends: Any, counts_V: Any
+    first_N: Any,
+    code_E: Any,
+    child_E: Any,
+    piece_N: Any,
+    scores_V: Any,
+    unknown: float,
+    codes: Any,
+    ends: Any,
+    counts_V: Any,
+    most_arcs: int,
 ) -> None:
-    """Add to `counts_V` the expected uses of each piece in each line."""
+    """Add to `counts_V` the expected uses of each piece in each line.
+
+    An arc is a piece that stands at a place, or -1 for an unknown character; no line has more than `most_arcs`.
+    """
+    arc_ends, arc_pieces = np.empty(most_arcs, np.int64), np.empty(most_arcs, np.int64)
     begin = 0
     for end in ends:
         size = end - begin
         forward = np.full(size + 1, -np.inf)
         backward = np.full(size + 1, -np.inf)
+        first_arc = np.zeros(size + 1, np.int64)
         forward[0] = backward[size] = 0.0
+        arc = 0
         for place in range(size):
             node, known = 0, False
             for last in range(place, size):
@@ -188,20 +207,18 @@ def _forward_backward(
                 if piece >= 0:
                     known = known or last == place
                     forward[last + 1] = _log_sum(forward[last + 1], forward[place] + scores_V[piece])
+                    arc_ends[arc], arc_pieces[arc] = last + 1, piece
+                    arc += 1
             if not known:
                 forward[place + 1] = _log_sum(forward[place + 1], forward[place] + unknown)
+                arc_ends[arc], arc_pieces[arc] = place + 1, -1
+                arc += 1
+            first_arc[place + 1] = arc
         for place in range(size - 1, -1, -1):
-            node, known = 0, False
-            for last in range(place, size):
-                node = _child(first_N, code_E, child_E, node, codes[begin + last])
-                if node < 0:
-                    break
-                piece = piece_N[node]
+            for arc in range(first_arc[place], first_arc[place + 1]):
+                piece = arc_pieces[arc]
+                rest = (scores_V[piece] if piece >= 0 else unknown) + backward[arc_ends[arc]]
                 if piece >= 0:
-                    known = known or last == place
-                    rest = scores_V[piece] + backward[last + 1]
                     counts_V[piece] += np.exp(forward[place] + rest - forward[size])
-                    backward[place] = _log_sum(backward[place], rest)
-            if not known:
-                backward[place] = _log_sum(backward[place], unknown + backward[place + 1])
+                backward[place] = _log_sum(backward[place], rest)
         begin = end
