@@ -124,7 +124,7 @@ def _name(points: np.ndarray, at: int) -> tuple[np.uint64, int]:
 
 
 @compiled
-def _place(names: np.ndarray, name: np.uint64) -> int:
+def place_of(names: np.ndarray, name: np.uint64) -> int:
     """Index of a name, or -1."""
     for index in range(len(names)):
         if names[index] == name:
@@ -172,7 +172,7 @@ def _after_inline(points: np.ndarray, at: int, inline: np.ndarray, word: np.ndar
         for place in range(begin, stop):
             if 0x41 <= points[place] <= 0x5A:
                 return at
-        stop = _tag_end(points, stop, word) if _place(inline, name) >= 0 else -1
+        stop = _tag_end(points, stop, word) if place_of(inline, name) >= 0 else -1
         if stop < 0:
             return at
         at = stop
@@ -193,7 +193,7 @@ def _line_ends(
         if point == 0x3C:
             is_end = at + 1 < len(points) and points[at + 1] == 0x2F
             name, stop = _name(points, at + 1 + is_end)
-            found = _place(literal, name)
+            found = place_of(literal, name)
             if found >= 0 and (found == kind if is_end else kind < 0):
                 stop = _tag_end(points, stop, word)
                 if stop >= 0:
@@ -231,7 +231,7 @@ def _attributes(points: np.ndarray, at: int, wanted: np.ndarray, spans: np.ndarr
         while at < len(points) and points[at] not in (0x20, 0x3D, 0x3E):
             at += 1
         name, stop = _name(points, begin)
-        found = _place(wanted, name) if stop == at else -1
+        found = place_of(wanted, name) if stop == at else -1
         value = at = at + 2 if at < len(points) and points[at] == 0x3D else at
         if value > stop:
             while at < len(points) and points[at] != 0x22:
@@ -294,7 +294,7 @@ def _blocks(
             continue
         is_end = points[at + 1] == 0x2F
         name, stop = _name(points, at + 1 + is_end)
-        kind = _place(tags, name) if stop < len(points) and points[stop] in (0x20, 0x3E) else -1
+        kind = place_of(tags, name) if stop < len(points) and points[stop] in (0x20, 0x3E) else -1
         while stop < len(points) and points[stop] not in (0x20, 0x3E):
             stop += 1
         at = _attributes(points, stop, wanted, spans)

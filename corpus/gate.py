@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corpus.dom import place_of
 from pipeline.compiled import compiled
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def _nesting(units: np.ndarray, closed: np.ndarray, formatting: np.ndarray, open
             at += 1
             continue
         name, at = _name_at(units, at + 1 + is_end)
-        kind = _place(formatting, name)
+        kind = place_of(formatting, name)
         if kind >= 0:
             if not is_end:
                 unclosed[kind] += 1
@@ -239,17 +240,8 @@ def _nesting(units: np.ndarray, closed: np.ndarray, formatting: np.ndarray, open
             most = max(most, total)
         elif is_end:
             depth -= depth > 0 and open_names[depth - 1] == name
-        elif _place(closed, name) < 0:
+        elif place_of(closed, name) < 0:
             open_names[depth] = name
             depth += 1
             deepest = max(deepest, depth)
     return deepest, most
-
-
-@compiled
-def _place(names: np.ndarray, name: np.uint64) -> int:
-    """Index of a name, or -1."""
-    for index in range(len(names)):
-        if names[index] == name:
-            return index
-    return -1
