@@ -42,12 +42,14 @@ _IDEOGRAPHIC_PLANES = (0x20000, 0x3FFFF)  # planes 2 and 3 hold CJK ideographs o
 _PICTOGRAPHS = (0x1F000, 0x1FBFF)  # game tiles, emoji, arrows, legacy computing
 
 
-def buffer_of(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def buffer_of(texts: Sequence[str], errors: str = "strict") -> tuple[np.ndarray, np.ndarray]:
     """Texts one behind the other as UTF-8.
 
+    Args:
+        errors: as of `str.encode`: what becomes of a lone surrogate.
     Returns: (bytes,) uint8, and where each text begins and the last one ends: (documents + 1,) int64.
     """
-    encoded = [text.encode() for text in texts]
+    encoded = [text.encode("utf-8", errors) for text in texts]
     bounds = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(data) for data in encoded], out=bounds[1:])
     return np.frombuffer(encoded[0] if len(encoded) == 1 else b"".join(encoded), np.uint8), bounds

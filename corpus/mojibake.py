@@ -26,12 +26,13 @@ _UTF8_AS_LATIN = re.compile("ã[\x81\x82\x83‚ƒ]")
 _SJIS_AS_LATIN = re.compile("[\x82\x83‚ƒ][@-~\x80-\xff€-™]")
 _EUC_AS_LATIN = re.compile("[¤¥][¡-ÿ]")
 # A text without any of these characters needs no closer look.
-_SUSPICIOUS = re.compile("[縺繧繝ã\x82\x83‚ƒ¤¥]")
+SUSPICIOUS = "縺繧繝ã\x82\x83‚ƒ¤¥"
+_ANY_SUSPICIOUS = re.compile(f"[{SUSPICIOUS}]")
 
 
 def is_mojibake(text: str) -> bool:
     """Whether a text bears the signature of Japanese that was decoded by the wrong charset."""
-    if text.isascii() or not _SUSPICIOUS.search(text):
+    if text.isascii() or not _ANY_SUSPICIOUS.search(text):
         return False
     signs = max(
         sum(map(text.count, _AS_CP932)),

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from corpus.characters import decode
+from corpus.characters import buffer_of, decode
+from corpus.mojibake import SUSPICIOUS
 from pipeline.compiled import compiled
 
 _BMP = 0x10000
@@ -33,8 +34,6 @@ _REPLACED = (
     (0xFF61, 0xFF9F),
     (0xFFFE, 0xFFFF),
 )
-# Where `corpus.mojibake` looks closer.
-_SUSPICIOUS = "縺繧繝ã‚ƒ¤¥"
 # Jamo that join what stands before them (Unicode Standard §3.12); no decomposition lists them.
 _JAMO = ((0x1161, 0x1175), (0x11A8, 0x11C2))
 _HIGHEST = 0x30000  # above are no characters that decompose, and none that is plain
@@ -42,11 +41,9 @@ _HIGHEST = 0x30000  # above are no characters that decompose, and none that is p
 
 def are_plain(texts: Sequence[str]) -> np.ndarray:
     """Which texts `corpus.extract` keeps as they are, without a flag: (texts,) bool; an empty one is not."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    bounds = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(data) for data in encoded], out=bounds[1:])
-    plain = np.zeros(len(encoded), bool)
-    _look(np.frombuffer(b"".join(encoded), np.uint8), bounds, _kinds(), plain)
+    data, bounds = buffer_of(texts, "surrogatepass")
+    plain = np.zeros(len(texts), bool)
+    _look(data, bounds, _kinds(), plain)
     return plain
 
 
@@ -62,7 +59,7 @@ def _kinds() -> np.ndarray:
             kinds[point] = _ODD
         if len(parts) == 2 and not parts[0].startswith("<") and int(parts[1], 16) < _BMP:
             kinds[int(parts[1], 16)] = _ODD  # it may join what stands before it
-    kinds[[ord(mark) for mark in _SUSPICIOUS]] = _ODD
+    kinds[[ord(mark) for mark in SUSPICIOUS]] = _ODD
     kinds[[0x20, 0x3000]], kinds[0x0A] = _SPACE, _NEWLINE
     return kinds
 
