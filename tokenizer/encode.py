@@ -33,8 +33,8 @@ class Tokenizer:
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size: int = self._processor.vocab_size()
         self._bytes = [self._content(token) for token in range(self.vocab_size)]
-        # Characters that begin in each token: 0 for a byte inside a character.
-        self._begins = [sum(byte & 0xC0 != _CONTINUATION for byte in content) for content in self._bytes]
+        # Characters that begin in each token, by id: 0 for a byte inside a character.
+        self.characters_begun: list[int] = [sum(byte & 0xC0 != _CONTINUATION for byte in content) for content in self._bytes]
         self._mark_ids = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
 
     @classmethod
@@ -98,7 +98,7 @@ class Tokenizer:
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[int]]:
         """Ids, and for each the character of `text` where it begins; bytes inside a character have that character's."""
         ids = self.encode(text)
-        begun = [self._begins[token] for token in ids]
+        begun = [self.characters_begun[token] for token in ids]
         # Before token i, `before` characters have begun; a token that begins none lies in the last of them.
         places = accumulate(begun[:-1], initial=0) if ids else ()
         return ids, [before if count else before - 1 for before, count in zip(places, begun, strict=True)]

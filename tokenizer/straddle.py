@@ -7,6 +7,7 @@ import numpy as np
 
 from tokenizer.analyzer import DELIMITER
 from tokenizer.boundaries import IntArray, straddling
+from tokenizer.encode import Tokenizer
 from tokenizer.pieces import FIXED, read_pieces
 
 # Sentences are looked at evenly up to here: 40,000 sentences (2 million characters) sufficed for 16k pieces.
@@ -37,7 +38,7 @@ def count_straddling(model: bytes, delimited: Sequence[str]) -> tuple[IntArray, 
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     size = processor.vocab_size()
-    lengths_V = np.array([_characters(processor, token) for token in range(size)], np.int64)
+    lengths_V = np.array(Tokenizer(model).characters_begun, np.int64)
     uses_V, bad_V = np.zeros(size, np.int64), np.zeros(size, np.int64)
     for begin in range(0, len(delimited), _BATCH):
         cut = [line.split(DELIMITER) for line in delimited[begin : begin + _BATCH]]
@@ -57,13 +58,3 @@ def evenly(lines: Sequence[str], characters: int) -> Sequence[str]:
     """Every n-th line, with the smallest n that gives about `characters` characters or fewer."""
     whole = sum(map(len, lines))
     return lines[:: max(1, -(-whole // characters))]
-
-
-def _characters(processor: object, token: int) -> int:
-    """Characters that begin in a piece: one for the first byte of a character, none for its other bytes."""
-    import sentencepiece
-
-    assert isinstance(processor, sentencepiece.SentencePieceProcessor)
-    if not processor.is_byte(token):
-        return len(processor.id_to_piece(token))
-    return int(int(processor.id_to_piece(token)[3:5], 16) & 0xC0 != 0x80)
