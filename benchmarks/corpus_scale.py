@@ -7,12 +7,11 @@ constants below, with its source; the rates of removing copies are those of `ben
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.corpus_speed import judge, one_core
+from benchmarks.corpus_speed import judge, one_core, seconds
 from benchmarks.machine import describe
 from corpus.extract import Extracted, extract
 from corpus.readers import RawDocument, SourceSettings, plan_shards, read_shard
@@ -44,14 +43,9 @@ class Rates:
     text_a_page: float  # bytes of text a Japanese page
 
 
-def seconds(work: Callable[[], object]) -> float:
+def least_seconds(work: Callable[[], object]) -> float:
     """Processor time, the least of some trials."""
-    best = float("inf")
-    for _ in range(TRIALS):
-        begin = time.process_time()
-        work()
-        best = min(best, time.process_time() - begin)
-    return best
+    return min(seconds(work) for _ in range(TRIALS))
 
 
 def measure(data: Path, out: Callable[[str], None]) -> Rates:
@@ -65,12 +59,12 @@ def measure(data: Path, out: Callable[[str], None]) -> Rates:
     others = [page for page in pages if page.url not in japanese]
     texts = [got.text for page in ours if isinstance(got := extract(page), Extracted)]
     packed, html = path.stat().st_size / 1e6, _size(pages)
-    read = packed / seconds(lambda: list(read_shard(shard)))
-    foreign = _size(others) / seconds(lambda: [extract(page) for page in others])
-    native = _size(ours) / seconds(lambda: [extract(page) for page in ours])
+    read = packed / least_seconds(lambda: list(read_shard(shard)))
+    foreign = _size(others) / least_seconds(lambda: [extract(page) for page in others])
+    native = _size(ours) / least_seconds(lambda: [extract(page) for page in ours])
     text = sum(len(text.encode()) for text in texts) / 1e6
     preset, urls = load_preset("minamoto"), [""] * len(texts)
-    judged = text / seconds(lambda: judge(texts, urls, preset))
+    judged = text / least_seconds(lambda: judge(texts, urls, preset))
     out(f"   {len(pages):,} pages: {packed:.1f} MB of gzip, {html:.1f} MB of HTML, {text:.1f} MB of Japanese text")
     out(f"   read {read:.0f} MB/s of gzip; decode and gate, foreign pages {foreign:.0f} MB/s of HTML")
     out(f"   decode, gate and main text, Japanese pages {native:.1f} MB/s of HTML; judge and sign {judged:.0f} MB/s of text")
