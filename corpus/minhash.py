@@ -22,9 +22,8 @@ _U_GOLDEN, _U_MIX_1, _U_MIX_2 = np.uint64(_GOLDEN), np.uint64(_MIX_1), np.uint64
 _SEED = 0x6D696E616D6F746F
 # Visible characters and shingles held at a time: 50 kB, which stay in the first two levels of a core's cache.
 _BLOCK = 1 << 12
-_ABREAST = (
-    4  # shingles whose hashes are compared in one sweep over the signature, so that it is loaded and stored a quarter as often
-)
+# Shingles whose hashes are compared in one sweep over the signature, so that it is loaded and stored a quarter as often.
+_ABREAST = 4
 
 
 def shingles(text: str, width: int) -> np.ndarray:
