@@ -33,10 +33,6 @@ class WithBase:
         """A document's text; of the base, as it was published."""
         return self.base.text(reference) if reference & BASE else self.judged.text(reference)
 
-    def doc_ids(self, references_N: np.ndarray) -> list[str]:
-        """Names of documents."""
-        return [f"{high:016x}{low:016x}" for high, low in self.ranks(references_N)[1].tolist()]
-
     def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Judged.ranks`."""
         of_base = is_base(references_N)
@@ -177,7 +173,7 @@ def check_base(task: BaseCheckTask) -> dict[str, Any]:
     sets = ShingleSets(both, captures.SHINGLE if task.kind == URL_KEY else task.settings.shingle)
 
     def same_record(base: int, new: int) -> bool:
-        one, other = both.doc_ids(np.array([base, new], np.uint64))
+        one, other = both.ranks(np.array([base, new], np.uint64))[1].tolist()
         return one == other
 
     def is_copy(base: int, new: int) -> bool:

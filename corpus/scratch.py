@@ -138,6 +138,11 @@ def split(reference: int) -> tuple[int, int]:
     return int(reference) >> 32, int(reference) & 0xFFFFFFFF
 
 
+def doc_ids(ids_N2: np.ndarray) -> list[str]:
+    """The names whose halves these are, as `KeptWriter.add` takes them."""
+    return [f"{high:016x}{low:016x}" for high, low in ids_N2.tolist()]
+
+
 class KeptWriter:
     """Writes what `Kept` reads into an existing folder; everything goes to disk as it comes."""
 

@@ -30,7 +30,7 @@ from corpus.grow_join import WithBase
 from corpus.minhash import jaccard
 from corpus.phases import Phases
 from corpus.rules import Preset
-from corpus.scratch import Judged, Kept
+from corpus.scratch import Judged, Kept, doc_ids
 from corpus.settings import CorpusSettings, DedupSettings
 from corpus.stages import STAGES
 from corpus.tables import TableWriter
@@ -153,7 +153,7 @@ class _ShardWriter:
         if not len(fallen):
             return
         survivors = self.survivors[begin + fallen]
-        ids = _doc_ids(self.task.known, survivors)
+        ids = doc_ids(self.task.known.ranks(survivors)[1])
         kinds = [REASONS[code] for code in self.reasons[begin + fallen].tolist()]
         likeness = []
         for ordinal, survivor, doc_id, kind in zip(fallen.tolist(), survivors.tolist(), ids, kinds, strict=True):
@@ -161,8 +161,8 @@ class _ShardWriter:
             fate["stage"][row], fate["rule"][row], fate["duplicate_of"][row] = STAGE, kind, doc_id
             reference = self.task.shard << 32 | (begin + ordinal)
             likeness.append(1.0 if kind == "exact" else jaccard(self._sets[reference], self._sets[survivor]))
-        doc_ids = [fate["doc_id"][places[ordinal]] for ordinal in fallen.tolist()]
-        copies.add({"doc_id": doc_ids, "survivor": ids, "kind": kinds, "similarity": likeness})
+        fell = [fate["doc_id"][places[ordinal]] for ordinal in fallen.tolist()]
+        copies.add({"doc_id": fell, "survivor": ids, "kind": kinds, "similarity": likeness})
 
     def _documents(
         self,
@@ -214,11 +214,6 @@ class _ShardWriter:
         self.masked.update(counts)
         fate["masked"][row] = counts.total()
         return text
-
-
-def _doc_ids(known: Judged | WithBase, references: np.ndarray) -> list[str]:
-    """The doc_id of each reference."""
-    return [f"{high:016x}{low:016x}" for high, low in known.ranks(references)[1].tolist()]
 
 
 def write_keys(kept: Kept, alive_N: np.ndarray, folder: Path) -> None:

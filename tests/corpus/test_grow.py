@@ -95,7 +95,7 @@ def remove(
                     stay.append(page)
                 else:
                     some = np.array([survivor], np.uint64)
-                    name = grown.doc_ids(some)[0] if grown else ""
+                    name = scratch.doc_ids(grown.ranks(some)[1])[0] if grown else ""
                     assert bool(survivor & BASE) <= bool(base)
                     fell[page] = (dedup.REASONS[code], name)
         return stay, fell, counts
