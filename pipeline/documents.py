@@ -1,6 +1,11 @@
-"""The document: the one Parquet schema in which text goes from the corpus to every later stage."""
+"""The document: the one Parquet schema in which text goes from the corpus to every later stage, and who may read it.
 
-from collections.abc import Iterator, Sequence
+Documents that are held out measure what was trained on the others: neither the tokenizer nor the model learns from them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,41 @@ from pipeline.artifact import Manifest
 # Columns of data/documents/*.parquet, all strings; canonical order of documents = files by name, then rows.
 DOCUMENT_COLUMNS = ("doc_id", "source", "url", "title", "date", "charset", "text")
 BATCH_ROWS = 1024
+# Of each source's documents, where a run file does not say how many are held out.
+HELD_OUT_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The documents of one source that are held out: those of low keys, at least one, never all; none for a share of 0."""
+
+    share: float
+    lowest: str  # doc_id of the lowest key, held out whatever the share
+    highest: str  # doc_id of the highest key, never held out
+
+    @classmethod
+    def of(cls, doc_ids: Iterable[str], share: float) -> "HeldOut":
+        """The rule for a source, from all of its documents or from those of its lowest and highest keys."""
+        lowest, highest = (2**64, ""), (-1, "")
+        for doc_id in doc_ids:
+            key = (held_out_key(doc_id), doc_id)
+            lowest, highest = min(lowest, key), max(highest, key)
+        return cls(share, lowest[1], highest[1])
+
+    def __contains__(self, doc_id: str) -> bool:
+        if not self.share or doc_id == self.highest:
+            return False
+        return doc_id == self.lowest or is_below(doc_id, self.share)
+
+
+def held_out_key(doc_id: str) -> int:
+    """Where a document stands in [0, 2**64), evenly, for all time and whatever else is in the corpus."""
+    return int.from_bytes(hashlib.sha256(f"valid {doc_id}".encode()).digest()[:8])
+
+
+def is_below(doc_id: str, share: float) -> bool:
+    """Whether a document's key lies in the lowest `share` of all keys."""
+    return held_out_key(doc_id) < share * 2.0**64
 
 
 def document_files(corpus: Manifest) -> list[Path]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import cli
 from pipeline.artifact import Artifact, Manifest, begin, open_sealed
-from pipeline.documents import document_files
+from pipeline.documents import HELD_OUT_SHARE, document_files
 from pipeline.errors import BadInput
 from pipeline.progress import say
 from pipeline.shards import map_shards
@@ -20,7 +20,7 @@ RECIPE = 2
 class PackSettings:
     """`[pack]` of a run file."""
 
-    valid_share: float = 0.02  # of each source's documents, chosen by a hash of doc_id; at least one, never all
+    valid_share: float = HELD_OUT_SHARE  # of each source's documents, chosen by a hash of doc_id; at least one, never all
     train_share: float = 1.0  # of the documents that are not held out, by the same hash: what a short run can read once
 
     def __post_init__(self) -> None:

@@ -1,6 +1,5 @@
 """The two parallel steps of packing: encode each file of the corpus, then merge each source in canonical order."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipeline.documents import read_documents
+from pipeline.documents import HeldOut, is_below, read_documents
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import whole_file, whole_path
 from pretrain.pack_indexed import token_dtype, write_index
@@ -88,11 +87,6 @@ def merge_source(merge: MergeSource) -> Mapping[str, Any]:
     return totals | {"left_out": {"documents": left_out}}
 
 
-def held_out_key(doc_id: str) -> int:
-    """Where a document stands in [0, 2**64), evenly, for all time and whatever else is in the corpus."""
-    return int.from_bytes(hashlib.sha256(f"valid {doc_id}".encode()).digest()[:8])
-
-
 @lru_cache(maxsize=1)
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer, loaded once a worker process."""
@@ -102,23 +96,21 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 class _Splits:
     """Which documents of a source are held out, and which are trained on: a range of keys each.
 
-    Held out are the keys below the valid share, at least one document, never all; the training share is counted from there.
+    The training share is counted from where the held-out documents end; the highest key is always trained on.
     """
 
     def __init__(self, merge: MergeSource) -> None:
-        self._valid_below = merge.valid_share * 2.0**64
-        self._train_below = (merge.valid_share + merge.train_share * (1 - merge.valid_share)) * 2.0**64
-        self.documents, lowest, highest = 0, (2**64, ""), (-1, "")
-        for part in merge.parts:
-            for doc_id in _table(part)["doc_id"].to_pylist():
-                key = (held_out_key(doc_id), doc_id)
-                self.documents, lowest, highest = self.documents + 1, min(lowest, key), max(highest, key)
+        import pyarrow.parquet as pq
+
+        self._below = merge.valid_share + merge.train_share * (1 - merge.valid_share)
+        self.documents = sum(pq.read_metadata(part.with_suffix(".parquet")).num_rows for part in merge.parts)
+        ids = (doc_id for part in merge.parts for doc_id in _table(part)["doc_id"].to_pylist())
+        self._held_out = HeldOut.of(ids, merge.valid_share)
         if self.documents < 2:
             raise BadInput(
                 f"source {merge.source!r}: {self.documents} document(s) came out of the corpus, packing needs 2 (one to train "
                 f"on, one to hold out); see the dropped documents' reasons in the corpus artifact, or remove the source"
             )
-        self._always_valid, self._always_train = lowest[1], highest[1]
 
     def of(self, part: Path) -> Iterator[tuple[str, np.ndarray, Any]]:
         """Yield (split, mask over the part's documents, the part's table)."""
@@ -128,10 +120,9 @@ class _Splits:
             yield split, splits == split, table
 
     def _split(self, doc_id: str) -> str:
-        key = held_out_key(doc_id)
-        if doc_id == self._always_valid or (doc_id != self._always_train and key < self._valid_below):
+        if doc_id in self._held_out:
             return "valid"
-        return "train" if doc_id == self._always_train or key < self._train_below else ""
+        return "train" if doc_id == self._held_out.highest or is_below(doc_id, self._below) else ""
 
 
 class _Split:

@@ -7,9 +7,10 @@ from typing import Any
 
 from pipeline import cli
 from pipeline.artifact import begin, open_sealed
-from pipeline.documents import document_files, read_documents
+from pipeline.documents import HELD_OUT_SHARE, document_files, read_documents
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress, say
+from pipeline.runfile import RunFile
 from tokenizer.analyzer import load_analyzer
 from tokenizer.encode import Tokenizer
 from tokenizer.export import export
@@ -17,7 +18,7 @@ from tokenizer.recipes import train_recipe
 from tokenizer.sample import Sample, draw_shards
 from tokenizer.settings import EXPORTED_RECIPES, TokenizerSettings
 
-RECIPE = 2  # bump by hand when code changes what bytes come out
+RECIPE = 3  # bump by hand when code changes what bytes come out
 # Text per source on which compression is measured: enough for three digits, a fraction of a second.
 MEASURED_CHARACTERS = 1_000_000
 
@@ -27,11 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = cli.parser("tokenizer", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("tokenizer", TokenizerSettings)
-    if settings.recipe not in EXPORTED_RECIPES:
-        raise ConfigError(
-            f"[tokenizer] recipe = {settings.recipe!r}: a unigram, which transformers and llama.cpp would not read as "
-            f"SentencePiece does; it is for `make tokenizer-lab`, choose one of {', '.join(EXPORTED_RECIPES)}"
-        )
+    _check(settings, run)
     if arguments.dry_run:
         say(
             f"トークナイザ: コーパスから最大 {settings.max_characters:,} 字を選び、"
@@ -46,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         with Progress("トークナイザ", 3, "段階", events=artifact.events) as progress:
             files = document_files(corpus)
-            sample = draw_shards(files, settings.weights, settings.max_characters, settings.seed, artifact)
+            sample = draw_shards(files, settings, artifact)
             progress.update(characters=sample.characters.total())
             model = train_recipe(sample, settings)
             progress.update()
@@ -56,6 +53,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         artifact.seal(stats, licences=corpus.body["licences"])
     for source, row in stats["sources"].items():
         say(f"  {source}: {row['sampled_characters']:,} 字で学習、1 トークンあたり {row['characters_per_token']:.3f} 字")
+
+
+def _check(settings: TokenizerSettings, run: RunFile) -> None:
+    if settings.recipe not in EXPORTED_RECIPES:
+        raise ConfigError(
+            f"[tokenizer] recipe = {settings.recipe!r}: a unigram, which transformers and llama.cpp would not read as "
+            f"SentencePiece does; it is for `make tokenizer-lab`, choose one of {', '.join(EXPORTED_RECIPES)}"
+        )
+    share = run.tables.get("pack", {}).get("valid_share", HELD_OUT_SHARE) if settings.held_out_share else 0.0
+    if isinstance(share, int | float) and share > settings.held_out_share:
+        raise ConfigError(
+            f"[tokenizer] held_out_share = {settings.held_out_share} is less than [pack] valid_share = {share}: the tokenizer "
+            f"would read documents that pretraining holds out; set it to {share} or more, or to 0 to leave none out"
+        )
 
 
 def statistics(tokenizer: Tokenizer, files: Sequence[Path], sample: Sample) -> dict[str, Any]:

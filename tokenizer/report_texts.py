@@ -56,7 +56,7 @@ def held_out(files: Sequence[Path], settings: TokenizerSettings) -> dict[str, So
         files: the corpus's documents, as the tokenizer stage read them.
         settings: those that the tokenizer was trained with.
     """
-    drawn = {_hash(sentence) for sentence in draw(files, settings.weights, settings.max_characters, settings.seed)}
+    drawn = {_hash(sentence) for sentence in draw(files, settings)}
     kept: defaultdict[str, dict[str, _Lowest]] = defaultdict(lambda: {rule: _Lowest() for rule in RULES})
     documents, characters = Counter[str](), Counter[str]()
     for source, doc_id, text in _documents(files):

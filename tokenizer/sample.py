@@ -1,22 +1,25 @@
 """Training text: sentences of the corpus, drawn per source; the same corpus gives the same text on every machine.
 
+Nothing is drawn of the documents on which pretraining measures itself (`pipeline.documents.HeldOut`).
 What a document offers depends on the seed, its id and its source's share alone, so that files are read in any order, by
 any number of processes; only what is taken of the offers, up to a source's budget, goes through them in canonical order.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from pipeline.artifact import Artifact
-from pipeline.documents import read_documents
+from pipeline.documents import HeldOut, held_out_key, is_below, read_documents
 from pipeline.errors import BadInput, ConfigError
 from pipeline.files import whole_path
 from pipeline.shards import map_shards
+from tokenizer.settings import TokenizerSettings
 
 # A sentence goes into training whole up to here; SentencePiece's BPE trainer refuses positions above 65,535.
 LINE_CHARACTERS = 4096
@@ -40,40 +43,53 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is drawn, of every file alike."""
+
+    budgets: dict[str, int]  # source -> characters; no source that gives none
+    shares: dict[str, float]  # source -> probability of a line
+    held_out: dict[str, HeldOut]
+    seed: int
+
+
+@dataclass(frozen=True)
+class CountShard:
+    """One file of the corpus to count."""
+
+    documents: Path
+    held_out_share: float
+
+
+@dataclass(frozen=True)
 class DrawShard:
     """One file of the corpus to draw from."""
 
     documents: Path
-    shares: dict[str, float]  # source -> probability of a line
-    seed: int
+    plan: Plan
     output: Path  # `.parquet`: a row a document that offers anything
 
 
-def draw(files: Sequence[Path], weights: Mapping[str, float], max_characters: int, seed: int) -> Sample:
-    """Draw at most `max_characters` of the documents in `files`, in this process.
+def draw(files: Sequence[Path], settings: TokenizerSettings) -> Sample:
+    """Draw at most `max_characters` of the documents in `files`, by the weights of their sources, in this process.
 
-    Args:
-        weights: share of the characters each source gets, any scale; empty: as the corpus is.
-    Raises: BadInput if there is no text; ConfigError if `weights` names a source that the corpus has not.
+    Raises: BadInput if there is no text; ConfigError if a weight names a source that the corpus has not.
     """
-    budgets, shares = _plan(map(count_characters, files), weights, max_characters)
-    return _filled((row for path in files for row in offers(path, shares, seed)), budgets)
+    plan = _plan((count_characters(CountShard(path, settings.held_out_share)) for path in files), settings)
+    return _filled((row for path in files for row in offers(path, plan)), plan.budgets)
 
 
-def draw_shards(
-    files: Sequence[Path], weights: Mapping[str, float], max_characters: int, seed: int, artifact: Artifact
-) -> Sample:
+def draw_shards(files: Sequence[Path], settings: TokenizerSettings, artifact: Artifact) -> Sample:
     """`draw`, with the same result, as a Ray task a file; a task holds a batch of documents, this process the sample.
 
     Args:
         files: in canonical order; the names of their receipts and of the offers in `artifact.work` are their stems.
     """
-    named = {path.stem: path for path in files}
-    counts = map_shards(count_characters, named, artifact, step="count", label="文字数")
-    budgets, shares = _plan(counts.values(), weights, max_characters)
-    shards = {name: DrawShard(path, shares, seed, artifact.work / "offers" / f"{name}.parquet") for name, path in named.items()}
+    named = {path.stem: CountShard(path, settings.held_out_share) for path in files}
+    plan = _plan(map_shards(count_characters, named, artifact, step="count", label="文字数").values(), settings)
+    offered = artifact.work / "offers"
+    shards = {name: DrawShard(shard.documents, plan, offered / f"{name}.parquet") for name, shard in named.items()}
     map_shards(write_offers, shards, artifact, step="draw", label="抽出")
-    return _filled((row for name in named for row in _read_offers(shards[name].output)), budgets)
+    return _filled((row for name in named for row in _read_offers(shards[name].output)), plan.budgets)
 
 
 def write_offers(shard: DrawShard) -> dict[str, int]:
@@ -82,7 +98,7 @@ def write_offers(shard: DrawShard) -> dict[str, int]:
     import pyarrow.parquet as pq
 
     schema = pa.schema([("source", pa.string()), ("sentences", pa.list_(pa.string()))])
-    rows, count = offers(shard.documents, shard.shares, shard.seed), 0
+    rows, count = offers(shard.documents, shard.plan), 0
     with whole_path(shard.output) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH_ROWS)):
             columns = [
@@ -93,25 +109,41 @@ def write_offers(shard: DrawShard) -> dict[str, int]:
     return {"documents": count}
 
 
-def offers(path: Path, shares: Mapping[str, float], seed: int) -> Iterator[Offer]:
-    """Source and drawn sentences of every document of a file that offers any, in order.
+def offers(path: Path, plan: Plan) -> Iterator[Offer]:
+    """Source and drawn sentences of every document of a file that offers any, in order; held-out documents do not.
 
-    Every line is offered with its source's probability, by a generator seeded with `seed` and the document's id.
+    Every line is offered with its source's probability, by a generator seeded with the plan's seed and the document's id.
     """
     for row in read_documents(path, ("doc_id", "source", "text")):
-        if share := shares.get(row["source"]):
-            dice = Random(f"{seed}/{row['doc_id']}")
+        share = plan.shares.get(row["source"])
+        if share and row["doc_id"] not in plan.held_out[row["source"]]:
+            dice = Random(f"{plan.seed}/{row['doc_id']}")
             lines = [line for line in row["text"].split("\n") if line and (share >= 1 or dice.random() < share)]
             if lines:
                 yield row["source"], [sentence for line in lines for sentence in sentences(line)]
 
 
-def count_characters(path: Path) -> Counter[str]:
-    """Characters of text per source in one file of the corpus."""
-    counts: Counter[str] = Counter()
-    for row in read_documents(path, ("source", "text")):
-        counts[row["source"]] += len(row["text"])
-    return counts
+def count_characters(shard: CountShard) -> dict[str, dict[str, Any]]:
+    """Characters of text in one file of the corpus.
+
+    Returns: by source, "edges": doc_id -> characters of its documents of the lowest and the highest key, of which only
+        all files together tell whether they are held out; "rest": characters of its other documents that are not.
+    """
+    rest: Counter[str] = Counter()
+    edges: dict[str, set[tuple[int, str, int]]] = {}
+    for row in read_documents(shard.documents, ("doc_id", "source", "text")):
+        source, doc_id, size = row["source"], row["doc_id"], len(row["text"])
+        if not is_below(doc_id, shard.held_out_share):
+            rest[source] += size
+        found = edges.get(source, set()) | {(held_out_key(doc_id), doc_id, size)}
+        edges[source] = {min(found), max(found)}
+    return {
+        source: {
+            "rest": rest[source] - sum(0 if is_below(doc_id, shard.held_out_share) else size for _, doc_id, size in found),
+            "edges": {doc_id: size for _, doc_id, size in sorted(found)},
+        }
+        for source, found in edges.items()
+    }
 
 
 def budget(available: Mapping[str, int], weights: Mapping[str, float], max_characters: int) -> dict[str, int]:
@@ -143,15 +175,21 @@ def sentences(line: str) -> Iterator[str]:
             yield sentence[begin : begin + LINE_CHARACTERS]
 
 
-def _plan(
-    counts: Iterable[Mapping[str, int]], weights: Mapping[str, float], max_characters: int
-) -> tuple[dict[str, int], dict[str, float]]:
-    """From the counts of every file: characters to take of each source that gives any, and each of its lines' probability."""
+def _plan(counts: Iterable[Mapping[str, Mapping[str, Any]]], settings: TokenizerSettings) -> Plan:
+    """From what `count_characters` says of every file."""
     available: Counter[str] = Counter()
+    edges: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for count in counts:
-        available.update(count)  # unlike a sum it keeps a source without text, which `budget` may have to name
-    budgets = {source: limit for source, limit in budget(available, weights, max_characters).items() if limit}
-    return budgets, {source: limit / available[source] for source, limit in budgets.items()}
+        for source, row in count.items():
+            available[source] += row["rest"]
+            edges[source] |= row["edges"]
+    held_out = {source: HeldOut.of(found, settings.held_out_share) for source, found in edges.items()}
+    for source, found in edges.items():
+        available[source] += sum(size for doc_id, size in found.items() if doc_id not in held_out[source])
+    limits = budget(available, settings.weights, settings.max_characters)
+    budgets = {source: limit for source, limit in limits.items() if limit}
+    shares = {source: limit / available[source] for source, limit in budgets.items()}
+    return Plan(budgets, shares, {source: held_out[source] for source in budgets}, settings.seed)
 
 
 def _filled(offered: Iterable[Offer], budgets: Mapping[str, int]) -> Sample:

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from pipeline.documents import HELD_OUT_SHARE
 from tokenizer.symbols import required_pieces
 
 RECIPES = ("words", "bpe", "bpe-delimited", "unigram", "unigram-delimited", "unigram-filtered", "merged")
@@ -34,6 +35,7 @@ class TokenizerSettings:
     character_coverage: float = 0.9995
     max_piece_characters: int = 16  # SentencePiece's default; LLM-jp v2 used 8 for Japanese, 16 for code
     weights: dict[str, float] = dataclasses.field(default_factory=dict)  # share of the text a source; none: as the corpus is
+    held_out_share: float = HELD_OUT_SHARE  # of each source's documents, left out of training; at least [pack] valid_share
     seed: int = 0  # which lines are drawn where the corpus is larger than max_characters
     threads: int = 2  # for reading the text; recorded in the model file, so part of the identity
 
@@ -48,6 +50,8 @@ class TokenizerSettings:
             raise ValueError(f"character_coverage = {self.character_coverage}: expected 0.98 to 1")
         if any(weight < 0 for weight in self.weights.values()) or (self.weights and not any(self.weights.values())):
             raise ValueError(f"weights = {self.weights}: expected numbers >= 0, at least one of them > 0")
+        if not 0 <= self.held_out_share < 1:
+            raise ValueError(f"held_out_share = {self.held_out_share}: expected 0 or more, and less than 1")
         self._check_recipe()
 
     def _check_recipe(self) -> None:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
 
 from pipeline.artifact import Manifest, open_sealed
+from pipeline.documents import held_out_key
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput
 from pipeline.runfile import RunFile
 from pretrain import pack
 from pretrain.pack_indexed import Indexed, open_indexed, token_dtype, write_index
-from pretrain.pack_shards import EncodeShard, MergeSource, encode_shard, held_out_key, merge_source
+from pretrain.pack_shards import EncodeShard, MergeSource, encode_shard, merge_source
 from tests.helpers import run_file
 from tests.pretrain.corpora import CORPUS, LICENCES, arguments, identifier, make_run, texts, write_documents
 from tokenizer.encode import Tokenizer

@@ -21,10 +21,13 @@ def documents(source: str, count: int) -> list[str]:
     return ["\n".join(texts[place::count]) for place in range(count)]
 
 
+def identifier(source: str, text: str) -> str:
+    return hashlib.sha256(f"{source}{text}".encode()).hexdigest()[:32]
+
+
 def write_documents(path: Path, source: str, texts: Sequence[str]) -> None:
     rows = [
-        dict.fromkeys(DOCUMENT_COLUMNS, "")
-        | {"doc_id": hashlib.sha256(f"{source}{text}".encode()).hexdigest()[:32], "source": source, "text": text}
+        dict.fromkeys(DOCUMENT_COLUMNS, "") | {"doc_id": identifier(source, text), "source": source, "text": text}
         for text in texts
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -198,7 +198,7 @@ def test_dead_pieces_are_those_that_no_text_has(made: Path) -> None:
 
 def sample_of(made: Path, settings_: TokenizerSettings) -> tuple[list[Path], set[str]]:
     files = document_files(open_sealed(made / "artifacts" / "corpus" / "t"))
-    return files, set(draw(files, settings_.weights, settings_.max_characters, settings_.seed))
+    return files, set(draw(files, settings_))
 
 
 @pytest.mark.parametrize(("share", "rule"), [(0.002, "documents"), (0.2, "documents"), (0.6, "lines"), (0.9, "lines")])
@@ -220,7 +220,7 @@ def test_no_sentence_that_is_measured_was_drawn(made: Path, share: float, rule: 
 
 def test_where_the_training_read_everything_the_report_says_so(made: Path) -> None:
     files, _ = sample_of(made, TokenizerSettings(1280, 10**9))
-    found = held_out(files, TokenizerSettings(1280, 10**9))
+    found = held_out(files, TokenizerSettings(1280, 10**9, held_out_share=0.0))
     assert {source.rule for source in found.values()} == {"trained"}
     assert all(sorted(found[name].texts) == sorted(documents(name, 40)) for name in "ab")
 

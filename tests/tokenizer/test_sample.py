@@ -7,10 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.artifact import begin
+from pipeline.documents import HeldOut
 from pipeline.errors import BadInput, ConfigError
 from tests.helpers import run_file
-from tests.tokenizer.corpus import documents, write_documents
+from tests.tokenizer.corpus import documents, identifier, write_documents
 from tokenizer.sample import LINE_CHARACTERS, Sample, budget, draw, draw_shards, sentences
+from tokenizer.settings import TokenizerSettings
+
+
+def asked(most: int, *, seed: int = 0, held_out: float = 0.0, **weights: float) -> TokenizerSettings:
+    return TokenizerSettings(1280, most, weights=weights, seed=seed, held_out_share=held_out)
 
 
 def corpus_files(folder: Path, parts: int = 1) -> list[Path]:
@@ -53,13 +59,13 @@ def test_budget_follows_the_weights() -> None:
 
 
 def test_everything_is_drawn_where_it_fits(tmp_path: Path) -> None:
-    sample = draw(corpus_files(tmp_path), {}, 10**9, seed=0)
+    sample = draw(corpus_files(tmp_path), asked(10**9))
     assert "".join(sample.sentences["a"]) == "".join(documents("a", 60)).replace("\n", "")
     assert sample.characters["a"] == len("".join(sample.sentences["a"]))
 
 
 def test_a_draw_is_close_to_its_budget_and_spread_over_the_documents(tmp_path: Path) -> None:
-    sample = draw(corpus_files(tmp_path), {"a": 3, "b": 1}, 8000, seed=0)
+    sample = draw(corpus_files(tmp_path), asked(8000, a=3, b=1))
     assert 5000 <= sample.characters["a"] <= 6000
     assert 1500 <= sample.characters["b"] <= 2000
     drawn = set(sample.sentences["a"])
@@ -68,11 +74,29 @@ def test_a_draw_is_close_to_its_budget_and_spread_over_the_documents(tmp_path: P
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_files(tmp_path: Path) -> None:
-    one = draw(corpus_files(tmp_path / "1"), {"a": 1, "b": 1}, 8000, seed=0)
-    many = draw(corpus_files(tmp_path / "3", parts=3), {"a": 1, "b": 1}, 8000, seed=0)
-    other = draw(corpus_files(tmp_path / "1"), {"a": 1, "b": 1}, 8000, seed=1)
+    one = draw(corpus_files(tmp_path / "1"), asked(8000, held_out=0.1, a=1, b=1))
+    many = draw(corpus_files(tmp_path / "3", parts=3), asked(8000, held_out=0.1, a=1, b=1))
+    other = draw(corpus_files(tmp_path / "1"), asked(8000, held_out=0.1, a=1, b=1, seed=1))
     assert list(one) == list(many)
     assert list(one) != list(other)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("share", [0.0, 1e-9, 0.3])
+def test_held_out_documents_are_left_out_and_nothing_else(tmp_path: Path, share: float, parts: int) -> None:
+    alone = "ひとつだけの文書。"  # packing refuses such a source
+    corpus_files(tmp_path, parts)
+    write_documents(tmp_path / "c-00000.parquet", "c", [alone])
+    kept = {"c": [alone]}
+    for source in ("a", "b"):
+        texts = {identifier(source, text): text for text in documents(source, 60)}
+        held_out = HeldOut.of(texts, share)
+        kept[source] = [text for doc_id, text in texts.items() if doc_id not in held_out]
+        assert len(kept[source]) == (59 if share == 1e-9 else 60) or 30 < len(kept[source]) < 55
+    just_enough = sum(len(text) for texts in kept.values() for text in texts)
+    sample = draw(sorted(tmp_path.glob("*.parquet")), asked(just_enough, held_out=share))
+    for source, texts in kept.items():
+        assert "".join(sample.sentences[source]) == "".join(texts).replace("\n", "")
 
 
 def shown(sample: Sample) -> str:
@@ -81,32 +105,32 @@ def shown(sample: Sample) -> str:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("weights", "most"), [({"a": 3, "b": 1}, 8000), ({}, 10**9)], ids=["drawn", "all"])
+@pytest.mark.parametrize("settings", [asked(8000, held_out=0.1, a=3, b=1), asked(10**9)], ids=["drawn", "all"])
 def test_ray_tasks_draw_what_one_process_draws(
-    tmp_path: Path, ray_session: None, workers: int, weights: dict[str, float], most: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ray_session: None, workers: int, settings: TokenizerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = corpus_files(tmp_path / "corpus", parts=4)
     write_documents(tmp_path / "corpus" / "c-00000.parquet", "c", ["", "\n\n"])  # offers nothing
     files = sorted((tmp_path / "corpus").glob("*.parquet"))
     monkeypatch.setattr("pipeline.shards._order", lambda names: sorted(names, reverse=workers == 2))
     with begin(run_file(tmp_path, f"[ray]\nworkers = {workers}\n"), "tokenizer", {}, {}, recipe=1) as artifact:
-        sample = draw_shards(files, weights, most, 0, artifact)
+        sample = draw_shards(files, settings, artifact)
         offers = sorted(path.stem for path in (artifact.work / "offers").iterdir())
-        again = draw_shards(files, weights, most, 0, artifact)  # from receipts and what stands there
-    assert shown(sample) == shown(again) == shown(draw(files, weights, most, seed=0))
+        again = draw_shards(files, settings, artifact)  # from receipts and what stands there
+    assert shown(sample) == shown(again) == shown(draw(files, settings))
     assert offers == sorted(path.stem for path in files)
 
 
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     files = corpus_files(tmp_path)
     with pytest.raises(ConfigError, match=r"weights: no source 'c' in the corpus; it has \['a', 'b'\]"):
-        draw(files, {"c": 1}, 1000, seed=0)
+        draw(files, asked(1000, c=1))
     write_documents(tmp_path / "empty.parquet", "empty", ["", ""])
     with pytest.raises(BadInput, match="source 'empty' has weight 1 but no text"):
-        draw([*files, tmp_path / "empty.parquet"], {"a": 1, "empty": 1}, 1000, seed=0)
+        draw([*files, tmp_path / "empty.parquet"], asked(1000, a=1, empty=1))
     with pytest.raises(BadInput, match="the corpus has no text to train a tokenizer on"):
-        draw([tmp_path / "empty.parquet"], {}, 1000, seed=0)
+        draw([tmp_path / "empty.parquet"], asked(1000))
     with pytest.raises(BadInput, match="the corpus has no text"):
-        draw([], {}, 1000, seed=0)
+        draw([], asked(1000))
     with pytest.raises(BadInput, match="no line of text was drawn"):
-        draw(files, {}, 2, seed=0)
+        draw(files, asked(2))

@@ -7,12 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifact import open_sealed
+from pretrain import pack
 from tests.helpers import run_file
-from tests.tokenizer.corpus import documents, seal_corpus
+from tests.tokenizer.corpus import documents, identifier, seal_corpus
+from tokenizer import __main__ as stage_module
 from tokenizer.encode import Tokenizer
+from tokenizer.symbols import required_pieces
 
 ROOT = Path(__file__).parents[2]
 TABLE = "[tokenizer]\nvocab_size = 1280\nmax_characters = 30_000\ncharacter_coverage = 0.98\nweights = { a = 2, b = 1 }\n"
@@ -71,6 +75,25 @@ def test_killed_and_run_again_elsewhere_it_is_the_same(made: Path, tmp_path: Pat
     assert open_sealed(root).digest == open_sealed(made / "artifacts" / "tokenizer" / "t").digest
 
 
+def test_what_pretraining_holds_out_never_reaches_the_trainer(tmp_path: Path, ray_session: None) -> None:
+    texts = {
+        source: [f"いろはに{chr(0x4E00 + number + 100 * len(source))}ほへと。" * 3 for number in range(count)]
+        for source, count in (("a", 60), ("bb", 2))
+    }
+    table = f"[tokenizer]\nvocab_size = {required_pieces() + 90}\nmax_characters = 1_000_000\ncharacter_coverage = 1.0\n"
+    run = run_file(tmp_path, table + 'recipe = "bpe"\nheld_out_share = 0.1\n[pack]\nvalid_share = 0.1\n')
+    seal_corpus(run, texts)
+    arguments = ["--run", str(run.path), "--artifacts", str(run.artifacts)]
+    stage_module.main(arguments)
+    pack.main(arguments)
+    tokenizer = Tokenizer.load(run.root("tokenizer") / "data")
+    learned = "".join(map(tokenizer.piece, range(tokenizer.vocab_size)))
+    for source, rows in texts.items():
+        valid = set(pq.read_table(run.root("pack") / "data" / source / "valid.parquet")["doc_id"].to_pylist())
+        assert valid
+        assert {identifier(source, text) for text in rows if text[4] not in learned} == valid
+
+
 def test_dry_run_needs_no_corpus(tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text(TABLE)
     done = stage(tmp_path, "--dry-run")
@@ -94,6 +117,8 @@ def test_dry_run_needs_no_corpus(tmp_path: Path) -> None:
             "tokenizer.analyzer=nowhere:cut",
             "MissingInput: [tokenizer] analyzer = 'nowhere:cut': no module 'nowhere'; install it",
         ),
+        ("tokenizer.held_out_share=1.0", "held_out_share = 1.0: expected 0 or more, and less than 1"),
+        ("pack.valid_share=0.1", "ConfigError: [tokenizer] held_out_share = 0.02 is less than [pack] valid_share = 0.1: the"),
         ("tokenizer.max_characters=3", "BadInput: no line of text was drawn"),
     ],
 )
