@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.tokenizer_texts import JAPANESE, load
+from benchmarks.tokenizer_lab import BUDGET, SIZES, sample
+from benchmarks.tokenizer_texts import load
 from pipeline.files import whole_file
 from tokenizer.recipes import train_recipe
-from tokenizer.sample import Sample, sentences
 from tokenizer.settings import TokenizerSettings
 
-SETTINGS = TokenizerSettings(vocab_size=16_000, max_characters=6_000_000)
+SETTINGS = TokenizerSettings(vocab_size=SIZES[0], max_characters=sum(BUDGET.values()))
 
 
 def model_of(arguments: argparse.Namespace) -> bytes:
@@ -18,15 +18,8 @@ def model_of(arguments: argparse.Namespace) -> bytes:
 
 
 def trained(data: Path) -> bytes:
-    """Aozora and Wikipedia in equal shares, the first documents of each."""
-    texts, sample = load(data).train, Sample()
-    for source in JAPANESE:
-        kept = sample.sentences[source] = []
-        for text in texts[source]:
-            if sample.characters[source] < SETTINGS.max_characters // len(JAPANESE):
-                kept += (sentence for line in text.split("\n") for sentence in sentences(line) if sentence)
-                sample.characters[source] += len(text)
-    return train_recipe(sample, SETTINGS)
+    """The lab's default at its smaller size, on the lab's text: Japanese, English and code."""
+    return train_recipe(sample(load(data)), SETTINGS)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

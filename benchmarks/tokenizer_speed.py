@@ -17,9 +17,10 @@ from typing import Any
 
 TRIALS = 5
 CHARACTERS = 1_000_000  # of a source
-MAIN = "aozora"
+PACKED = "aozora"
 DEMANDED, DEMANDED_TWO = 7.0, 1.8
-FILES = 4  # of the packing that is measured: two for each process
+# Of the packing that is measured: seconds of work, in many files, so that neither process waits long for the other's last.
+FILES, PACKED_CHARACTERS = 16, 30_000_000
 
 
 def main() -> None:
@@ -33,9 +34,10 @@ def main() -> None:
     os.sched_setaffinity(0, cores[:1])
     ratios = {source: compare(source, up_to(texts[source], CHARACTERS), model) for source in sorted(texts)}
     os.sched_setaffinity(0, cores)
-    two = two_processes(up_to(texts[MAIN], 4 * CHARACTERS), model, cores) if len(cores) > 1 else float("nan")
-    if ratios[MAIN] < DEMANDED or not two >= DEMANDED_TWO:
-        sys.exit(f"demanded: {DEMANDED}x on Japanese ({ratios[MAIN]:.1f}x), {DEMANDED_TWO}x with two processes ({two:.2f}x)")
+    two = two_processes(up_to(texts[PACKED], PACKED_CHARACTERS), model, cores) if len(cores) > 1 else float("nan")
+    least = min(ratios, key=ratios.__getitem__)
+    if ratios[least] < DEMANDED or not two >= DEMANDED_TWO:
+        sys.exit(f"demanded: {DEMANDED}x ({least}: {ratios[least]:.1f}x), {DEMANDED_TWO}x with two processes ({two:.2f}x)")
 
 
 def up_to(texts: Sequence[str], characters: int) -> list[str]:

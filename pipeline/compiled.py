@@ -12,3 +12,8 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither __pycache__ nor the user's cache folder can be written
         return numba.njit(nogil=True)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A part of a kernel, put into its callers: each array that a call hands on would cost two counts of its references."""
+    return numba.njit(inline="always")(function)

@@ -1,41 +1,29 @@
-"""A compiled encoder for batches, with SentencePiece's ids for every text; one core encodes three times as fast.
+"""A compiled encoder for batches, with SentencePiece's ids for every text.
 
-SentencePiece builds a string for every pair that it considers and keeps them in one queue a text. Here a pair of ids is
-looked up in a table, and text is first cut where no piece has the two characters side by side, so that most queues
-are a handful of symbols long. `Tokenizer` uses it for a BPE vocabulary of our own making, SentencePiece for all else.
+SentencePiece builds a string for every pair that it considers and keeps them in one queue a text; `tokenizer.kernels` cuts
+a text from left to right. `Tokenizer` uses it for a BPE vocabulary of our own making, SentencePiece for all else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import sentencepiece
 
 from tokenizer import kernels
-from tokenizer.symbols import SPACE_MARK, SPECIALS, USER_SYMBOLS
+from tokenizer.pieces import FIXED, parsed, parts_of
+from tokenizer.symbols import BYTE_PIECES, SPACE_MARK, SPECIALS, USER_SYMBOLS
 
 _CODE_POINTS = 0x110000
-_NEAR_BYTES = 1 << 17  # a million bits for some ten thousand pairs of characters: 1 in 100 pairs passes without need
+_NEAR_BYTES = 1 << 15  # near the processor; ten thousand pairs of characters let 1 in 25 others pass without need
 _IDS_A_CHARACTER = 4  # at most: its bytes
 
 
 class CompiledEncoder:
-    """A BPE vocabulary of the tokenizer stage, compiled; see `is_supported`."""
+    """A BPE vocabulary of the tokenizer stage, compiled; see `compile_encoder`."""
 
-    def __init__(self, processor: sentencepiece.SentencePieceProcessor) -> None:
-        first = len(SPECIALS)
-        after = first + len(USER_SYMBOLS)
-        size = processor.vocab_size()
-        pieces = processor.id_to_piece(list(range(size)))
-        self._tables = _tables(
-            {text: token for token, text in enumerate(pieces[first:after], first)},
-            {
-                pieces[token]: (token, processor.get_score(token))
-                for token in range(after, size)
-                if not processor.is_byte(token)
-            },
-            [processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)],
-        )
+    def __init__(self, tables: kernels.Tables) -> None:
+        self._tables = tables
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text, (tokens,) int32, views of one array.
@@ -50,64 +38,109 @@ class CompiledEncoder:
         return np.split(out[:count].copy(), ends[:-1]) if texts else []
 
 
-def is_supported(model: bytes) -> bool:
-    """Whether the encoder finds this model's ids: BPE, text taken as it is, user-defined symbols and special pieces ours."""
-    from sentencepiece import sentencepiece_model_pb2
+def compile_encoder(model: bytes) -> CompiledEncoder | None:
+    """An encoder that finds this model's ids, or None where only SentencePiece does.
 
-    generated: Any = sentencepiece_model_pb2  # protobuf makes its classes at run time
-    proto, kind = generated.ModelProto(), generated.ModelProto.SentencePiece
-    proto.ParseFromString(model)
-    normal = proto.normalizer_spec
-    named = {piece.piece for piece in proto.pieces if piece.type == kind.USER_DEFINED}
-    learned = [piece.piece for piece in proto.pieces if piece.type == kind.NORMAL]
+    Supported is BPE on text as it is, with our user-defined symbols and special pieces, every character of a piece a piece
+    itself, and every piece that is ever made merged later than its two parts.
+    """
+    proto = parsed(model)
+    if not _is_plain(proto):
+        return None
+    learned = {piece.piece: token for token, piece in enumerate(proto.pieces) if token >= FIXED}
+    whole = "".join(learned)
+    if SPACE_MARK not in learned or not set(whole) <= learned.keys() or FIXED + len(whole) > 1 << kernels.VALUE_BITS:
+        return None
+    scores = {text: proto.pieces[token].score for text, token in learned.items() if len(text) > 1}
+    places = {score: place for place, score in enumerate(sorted(set(scores.values()), reverse=True))}
+    ranks = {text: places[score] for text, score in scores.items()}
+    parts = parts_of(ranks)
+    if any(ranks[text] <= ranks.get(part, -1) for text, pair in parts.items() for part in pair):
+        return None
+    return CompiledEncoder(_tables(learned, ranks, parts, [piece.piece for piece in proto.pieces[:FIXED]]))
+
+
+def _is_plain(proto: Any) -> bool:
+    kind, normal = type(proto).SentencePiece, proto.normalizer_spec
     return (
         proto.trainer_spec.model_type == proto.trainer_spec.BPE
         and not (normal.precompiled_charsmap or normal.add_dummy_prefix or normal.remove_extra_whitespaces)
-        and len(proto.pieces) < 1 << kernels.ID_BITS
-        and [piece.piece for piece in proto.pieces[: len(SPECIALS) + len(USER_SYMBOLS)]] == [*SPECIALS, *USER_SYMBOLS]
-        and named == set(USER_SYMBOLS)
-        and not any(piece.type == kind.UNUSED for piece in proto.pieces)
-        and SPACE_MARK in learned
-        and set("".join(learned)) <= {text for text in learned if len(text) == 1}
+        and FIXED < len(proto.pieces) <= 1 << kernels.ID_BITS
+        and [piece.piece for piece in proto.pieces[: FIXED - BYTE_PIECES]] == [*SPECIALS, *USER_SYMBOLS]
+        and all(piece.type == kind.USER_DEFINED for piece in proto.pieces[len(SPECIALS) : FIXED - BYTE_PIECES])
+        and all(piece.type == kind.BYTE for piece in proto.pieces[FIXED - BYTE_PIECES : FIXED])
+        and all(piece.type == kind.NORMAL for piece in proto.pieces[FIXED:])
     )
 
 
-def _tables(user: dict[str, int], learned: dict[str, tuple[int, float]], byte_ids: list[int]) -> kernels.Tables:
+def _tables(
+    learned: Mapping[str, int], ranks: Mapping[str, int], parts: Mapping[str, tuple[str, str]], fixed: Sequence[str]
+) -> kernels.Tables:
+    size = FIXED + len(learned)
     first = np.full(_CODE_POINTS, kernels.AS_BYTES, np.int32)
-    spaces = {len(text): token for text, token in user.items() if set(text) == {SPACE_MARK}}
-    for text, token in user.items():
+    for token, text in enumerate(fixed[: FIXED - BYTE_PIECES]):
         if len(text) == 1:
             first[ord(text)] = -2 - token
-    for text, (token, _) in learned.items():
+    runs = {len(text): token for token, text in enumerate(fixed) if set(text) == {SPACE_MARK}}
+    ranks_V, lefts_V, rights_V, lengths_V = (np.full(size, kernels.NONE, np.int32) for _ in range(4))
+    unions: dict[tuple[int, int], int] = {}
+    for text, token in learned.items():
+        lengths_V[token] = len(text)
         if len(text) == 1:
-            first[_code(text)] = token
-    order = sorted({score for text, (_, score) in learned.items() if len(text) > 1}, reverse=True)
-    rank = {score: place for place, score in enumerate(order)}
-    near, unions = np.zeros(_NEAR_BYTES, np.uint8), dict[int, int]()
-    for text, (token, score) in learned.items():
+            first[ord(" " if text == SPACE_MARK else text)] = token
         for cut in range(1, len(text)):
-            bit = int(kernels.bit_of(_code(text[cut - 1]), _code(text[cut]), _NEAR_BYTES))
-            near[bit >> 3] |= 1 << (bit & 7)
             if text[:cut] in learned and text[cut:] in learned:
-                pair = learned[text[:cut]][0] << kernels.ID_BITS | learned[text[cut:]][0]
-                unions[pair] = rank[score] << kernels.ID_BITS | token
-    keys, values = _table(unions)
-    runs = np.array([spaces.get(length, -1) for length in range(max(spaces) + 1)], np.int32)
-    return kernels.Tables(first, near, keys, values, np.array(byte_ids, np.int32), runs)
+                unions[learned[text[:cut]], learned[text[cut:]]] = ranks[text]
+    for text, (left, right) in parts.items():
+        token = learned[text]
+        ranks_V[token], lefts_V[token], rights_V[token] = ranks[text], learned[left], learned[right]
+    made = {text: token for text, token in learned.items() if len(text) == 1 or text in parts}
+    edges, prefixes_V = _trie(made, size)
+    return kernels.Tables(
+        first=first,
+        near=_near(learned),
+        trie=_table(edges),
+        unions=_table(unions),
+        ranks=ranks_V,
+        lefts=lefts_V,
+        rights=rights_V,
+        prefixes=prefixes_V,
+        lengths=lengths_V,
+        bytes=np.arange(FIXED - BYTE_PIECES, FIXED, dtype=np.int32),
+        spaces=np.array([runs.get(length, kernels.NONE) for length in range(max(runs) + 1)], np.int32),
+    )
 
 
-def _table(unions: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Open addressing, at most half full."""
-    slots = 1 << (2 * len(unions) + 1).bit_length()
-    keys, values = np.full(slots, -1, np.int64), np.zeros(slots, np.int64)
-    for key, value in unions.items():
+def _trie(made: Mapping[str, int], size: int) -> tuple[dict[tuple[int, int], int], np.ndarray]:
+    """Node, id of the next character -> node; for each piece the next shorter piece that it begins with, (V,)."""
+    nodes, edges = dict(made), dict[tuple[int, int], int]()
+    prefixes = np.full(size, kernels.NONE, np.int32)
+    for text, token in made.items():
+        for end in range(1, len(text)):
+            node = nodes.setdefault(text[:end], size + len(nodes) - len(made))
+            if node < size:
+                prefixes[token] = node
+            edges[node, made[text[end]]] = nodes.setdefault(text[: end + 1], size + len(nodes) - len(made))
+    return edges, prefixes
+
+
+def _near(learned: Mapping[str, int]) -> np.ndarray:
+    near = np.zeros(_NEAR_BYTES, np.uint8)
+    for text in learned:
+        for left, right in pairwise(text):
+            bit = int(kernels.bit_of(learned[left], learned[right], _NEAR_BYTES))
+            near[bit >> 3] |= 1 << (bit & 7)
+    return near
+
+
+def _table(items: Mapping[tuple[int, int], int]) -> np.ndarray:
+    """Open addressing, at most half full; rows of `left << ID_BITS | right` and value, (2**n, 2)."""
+    slots = 1 << (2 * len(items) + 1).bit_length()
+    table = np.full(slots, kernels.NONE, np.int64)
+    for (left, right), value in items.items():
+        key = left << kernels.ID_BITS | right
         slot = int(kernels.slot_of(key, slots))
-        while keys[slot] != -1:
+        while table[slot] != kernels.NONE:
             slot = (slot + 1) & (slots - 1)
-        keys[slot], values[slot] = key, value
-    return keys, values
-
-
-def _code(character: str) -> int:
-    """Code point of a character as text has it: a space where pieces have U+2581."""
-    return ord(" " if character == SPACE_MARK else character)
+        table[slot] = key << kernels.VALUE_BITS | value
+    return table

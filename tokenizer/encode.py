@@ -131,9 +131,9 @@ class Tokenizer:
 
     @cached_property
     def _compiled(self) -> "CompiledEncoder | None":
-        from tokenizer.compiled import CompiledEncoder, is_supported
+        from tokenizer.compiled import compile_encoder
 
-        return CompiledEncoder(self._processor) if is_supported(self._model) else None
+        return compile_encoder(self._model)
 
     def _encode_with_marks(self, text: str) -> list[int]:
         ids: list[int] = []

@@ -1,6 +1,6 @@
 """A SentencePiece model file as data: its pieces read, and written back with others in their place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ class Piece:
 
 def read_pieces(model: bytes) -> list[Piece]:
     """The pieces of a model, by id."""
-    return [Piece(piece.piece, piece.score) for piece in _parsed(model).pieces]
+    return [Piece(piece.piece, piece.score) for piece in parsed(model).pieces]
 
 
 def learned_pieces(model: bytes) -> list[Piece]:
@@ -33,7 +33,7 @@ def with_learned(model: bytes, learned: Sequence[Piece]) -> bytes:
 
     Raises: ValueError if a piece is there twice.
     """
-    proto = _parsed(model)
+    proto = parsed(model)
     seen = {piece.piece for piece in proto.pieces[:FIXED]}
     del proto.pieces[FIXED:]
     for piece in learned:
@@ -65,8 +65,40 @@ def unreachable(model: bytes) -> list[str]:
     ]
 
 
-def _parsed(model: bytes) -> Any:
-    # Generated code without types, of the package that reads the model.
+def parts_of(ranks: Mapping[str, int]) -> dict[str, tuple[str, str]]:
+    """The two pieces that BPE makes a piece of, for every one that it ever makes.
+
+    Args:
+        ranks: when each piece of several characters is merged, the lowest first.
+    """
+    parts: dict[str, tuple[str, str]] = {}
+    for text in ranks:
+        symbols, last = list(text), ("", "")
+        while due := [
+            (ranks[pair], place) for place, pair in enumerate(map(str.__add__, symbols, symbols[1:])) if pair in ranks
+        ]:
+            _, place = min(due)
+            last = (symbols[place], symbols[place + 1])
+            symbols[place : place + 2] = ["".join(last)]
+        if symbols == [text]:
+            parts[text] = last
+    return parts
+
+
+def parts_first(texts: Sequence[str]) -> list[str]:
+    """Merges in an order that makes a piece after both its parts; those that stand before one are put off until behind it."""
+    ordered = list(texts)
+    while True:
+        due = {text: place for place, text in enumerate(ordered)}
+        for text, parts in sorted(parts_of(due).items(), key=lambda item: len(item[0])):
+            due[text] = max(due[text], *(due.get(part, -1) for part in parts))
+        before, ordered = ordered, sorted(ordered, key=lambda text: (due[text], len(text)))
+        if ordered == before:
+            return ordered
+
+
+def parsed(model: bytes) -> Any:
+    """The model file as protobuf has it: generated code without types, of the package that reads the model."""
     from sentencepiece import sentencepiece_model_pb2
 
     proto: Any = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]

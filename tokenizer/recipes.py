@@ -13,7 +13,7 @@ unigram they break ties and read runs of spaces in other ways.
 from collections.abc import Sequence
 
 from tokenizer.analyzer import DELIMITER, delimit, load_analyzer
-from tokenizer.pieces import FIXED, Piece, learned_pieces, unreachable, with_learned
+from tokenizer.pieces import FIXED, Piece, learned_pieces, parts_first, unreachable, with_learned
 from tokenizer.runs import find_runs
 from tokenizer.sample import Sample
 from tokenizer.settings import TokenizerSettings
@@ -84,7 +84,7 @@ def _filled(
 ) -> bytes:
     """A model of exactly vocab_size pieces that can all be reached.
 
-    Order: pieces inside words, more of them where there are too few runs, runs, characters.
+    Order: pieces inside words, more of them where there are too few runs, runs, each behind its parts; characters.
     """
     free = settings.vocab_size - FIXED - len(characters)
     inside = list(kept)
@@ -94,7 +94,7 @@ def _filled(
     while True:
         taken = after[: free - len(inside)]
         more = [text for text in spare if text not in set(taken)][: free - len(inside) - len(taken)]
-        model = _numbered(base, [*inside, *more, *taken, *characters])
+        model = _numbered(base, [*parts_first([*inside, *more, *taken]), *characters])
         dead = set(unreachable(model))
         if not dead:
             break
