@@ -61,7 +61,7 @@ def newest(folder: Path) -> Saved | None:
     return _read(found[-1]) if found else None
 
 
-def save(folder: Path, model: Any, optimizer: Any, position: Position, precision: Precision, *, keep: int) -> None:
+def save(folder: Path, chunks: list[Any], optimizer: Any, position: Position, precision: Precision, *, keep: int) -> None:
     """Write a checkpoint, all ranks together; drop all but the `keep` newest.
 
     Raises: DiskFull.
@@ -70,7 +70,7 @@ def save(folder: Path, model: Any, optimizer: Any, position: Position, precision
     with ExitStack() as stack:
         fresh = _shared(stack.enter_context(whole_path(path)) if dist.get_rank() == 0 else None)
         try:
-            _write(fresh, model, optimizer, metadata)
+            _write(fresh, chunks, optimizer, metadata)
         except Exception as error:  # torch and megatron wrap what the operating system said in types of their own
             if is_disk_full(error) or "No space left on device" in str(error):
                 raise DiskFull(f"{path}: no space left on the device; free some and run the same command again") from error
@@ -87,22 +87,21 @@ def save(folder: Path, model: Any, optimizer: Any, position: Position, precision
     dist.barrier()
 
 
-def load(saved: Saved, model: Any, optimizer: Any = None) -> None:
+def load(saved: Saved, chunks: list[Any], optimizer: Any = None) -> None:
     """Restore the weights and, where given, the optimizer; all ranks together.
 
     Raises: CorruptArtifact if a file is not what was saved, on every rank.
     """
     check(saved)
-    bare: Any = unwrap_model(model)
     metadata = _metadata(optimizer) | (dist_checkpointing.load_content_metadata(str(saved.path)) or {})
-    state: dict[str, Any] = {"model": bare.sharded_state_dict(metadata=metadata)}
+    bare, state = _states(chunks, metadata)
     if optimizer is None:
-        bare.load_state_dict(_read_state(state, saved)["model"])
+        _put(bare, _read_state(state, saved))
         return
     with upstream.restorable(optimizer):
         state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=metadata)
         state = _read_state(state, saved)
-        bare.load_state_dict(state["model"])
+        _put(bare, state)
         optimizer.load_state_dict(state["optimizer"])
 
 
@@ -150,10 +149,9 @@ def _finished(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("iter_*") if UNFINISHED not in p.name)
 
 
-def _write(folder: Path, model: Any, optimizer: Any, metadata: dict[str, Any]) -> None:
+def _write(folder: Path, chunks: list[Any], optimizer: Any, metadata: dict[str, Any]) -> None:
     upstream.plain_queue()
-    bare: Any = unwrap_model(model)
-    state = {"model": bare.sharded_state_dict(metadata=metadata)}
+    _, state = _states(chunks, metadata)
     state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=False, metadata=metadata)
     strategy = FullyParallelSaveStrategyWrapper(
         get_default_save_sharded_strategy("torch_dist"), metadata["dp_cp_group"], do_cache_distribution=True
@@ -161,6 +159,18 @@ def _write(folder: Path, model: Any, optimizer: Any, metadata: dict[str, Any]) -
     content = {key: value for key, value in metadata.items() if key != "dp_cp_group"}
     dist_checkpointing.save(state, str(folder), strategy, content_metadata=content)
     dist.barrier()
+
+
+def _states(chunks: list[Any], metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The bare pieces of the model by megatron's names, "model" or "model0", "model1", …, and what they hold."""
+    names = ["model"] if len(chunks) == 1 else [f"model{number}" for number in range(len(chunks))]
+    bare: dict[str, Any] = dict(zip(names, map(unwrap_model, chunks), strict=True))
+    return bare, {name: piece.sharded_state_dict(metadata=metadata) for name, piece in bare.items()}
+
+
+def _put(bare: dict[str, Any], state: dict[str, Any]) -> None:
+    for name, piece in bare.items():
+        piece.load_state_dict(state[name])
 
 
 def _read_state(state: dict[str, Any], saved: Saved) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import ConfigError
 from pipeline.files import digest_json, whole_path
+from pretrain.batches import Batches
 from pretrain.order import Order, SourceIndices
 from pretrain.pack_indexed import open_indexed
 
@@ -36,7 +37,7 @@ class DataSettings:
 
     seq_length: int  # inputs a sample, in tokens
     iterations: int
-    global_batch_size: int  # samples an iteration
+    batches: Batches  # samples an iteration
     seed: int
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by source; empty: by their tokens
     valid_tokens: int = 0  # a source: whole held-out documents up to this many tokens, at least one; 0: all
@@ -45,7 +46,7 @@ class DataSettings:
     @property
     def samples(self) -> int:
         """Training samples of the whole run."""
-        return self.iterations * self.global_batch_size
+        return int(self.batches.consumed(self.iterations)[-1])
 
 
 class ValidRows:
@@ -111,7 +112,7 @@ class Datasets:
             ],
             dataset_index=source_of,
             dataset_sample_index=sample_of,
-            consumed=np.arange(self.settings.iterations + 1) * self.settings.global_batch_size,
+            consumed=self.settings.batches.consumed(self.settings.iterations),
             add_extra_token=bool(parts[0].config.add_extra_token_to_sequence),
             pack_data=self.pack_data,
         )
@@ -164,7 +165,7 @@ def train_batches(
 class RankSampler(Sampler[list[int]]):
     """Micro-step m of rank r takes samples consumed + (m * world + r) * micro_batch_size + [0, micro_batch_size).
 
-    So `global_batch_size` samples on, all ranks together have taken the next `global_batch_size` samples, whatever
+    So a batch's samples on, all ranks together have taken the next samples of that number, whatever
     `world` and `micro_batch_size` are: the order that Megatron-LM's `--dataloader-type single` has.
     """
 

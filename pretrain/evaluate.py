@@ -76,20 +76,23 @@ def unigram_nats(counts_V: np.ndarray, labels_N: np.ndarray) -> float:
 
 
 def score(
-    model: Any, forward_step: ForwardStep, datasets: Datasets, settings: PretrainSettings, counts_V: np.ndarray
+    chunks: list[Any], forward_step: ForwardStep, datasets: Datasets, settings: PretrainSettings, counts_V: np.ndarray
 ) -> dict[str, Score]:
     """Score every source's held-out text; all ranks together, each gets the result."""
     layout = settings.parallel
     rank, world = ps.get_data_parallel_rank(), ps.get_data_parallel_world_size()
     forward_backward = get_forward_backward_func()
     scores = {}
-    model.eval()
+    for chunk in chunks:
+        chunk.eval()
     for name, rows in datasets.valid.items():
         with torch.no_grad():
             reports = forward_backward(
                 forward_step_func=forward_step,
-                data_iterator=data.valid_batches(rows, micro_batch_size=layout.micro_batch, rank=rank, world=world),
-                model=[model],
+                data_iterator=[
+                    data.valid_batches(rows, micro_batch_size=layout.micro_batch, rank=rank, world=world) for _ in chunks
+                ],
+                model=chunks,
                 num_microbatches=data.valid_steps(rows, micro_batch_size=layout.micro_batch, world=world),
                 seq_length=settings.seq_length,
                 micro_batch_size=layout.micro_batch,
@@ -98,7 +101,8 @@ def score(
         nats, tokens = summed(reports)
         assert round(tokens) == rows.tokens, f"{name}: {tokens} tokens were scored, {rows.tokens} are held out"
         scores[name] = Score(rows.tokens, rows.bytes, nats, unigram_nats(counts_V, rows.labels))
-    model.train()
+    for chunk in chunks:
+        chunk.train()
     return scores
 
 

@@ -81,7 +81,7 @@ def load_whole(settings: PretrainSettings, checkpoints: Path, vocab_size: int) -
         optimizer=settings.optimizer,
     )
     model = bare_model(single, "fp32", vocab_size)
-    checkpoint.load(saved, model)
+    checkpoint.load(saved, [model])
     return model.eval()
 
 

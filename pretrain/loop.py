@@ -28,7 +28,7 @@ from pretrain.attention import Documents, documents
 from pretrain.checkpoint import Position
 from pretrain.data import Datasets, DataSettings
 from pretrain.evaluate import Score
-from pretrain.model import build_model, build_optimizer
+from pretrain.model import build_chunks, build_optimizer
 from pretrain.settings import Precision, PretrainSettings
 
 
@@ -55,7 +55,7 @@ class Run:
     eos_id: int
     counts: np.ndarray  # (vocabulary,) how often each token stands in the training data
     datasets: Datasets
-    model: Any
+    chunks: list[Any]  # this rank's pieces of the model
     optimizer: Any
     scheduler: OptimizerParamScheduler
     position: Position
@@ -74,14 +74,14 @@ class Run:
     def validate(self) -> dict[str, Score]:
         """Scores of the held-out text as the model stands."""
         if self.scored != self.position.iteration:
-            self.scores = evaluate.score(self.model, self.forward_step, self.datasets, self.settings, self.counts)
+            self.scores = evaluate.score(self.chunks, self.forward_step, self.datasets, self.settings, self.counts)
             self.scored = self.position.iteration
         return self.scores
 
     def save(self) -> None:
         """Leave a checkpoint."""
         checkpoint.save(
-            self.places.checkpoints, self.model, self.optimizer, self.position, self.precision, keep=self.settings.keep
+            self.places.checkpoints, self.chunks, self.optimizer, self.position, self.precision, keep=self.settings.keep
         )
 
 
@@ -98,15 +98,15 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
     datasets = data.build_datasets(places.pack_data, data_settings(settings), eos_id=eos_id, cache=places.root / "index")
     if dist.get_rank() == 0:
         datasets.save_order(places.root / "data" / "order")
-    model = build_model(settings, precision, vocab_size)
-    optimizer, scheduler = build_optimizer(settings, model)
+    chunks = build_chunks(settings, precision, vocab_size)
+    optimizer, scheduler = build_optimizer(settings, chunks)
     position = Position()
     if saved:
-        checkpoint.load(saved, model, optimizer)
+        checkpoint.load(saved, chunks, optimizer)
         position = saved.position
         scheduler.step(increment=position.samples)
     counts = token_counts(places.pack_data, vocab_size)
-    return Run(settings, places, precision, eos_id, counts, datasets, model, optimizer, scheduler, position)
+    return Run(settings, places, precision, eos_id, counts, datasets, chunks, optimizer, scheduler, position)
 
 
 def token_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
@@ -124,10 +124,11 @@ def data_settings(settings: PretrainSettings) -> DataSettings:
     return DataSettings(
         seq_length=settings.seq_length,
         iterations=settings.iterations,
-        global_batch_size=settings.global_batch,
+        batches=settings.batches,
         seed=settings.seed,
         weights=settings.weights,
         valid_tokens=settings.valid_tokens,
+        reset_position_ids=settings.model.architecture == "gpt2" and not settings.across_documents,
     )
 
 
@@ -138,20 +139,23 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
     Raises: PipelineError if the loss stays infinite or undefined.
     """
     settings, places = run.settings, run.places
-    batches = data.train_batches(
-        run.datasets,
-        run.position.samples,
-        micro_batch_size=settings.parallel.micro_batch,
-        rank=ps.get_data_parallel_rank(),
-        world=ps.get_data_parallel_world_size(),
-        workers=settings.data_workers,
-    )
+    batches = [
+        data.train_batches(
+            run.datasets,
+            run.position.samples,
+            micro_batch_size=settings.parallel.micro_batch,
+            rank=ps.get_data_parallel_rank(),
+            world=ps.get_data_parallel_world_size(),
+            workers=settings.data_workers,
+        )
+        for _ in run.chunks
+    ]
     with _progress(run) as progress:
         while run.position.iteration < settings.iterations:
-            began = time.perf_counter()
+            began, before = time.perf_counter(), run.position.samples
             numbers = step(run, batches)
             done = run.position.iteration
-            numbers["tokens/s"] = settings.global_batch * settings.seq_length / (time.perf_counter() - began)
+            numbers["tokens/s"] = (run.position.samples - before) * settings.seq_length / (time.perf_counter() - began)
             if settings.valid_every and done % settings.valid_every == 0:
                 numbers["bits/byte"] = evaluate.total(run.validate()).bits_per_byte
             if progress:
@@ -165,8 +169,8 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
     return run.position.iteration == settings.iterations
 
 
-def step(run: Run, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
-    """One iteration: forward and backward over this rank's micro-batches, then the optimizer.
+def step(run: Run, batches: list[Iterator[dict[str, Tensor]]]) -> dict[str, float]:
+    """One iteration: forward and backward over this rank's micro-batches, read once a piece of the model, then the optimizer.
 
     megatron's optimizer takes infinite and undefined gradients without a word and its weights never recover, so such
     an iteration changes no weight and no moment: its samples count as consumed, and it is counted.
@@ -174,19 +178,21 @@ def step(run: Run, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
     Returns: loss (nats a token), lr and the gradient's norm, as far as they are finite.
     """
     settings, layout, optimizer = run.settings, run.settings.parallel, run.optimizer
-    run.model.zero_grad_buffer()
+    batch = settings.batches.after(run.position.samples)
+    for chunk in run.chunks:
+        chunk.zero_grad_buffer()
     optimizer.zero_grad()
     reports = get_forward_backward_func()(
         forward_step_func=run.forward_step,
         data_iterator=batches,
-        model=[run.model],
-        num_microbatches=settings.global_batch // (layout.micro_batch * layout.data),
+        model=run.chunks,
+        num_microbatches=batch // (layout.micro_batch * layout.data),
         seq_length=settings.seq_length,
         micro_batch_size=layout.micro_batch,
         forward_only=False,
     )
     nats, tokens = evaluate.summed(reports)
-    run.scheduler.step(increment=settings.global_batch)
+    run.scheduler.step(increment=batch)
     numbers = {"loss": nats / tokens, "lr": optimizer.param_groups[0]["lr"]}
     overflow = optimizer.prepare_grads()
     numbers["grad"] = float(optimizer.get_grad_norm())
@@ -196,7 +202,7 @@ def step(run: Run, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
     before = run.position
     run.position = Position(
         before.iteration + 1,
-        before.samples + settings.global_batch,
+        before.samples + batch,
         before.skipped + (not good),
         0 if good else before.skipped_in_row + 1,
     )
@@ -204,7 +210,7 @@ def step(run: Run, batches: Iterator[dict[str, Tensor]]) -> dict[str, float]:
 
 
 def _check_losses(position: Position, settings: PretrainSettings, places: Places) -> None:
-    if position.skipped_in_row >= settings.max_skipped:
+    if position.skipped_in_row >= settings.guard.max_skipped:
         raise PipelineError(
             f"{places.root}: loss or gradient not finite in {position.skipped_in_row} iterations in a row, up to iteration "
             f"{position.iteration}; lower optimizer.lr or lengthen optimizer.warmup under a new run name"

@@ -64,8 +64,12 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
     ).to(runtime.DEVICE)
 
 
-def build_model(settings: PretrainSettings, precision: Precision, vocab_size: int) -> DistributedDataParallel:
-    """This rank's part of the model, wrapped for data parallelism, with the same weights on every copy."""
+def build_chunks(settings: PretrainSettings, precision: Precision, vocab_size: int) -> list[Any]:
+    """This rank's pieces of the model, one unless stages are interleaved; with the same weights on every copy."""
+    return [_build_chunk(settings, precision, vocab_size)]
+
+
+def _build_chunk(settings: PretrainSettings, precision: Precision, vocab_size: int) -> DistributedDataParallel:
     bare: Any = bare_model(settings, precision, vocab_size)
     config = bare.config
     if config.bf16:
@@ -83,9 +87,9 @@ def build_model(settings: PretrainSettings, precision: Precision, vocab_size: in
     return model
 
 
-def build_optimizer(settings: PretrainSettings, model: DistributedDataParallel) -> tuple[Any, OptimizerParamScheduler]:
+def build_optimizer(settings: PretrainSettings, chunks: list[Any]) -> tuple[Any, OptimizerParamScheduler]:
     """AdamW with fp32 state, and a schedule counted in samples (so that a batch of another size would not bend it)."""
-    adam, config, batch = settings.optimizer, model.config, settings.global_batch
+    adam, config, batch = settings.optimizer, chunks[0].config, settings.global_batch
     optimizer = get_megatron_optimizer(
         OptimizerConfig(
             optimizer="adam",
@@ -100,7 +104,7 @@ def build_optimizer(settings: PretrainSettings, model: DistributedDataParallel) 
             params_dtype=config.params_dtype,
             use_distributed_optimizer=settings.parallel.distributed_optimizer,
         ),
-        [model],
+        chunks,
     )
     config.grad_scale_func = optimizer.scale_loss
     scheduler = OptimizerParamScheduler(

@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.runfile import field
+from pretrain.batches import Batches
 
 Precision = Literal["auto", "fp32", "bf16"]
+Architecture = Literal["llama", "gpt2"]
+Decay = Literal["cosine", "wsd"]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """`[pretrain.model]`: a Llama-style decoder (RMSNorm, SwiGLU, rotary positions, grouped queries, no bias, no dropout)."""
+    """`[pretrain.model]`: a decoder without dropout, in one of two styles.
+
+    llama: RMSNorm, SwiGLU, rotary positions, grouped queries, no bias (arXiv:2307.09288).
+    gpt2: LayerNorm, exact GELU, learned positions, biases (LLM-jp v1); kv_groups = heads.
+    """
 
     layers: int
     hidden: int
@@ -22,6 +29,7 @@ class Shape:
     rope_theta: float = 10000.0  # RoFormer, arXiv:2104.09864
     norm_eps: float = 1e-5  # Llama 2, arXiv:2307.09288
     init_std: float = 0.02  # GPT-2; projections back into the residual stream get std / sqrt(2 * layers)
+    architecture: Architecture = "llama"
     tied: bool = True  # one matrix for input and output embeddings
     vocab_multiple: int = 128  # rows of the embedding are filled up to a multiple (times tensor parallel); export cuts them off
 
@@ -31,6 +39,10 @@ class Shape:
             raise ValueError("layers, hidden, heads, kv_groups, ffn and vocab_multiple must be at least 1")
         if self.hidden % self.heads or (self.hidden // self.heads) % 2:
             raise ValueError(f"hidden = {self.hidden} must be a multiple of 2 * heads = {2 * self.heads} (rotary pairs)")
+        if self.architecture == "gpt2" and self.kv_groups != self.heads:
+            raise ValueError(
+                f"architecture gpt2 has no grouped queries: kv_groups = {self.kv_groups} must be heads = {self.heads}"
+            )
         if self.heads % self.kv_groups:
             raise ValueError(f"heads = {self.heads} must be a multiple of kv_groups = {self.kv_groups}")
 
@@ -39,20 +51,25 @@ class Shape:
         """Width of one attention head."""
         return self.hidden // self.heads
 
-    def parameters(self, vocab_size: int) -> int:
-        """Number of weights with an embedding of `vocab_size` rows."""
-        attention = self.hidden * self.head_dim * 2 * (self.heads + self.kv_groups)
-        layer = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
-        return vocab_size * self.hidden * (1 if self.tied else 2) + self.layers * layer + self.hidden
+    def parameters(self, vocab_size: int, seq_length: int = 0) -> int:
+        """Number of weights with an embedding of `vocab_size` rows, and of `seq_length` learned positions (gpt2)."""
+        H, F = self.hidden, self.ffn
+        embeddings = vocab_size * H * (1 if self.tied else 2)
+        attention = H * self.head_dim * 2 * (self.heads + self.kv_groups)
+        if self.architecture == "gpt2":  # every matrix has a bias, every norm two vectors
+            return embeddings + seq_length * H + self.layers * (attention + 2 * H * F + F + 9 * H) + 2 * H
+        return embeddings + self.layers * (attention + 3 * H * F + 2 * H) + H
 
 
 @dataclass(frozen=True)
 class Adam:
-    """`[pretrain.optimizer]`: AdamW with linear warmup and cosine decay; defaults are LLM-jp v3's."""
+    """`[pretrain.optimizer]`: AdamW with linear warmup, then cosine decay or WSD; defaults are LLM-jp v3's."""
 
     lr: float = 3e-4
     min_lr: float = 3e-5
-    warmup: int = 2000  # iterations
+    warmup: int = 2000  # iterations of the full batch; counted in samples, so that a batch that ramps up does not bend it
+    decay: Decay = "cosine"  # wsd: constant, then down in a straight line over the last decay_share (arXiv:2404.06395)
+    decay_share: float = 0.1  # of all samples
     beta1: float = 0.9
     beta2: float = 0.95
     eps: float = 1e-8
@@ -62,6 +79,8 @@ class Adam:
     def __post_init__(self) -> None:
         if not 0 <= self.min_lr <= self.lr or self.lr <= 0:
             raise ValueError(f"0 <= min_lr = {self.min_lr} <= lr = {self.lr} must hold, and lr > 0")
+        if not 0 < self.decay_share <= 1:
+            raise ValueError(f"decay_share = {self.decay_share} must lie above 0 and at most at 1")
         if self.warmup < 0 or self.eps <= 0 or self.weight_decay < 0 or self.clip < 0:
             raise ValueError("warmup, weight_decay and clip must be >= 0, eps > 0")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
@@ -75,6 +94,7 @@ class Parallel:
     tensor: int = field(1, identity=False)  # a layer's matrices split over this many ranks
     pipeline: int = field(1, identity=False)  # layers split over this many stages
     data: int = field(1, identity=False)  # copies of the model, each with its share of every batch
+    virtual: int = field(1, identity=False)  # pieces of each pipeline stage, interleaved (arXiv:2104.04473); 1: no interleaving
     sequence: bool = field(False, identity=False)  # norms split along the sequence over the tensor-parallel ranks
     distributed_optimizer: bool = field(False, identity=False)  # optimizer state split over the data-parallel ranks
     micro_batch: int = field(1, identity=False)  # samples of one forward pass on one rank
@@ -85,8 +105,15 @@ class Parallel:
     launcher: tuple[str, ...] = field((), identity=False)
 
     def __post_init__(self) -> None:
-        if min(self.tensor, self.pipeline, self.data, self.micro_batch, self.timeout_minutes) < 1 or self.threads < 0:
-            raise ValueError("tensor, pipeline, data, micro_batch and timeout_minutes must be at least 1, threads at least 0")
+        if (
+            min(self.tensor, self.pipeline, self.virtual, self.data, self.micro_batch, self.timeout_minutes) < 1
+            or self.threads < 0
+        ):
+            raise ValueError(
+                "tensor, pipeline, virtual, data, micro_batch and timeout_minutes must be at least 1, threads at least 0"
+            )
+        if self.virtual > 1 and self.pipeline == 1:
+            raise ValueError(f"virtual = {self.virtual} interleaves pipeline stages; it needs pipeline > 1")
         if self.sequence and self.tensor == 1:
             raise ValueError("sequence = true splits over tensor-parallel ranks; it needs tensor > 1")
 
@@ -94,6 +121,44 @@ class Parallel:
     def processes(self) -> int:
         """Ranks in all."""
         return self.tensor * self.pipeline * self.data
+
+
+@dataclass(frozen=True)
+class RampUp:
+    """`[pretrain.ramp_up]`: batches that grow from `start` by `step` to global_batch while `samples` are read; 0: none.
+
+    As Megatron-LM's --rampup-batch-size; see `pretrain.batches`.
+    """
+
+    start: int = 0
+    step: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`[pretrain.guard]`: what happens to an iteration whose loss or gradient is not finite, or whose loss leaps.
+
+    Such an iteration changes no weight and no moment; its samples count as read.
+    """
+
+    max_skipped: int = 10  # in a row, before the run stops or rewinds
+    spike: float = 0.0  # skip an iteration whose loss is this many times the median of the last `window`; 0: never
+    window: int = 100
+    rewind: int = 0  # so often the run goes back to its last checkpoint's weights and on with the next data, before it stops
+
+    def __post_init__(self) -> None:
+        if min(self.max_skipped, self.window) < 1 or self.rewind < 0 or not (self.spike == 0 or self.spike > 1):
+            raise ValueError("max_skipped and window must be at least 1, rewind at least 0, spike 0 or above 1")
+
+
+@dataclass(frozen=True)
+class Logging:
+    """`[pretrain.logging]`: where the numbers go beside events.jsonl. Never part of a fingerprint."""
+
+    tensorboard: bool = field(False, identity=False)  # event files below tensorboard/ of the artifact
+    wandb: str = field("", identity=False)  # project name; "": none
+    peak_tflops: float = field(0.0, identity=False)  # of one device, for MFU; 0: what is known of the GPU, else no MFU
 
 
 @dataclass(frozen=True)
@@ -115,12 +180,18 @@ class PretrainSettings:
     valid_every: int = field(0, identity=False)  # iterations between validations; 0: only at the end
     save_every: int = field(100, identity=False)  # iterations between checkpoints; 0: only at the end
     keep: int = field(2, identity=False)  # checkpoints kept, newest first
-    max_skipped: int = 10  # iterations in a row with a loss or gradient that is not finite before the run stops
+    async_save: bool = field(False, identity=False)  # checkpoints are written by a process of their own while training goes on
+    z_loss: float = 0.0  # times the mean square of log Z, the log of the softmax's sum (PaLM, arXiv:2204.02311: 1e-4)
+    ramp_up: RampUp = dataclasses.field(default_factory=RampUp)
+    guard: Guard = dataclasses.field(default_factory=Guard)
+    logging: Logging = dataclasses.field(default_factory=Logging)
     data_workers: int = field(0, identity=False)  # processes that read samples ahead; 0: in the training process
 
     def __post_init__(self) -> None:
-        if min(self.iterations, self.seq_length, self.global_batch, self.keep, self.max_skipped) < 1:
-            raise ValueError("iterations, seq_length, global_batch, keep and max_skipped must be at least 1")
+        if min(self.iterations, self.seq_length, self.global_batch, self.keep) < 1:
+            raise ValueError("iterations, seq_length, global_batch and keep must be at least 1")
+        if self.z_loss < 0:
+            raise ValueError(f"z_loss = {self.z_loss} must be >= 0")
         if min(self.valid_tokens, self.valid_every, self.save_every, self.data_workers) < 0:
             raise ValueError("valid_tokens, valid_every, save_every and data_workers must be >= 0")
         if self.optimizer.warmup >= self.iterations:
@@ -131,20 +202,31 @@ class PretrainSettings:
 
     def _check_layout(self) -> None:
         shape, layout = self.model, self.parallel
+        _ = self.batches  # checks itself
         at_once = layout.micro_batch * layout.data
-        if self.global_batch % at_once:
-            raise ValueError(
-                f"global_batch = {self.global_batch} must be a multiple of parallel.micro_batch * parallel.data = {at_once}"
-            )
+        for name, size in (
+            ("global_batch", self.global_batch),
+            ("ramp_up.start", self.ramp_up.start),
+            ("ramp_up.step", self.ramp_up.step),
+        ):
+            if size % at_once:
+                raise ValueError(f"{name} = {size} must be a multiple of parallel.micro_batch * parallel.data = {at_once}")
         for name, size in (("heads", shape.heads), ("kv_groups", shape.kv_groups), ("ffn", shape.ffn)):
             if size % layout.tensor:
                 raise ValueError(f"model.{name} = {size} must be a multiple of parallel.tensor = {layout.tensor}")
-        if shape.layers % layout.pipeline:
-            raise ValueError(f"model.layers = {shape.layers} must be a multiple of parallel.pipeline = {layout.pipeline}")
+        if shape.layers % (pieces := layout.pipeline * layout.virtual):
+            raise ValueError(
+                f"model.layers = {shape.layers} must be a multiple of parallel.pipeline * parallel.virtual = {pieces}"
+            )
         if layout.sequence and self.seq_length % layout.tensor:
             raise ValueError(f"seq_length = {self.seq_length} must be a multiple of parallel.tensor = {layout.tensor}")
 
     @property
     def samples(self) -> int:
         """Samples of the whole run."""
-        return self.iterations * self.global_batch
+        return int(self.batches.consumed(self.iterations)[-1])
+
+    @property
+    def batches(self) -> Batches:
+        """Samples of each iteration."""
+        return Batches(self.global_batch, self.ramp_up.start, self.ramp_up.step, self.ramp_up.samples)

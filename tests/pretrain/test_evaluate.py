@@ -38,7 +38,7 @@ def test_a_score_by_hand() -> None:
 
 def scores(settings: PretrainSettings, pack: Path, root: Path) -> tuple[dict[str, Score], Any]:
     run = prepared(settings, pack, root)
-    state = run.model.module.state_dict() if run.settings.parallel.processes == 1 else {}
+    state = run.chunks[0].module.state_dict() if run.settings.parallel.processes == 1 else {}
     return run.validate(), (state, {name: rows.labels for name, rows in run.datasets.valid.items()})
 
 

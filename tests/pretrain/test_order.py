@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
+from pretrain.batches import Batches
 from pretrain.data import DataSettings, build_datasets, train_batches
 from pretrain.order import Order, _occurrences
 from tests.pretrain.packs import doc_id, marked_pack
@@ -27,7 +28,7 @@ from tests.pretrain.truth import Owners, check_documents, check_iterations, in_b
 
 # Two sources, more than two epochs of each, documents from a third of a sample to several samples.
 LENGTHS = {"a": [random.Random(n).randint(1, 60) for n in range(30)], "b": [random.Random(n).randint(1, 9) for n in range(40)]}
-SETTINGS = DataSettings(seq_length=16, iterations=16, global_batch_size=12, seed=7, weights={"a": 0.8, "b": 0.2})
+SETTINGS = DataSettings(seq_length=16, iterations=16, batches=Batches(12), seed=7, weights={"a": 0.8, "b": 0.2})
 
 
 def consume(pack: Path, plan: DataSettings, cache: Path, order: Path, micro: int, resume_at: int) -> list[list[list[int]]]:
@@ -35,11 +36,11 @@ def consume(pack: Path, plan: DataSettings, cache: Path, order: Path, micro: int
     datasets = build_datasets(pack, plan, eos_id=2, cache=cache)
     if dist.get_rank() == 0:
         datasets.save_order(order)
-    steps = plan.global_batch_size // (micro * dist.get_world_size())
+    steps = plan.batches.size // (micro * dist.get_world_size())
     place = {"micro_batch_size": micro, "rank": dist.get_rank(), "world": dist.get_world_size()}
     rows = []
     for first, last in ((0, resume_at), (resume_at, plan.iterations)):
-        batches = train_batches(datasets, first * plan.global_batch_size, **place)
+        batches = train_batches(datasets, first * plan.batches.size, **place)
         for _ in range(first, last):
             rows.append([row for _ in range(steps) for row in next(batches)["tokens"].tolist()])
     assert next(batches, None) is None  # the data ends with the last iteration
@@ -68,7 +69,7 @@ def test_order_tells_what_the_batches_held(tmp_path: Path, world: int, micro: in
 
 def test_order_of_one_source(tmp_path: Path) -> None:
     pack, owners = marked_pack(tmp_path / "pack", {"a": LENGTHS["a"]})
-    plan = DataSettings(seq_length=16, iterations=20, global_batch_size=4, seed=7)
+    plan = DataSettings(seq_length=16, iterations=20, batches=Batches(4), seed=7)
     with alone():
         recorded = consume(pack, plan, tmp_path / "cache", tmp_path / "order", 2, 3)
     order = Order.open(tmp_path / "order", pack)
@@ -93,7 +94,7 @@ def test_order_of_any_shape(
     by_source = {f"s{number}": sizes for number, sizes in enumerate(lengths)}
     pack, owners = marked_pack(folder / "pack", by_source)
     weights = dict(zip(by_source, shares, strict=False))
-    plan = DataSettings(seq_length, iterations, batch, seed, weights)
+    plan = DataSettings(seq_length, iterations, Batches(batch), seed, weights)
     with alone():
         recorded = consume(pack, plan, folder / "cache", folder / "order", 1, iterations // 2)
     order = Order.open(folder / "order", pack)
@@ -135,7 +136,7 @@ def test_held_out_and_unknown_documents_were_never_read(saved: tuple[Path, Path]
 
 def test_a_source_without_weight_is_never_read(tmp_path: Path) -> None:
     pack, _ = marked_pack(tmp_path / "pack", LENGTHS)
-    plan = DataSettings(16, 4, 4, 7, {"a": 1.0, "b": 0.0})
+    plan = DataSettings(16, 4, Batches(4), 7, {"a": 1.0, "b": 0.0})
     with alone():
         build_datasets(pack, plan, eos_id=2, cache=tmp_path / "cache").save_order(tmp_path / "order")
     order = Order.open(tmp_path / "order", pack)
@@ -212,7 +213,7 @@ def test_a_doc_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.take([0, 0]), path)
     with alone():
-        datasets = build_datasets(pack, DataSettings(4, 1, 1, 0), eos_id=2, cache=tmp_path / "cache")
+        datasets = build_datasets(pack, DataSettings(4, 1, Batches(1), 0), eos_id=2, cache=tmp_path / "cache")
         with pytest.raises(BadInput, match=doc_id("a", 0)):
             datasets.save_order(tmp_path / "order")
 

@@ -12,12 +12,13 @@ from pipeline.artifact import Manifest, begin
 from pipeline.errors import BadInput, MissingInput
 from pipeline.runfile import RunFile
 from pretrain import order_show
+from pretrain.batches import Batches
 from pretrain.data import DataSettings, build_datasets
 from pretrain.order import Order
 from tests.pretrain.corpora import CORPUS, arguments, identifier
 from tests.pretrain.ranks import alone
 
-PLAN = DataSettings(seq_length=32, iterations=12, global_batch_size=4, seed=5)
+PLAN = DataSettings(seq_length=32, iterations=12, batches=Batches(4), seed=5)
 
 
 @pytest.fixture(scope="module")

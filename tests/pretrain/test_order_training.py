@@ -37,12 +37,12 @@ def train_and_record(pack: Path, root: Path, stop_after: int) -> dict[int, list[
     """Run one rank of the training; iteration -> the rows its model was called with, until someone asks it to stop."""
     seen: list[list[int]] = []
     recorded: dict[int, list[list[int]]] = {}
-    build_model, step = loop.build_model, loop.step
+    build_chunks, step = loop.build_chunks, loop.step
 
-    def watched_model(*arguments: Any) -> Any:
-        model = build_model(*arguments)
-        model.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[0].tolist()) if module.training else None)
-        return model
+    def watched_chunks(*arguments: Any) -> list[Any]:
+        chunks = build_chunks(*arguments)
+        chunks[0].register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[0].tolist()) if module.training else None)
+        return chunks
 
     def watched_step(run: loop.Run, batches: Any) -> dict[str, float]:
         seen.clear()
@@ -53,7 +53,7 @@ def train_and_record(pack: Path, root: Path, stop_after: int) -> dict[int, list[
         return numbers
 
     with pytest.MonkeyPatch.context() as patch:  # in this forked rank only
-        patch.setattr(loop, "build_model", watched_model)
+        patch.setattr(loop, "build_chunks", watched_chunks)
         patch.setattr(loop, "step", watched_step)
         train.rank_main(SETTINGS, pack, root, VOCABULARY, 2)
     return recorded

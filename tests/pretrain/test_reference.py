@@ -21,11 +21,11 @@ Batch = dict[str, torch.Tensor]
 def megatron(settings: PretrainSettings, pack: Path, root: Path) -> tuple[dict[str, torch.Tensor], list[Batch], list[Any]]:
     """First weights in transformers' names, the batches of every iteration, and loss, lr and gradient norm."""
     run = prepared(settings, pack, root)
-    first = export.llama_weights(run.model.module.state_dict(), settings.model, VOCABULARY)
+    first = export.llama_weights(run.chunks[0].module.state_dict(), settings.model, VOCABULARY)
     size = settings.parallel.micro_batch
     batches = list(data.train_batches(run.datasets, 0, micro_batch_size=size, rank=0, world=1))
     source = iter(batches)
-    numbers = [loop.step(run, source) for _ in range(settings.iterations)]
+    numbers = [loop.step(run, [source]) for _ in range(settings.iterations)]
     steps = settings.global_batch // size
     whole = [{k: torch.cat([b[k] for b in batches[i : i + steps]]) for k in batches[0]} for i in range(0, len(batches), steps)]
     return first, whole, numbers

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.errors import PipelineError
 from pretrain import data, loop
-from pretrain.settings import PretrainSettings
+from pretrain.settings import Guard, PretrainSettings
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import numbers_of, prepared, tiny, tiny_pack, weights, with_layout
 
@@ -62,7 +62,7 @@ def undefined_then_well(settings: PretrainSettings, pack: Path, root: Path, wher
         return token_loss(mask, losses * float("nan") if bad[0] and where == "loss" else losses)
 
     loop.token_loss = spoilt  # in this forked rank only
-    parameter = next(run.model.parameters())
+    parameter = next(run.chunks[0].parameters())
     parameter.register_hook(lambda gradient: gradient * float("inf") if bad[0] and where == "gradient" else gradient)
     for iteration in (1, 2, 3):
         bad[0] = iteration == 2
@@ -94,6 +94,6 @@ def undefined_for_ever(settings: PretrainSettings, pack: Path, root: Path) -> st
 
 
 def test_a_loss_that_stays_undefined_ends_the_run(tmp_path: Path) -> None:
-    settings = with_layout(tiny(max_skipped=3), data=2)
+    settings = with_layout(tiny(guard=Guard(max_skipped=3)), data=2)
     for message in run_ranks(2, undefined_for_ever, settings, tiny_pack(tmp_path / "pack"), tmp_path / "run"):
         assert "not finite in 3 iterations in a row, up to iteration 3; lower optimizer.lr" in message

@@ -68,7 +68,7 @@ def weights(run: loop.Run) -> dict[str, np.ndarray]:
     """Copies of the weights that this rank holds, and of the optimizer's fp32 state."""
     from megatron.core.utils import unwrap_model
 
-    bare: Any = unwrap_model(run.model)
+    bare: Any = unwrap_model(run.chunks[0])
     found = {name: tensor.detach().float().numpy().copy() for name, tensor in bare.named_parameters()}
     inner = run.optimizer.chained_optimizers[0].optimizer
     for number, state in enumerate(inner.state.values()):
