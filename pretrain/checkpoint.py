@@ -27,19 +27,10 @@ from megatron.core.utils import unwrap_model
 from pipeline.errors import CorruptArtifact, DiskFull
 from pipeline.files import UNFINISHED, digest_file, digest_json, is_disk_full, whole_path, write_json
 from pretrain import upstream
+from pretrain.position import Position
 from pretrain.settings import Precision
 
 ABOUT = "checkpoint.json"
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a run has come."""
-
-    iteration: int = 0
-    samples: int = 0
-    skipped: int = 0  # iterations whose loss or gradient was not finite
-    skipped_in_row: int = 0
 
 
 @dataclass(frozen=True)

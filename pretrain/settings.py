@@ -51,6 +51,11 @@ class Shape:
         """Width of one attention head."""
         return self.hidden // self.heads
 
+    def embedding_rows(self, vocab_size: int, tensor: int = 1) -> int:
+        """Rows of the embedding: `vocab_size` filled up so that every tensor-parallel rank holds equally many."""
+        multiple = self.vocab_multiple * tensor
+        return -(-vocab_size // multiple) * multiple
+
     def parameters(self, vocab_size: int, seq_length: int = 0) -> int:
         """Number of weights with an embedding of `vocab_size` rows, and of `seq_length` learned positions (gpt2)."""
         H, F = self.hidden, self.ffn
@@ -121,6 +126,11 @@ class Parallel:
     def processes(self) -> int:
         """Ranks in all."""
         return self.tensor * self.pipeline * self.data
+
+    @property
+    def group(self) -> int:
+        """Micro-batches come in multiples of this: the pieces of interleaved stages take turns every `pipeline` of them."""
+        return self.pipeline if self.virtual > 1 else 1
 
 
 @dataclass(frozen=True)
@@ -198,19 +208,29 @@ class PretrainSettings:
             raise ValueError(f"optimizer.warmup = {self.optimizer.warmup} must be below iterations = {self.iterations}")
         if any(not math.isfinite(w) or w < 0 for w in self.weights.values()):
             raise ValueError(f"weights must be finite and >= 0, got {self.weights}")
+        self._check_schedule()
         self._check_layout()
+
+    def _check_schedule(self) -> None:
+        adam = self.optimizer
+        flat = round(adam.decay_share * self.samples) if adam.decay == "wsd" else 1
+        if (warming := adam.warmup * self.global_batch) > (most := self.samples - flat):
+            raise ValueError(
+                f"optimizer.warmup = {adam.warmup} takes {warming} samples, only {most} of {self.samples} come before the decay"
+            )
 
     def _check_layout(self) -> None:
         shape, layout = self.model, self.parallel
         _ = self.batches  # checks itself
-        at_once = layout.micro_batch * layout.data
+        at_once = layout.micro_batch * layout.data * layout.group
+        factors = "parallel.micro_batch * parallel.data" + " * parallel.pipeline (interleaved)" * (layout.virtual > 1)
         for name, size in (
             ("global_batch", self.global_batch),
             ("ramp_up.start", self.ramp_up.start),
             ("ramp_up.step", self.ramp_up.step),
         ):
             if size % at_once:
-                raise ValueError(f"{name} = {size} must be a multiple of parallel.micro_batch * parallel.data = {at_once}")
+                raise ValueError(f"{name} = {size} must be a multiple of {factors} = {at_once}")
         for name, size in (("heads", shape.heads), ("kv_groups", shape.kv_groups), ("ffn", shape.ffn)):
             if size % layout.tensor:
                 raise ValueError(f"model.{name} = {size} must be a multiple of parallel.tensor = {layout.tensor}")
