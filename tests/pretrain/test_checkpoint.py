@@ -106,5 +106,7 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 
 def test_descriptions_are_plain_json(run: tuple[Path, Path]) -> None:
     about = json.loads((run[1] / "checkpoints" / "iter_0000006" / "checkpoint.json").read_text("utf-8"))
-    assert about["position"] == {"iteration": 6, "samples": 24, "skipped": 0, "skipped_in_row": 0}
+    assert about["position"] == {
+        "iteration": 6, "samples": 24, "skipped": 0, "skipped_in_row": 0, "rewinds": 0, "undone": [], "recent": []
+    }  # fmt: skip
     assert about["precision"] == "fp32"
