@@ -31,7 +31,7 @@ class Documents:
 def documents(tokens_BS: Tensor, eos: int, kind: torch.dtype) -> Documents:
     """Causal attention that stays inside each document; a document ends with its `eos`.
 
-    Rotary positions are relative, so they need no reset.
+    Rotary positions are relative, so they need no reset; learned ones come reset from the data.
 
     Args:
         kind: the type that attention computes in; 16 bit on CUDA gets the variable-length flash kernel.
@@ -117,7 +117,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) 
 
 
 class TorchNorm:
-    """torch's RMSNorm whose weights say whether sequence parallelism splits their input.
+    """torch's RMSNorm or LayerNorm whose weights say whether sequence parallelism splits their input.
 
     megatron's WrappedTorchNorm refuses sequence parallelism only because it does not mark its weights; marked,
     `finalize_model_grads` sums their gradients over the tensor-parallel ranks. A class, for megatron's
@@ -126,16 +126,21 @@ class TorchNorm:
 
     def __new__(cls, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **unused: Any) -> Any:
         """Build the norm that `config` names."""
-        norm = torch.nn.RMSNorm(hidden_size, eps=eps)
+        kind = {"RMSNorm": torch.nn.RMSNorm, "LayerNorm": torch.nn.LayerNorm}[config.normalization]
+        norm = kind(hidden_size, eps=eps)
         for parameter in norm.parameters():
             parameter.sequence_parallel = config.sequence_parallel  # pyright: ignore[reportAttributeAccessIssue] - megatron's mark
         return norm
 
 
-def block_spec(config: TransformerConfig) -> TransformerBlockSubmodules:
-    """Submodules of the whole decoder of this pipeline stage: megatron's local layers, our attention and norms."""
-    spec: Any = get_gpt_layer_local_spec(normalization="RMSNorm")
+def block_spec(config: TransformerConfig, piece: int | None = None) -> TransformerBlockSubmodules:
+    """Submodules of the decoder on this pipeline stage: megatron's local layers, our attention and norms.
+
+    Args:
+        piece: which of the stage's pieces, where stages are interleaved.
+    """
+    spec: Any = get_gpt_layer_local_spec(normalization=config.normalization)
     spec.submodules.self_attention.submodules.core_attention = SdpaCoreAttention
     spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = TorchNorm
     norm: Any = TorchNorm
-    return TransformerBlockSubmodules(layer_specs=[spec] * get_num_layers_to_build(config), layer_norm=norm)
+    return TransformerBlockSubmodules(layer_specs=[spec] * get_num_layers_to_build(config, piece), layer_norm=norm)

@@ -183,14 +183,16 @@ class RankSampler(Sampler[list[int]]):
         return len(self._firsts)
 
 
-def valid_steps(rows: ValidRows, *, micro_batch_size: int, world: int) -> int:
-    """Micro-batches that every rank gets of `valid_batches`."""
-    return math.ceil(len(rows) / (micro_batch_size * world))
+def valid_steps(rows: ValidRows, *, micro_batch_size: int, world: int, group: int = 1) -> int:
+    """Micro-batches that every rank gets of `valid_batches`, a multiple of `group`."""
+    return math.ceil(len(rows) / (micro_batch_size * world * group)) * group
 
 
-def valid_batches(rows: ValidRows, *, micro_batch_size: int, rank: int, world: int) -> Iterator[dict[str, torch.Tensor]]:
+def valid_batches(
+    rows: ValidRows, *, micro_batch_size: int, rank: int, world: int, group: int = 1
+) -> Iterator[dict[str, torch.Tensor]]:
     """This rank's share of the rows, filled up with masked ones so that every rank gets as many micro-batches."""
-    for step in range(valid_steps(rows, micro_batch_size=micro_batch_size, world=world)):
+    for step in range(valid_steps(rows, micro_batch_size=micro_batch_size, world=world, group=group)):
         first = (step * world + rank) * micro_batch_size
         yield _stack([rows.row(number) for number in range(first, first + micro_batch_size)])
 

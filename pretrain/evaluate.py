@@ -80,8 +80,12 @@ def score(
 ) -> dict[str, Score]:
     """Score every source's held-out text; all ranks together, each gets the result."""
     layout = settings.parallel
-    rank, world = ps.get_data_parallel_rank(), ps.get_data_parallel_world_size()
-    forward_backward = get_forward_backward_func()
+    share: dict[str, Any] = {
+        "micro_batch_size": layout.micro_batch,
+        "world": ps.get_data_parallel_world_size(),
+        "group": layout.group,
+    }
+    rank, forward_backward = ps.get_data_parallel_rank(), get_forward_backward_func()
     scores = {}
     for chunk in chunks:
         chunk.eval()
@@ -89,11 +93,9 @@ def score(
         with torch.no_grad():
             reports = forward_backward(
                 forward_step_func=forward_step,
-                data_iterator=[
-                    data.valid_batches(rows, micro_batch_size=layout.micro_batch, rank=rank, world=world) for _ in chunks
-                ],
+                data_iterator=[data.valid_batches(rows, rank=rank, **share) for _ in chunks],
                 model=chunks,
-                num_microbatches=data.valid_steps(rows, micro_batch_size=layout.micro_batch, world=world),
+                num_microbatches=data.valid_steps(rows, **share),
                 seq_length=settings.seq_length,
                 micro_batch_size=layout.micro_batch,
                 forward_only=True,

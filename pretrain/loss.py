@@ -39,7 +39,7 @@ def cross_entropy(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
     return _BlockedCrossEntropy.apply(logits_NV, labels_N)  # pyright: ignore[reportReturnType] - apply is untyped
 
 
-class LlamaModel(GPTModel):
+class Decoder(GPTModel):
     """GPTModel whose loss is `cross_entropy` where the vocabulary is not split and there is no GPU."""
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:

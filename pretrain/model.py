@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from pretrain import runtime
 from pretrain.attention import block_spec
-from pretrain.loss import LlamaModel
+from pretrain.loss import Decoder
+from pretrain.schedule import build_scheduler
 from pretrain.settings import Precision, PretrainSettings, Shape
 
 
@@ -23,7 +24,7 @@ def padded_vocab(vocab_size: int, shape: Shape, tensor: int) -> int:
 
 
 def transformer_config(settings: PretrainSettings, precision: Precision) -> TransformerConfig:
-    """megatron's description of the decoder: Llama (arXiv:2307.09288) with the exact mean over tokens as loss."""
+    """megatron's description of the decoder, with the exact mean over tokens as loss."""
     shape, layout = settings.model, settings.parallel
     return TransformerConfig(
         num_layers=shape.layers,
@@ -31,46 +32,69 @@ def transformer_config(settings: PretrainSettings, precision: Precision) -> Tran
         num_attention_heads=shape.heads,
         num_query_groups=shape.kv_groups,
         ffn_hidden_size=shape.ffn,
-        normalization="RMSNorm",
         layernorm_epsilon=shape.norm_eps,
-        gated_linear_unit=True,
-        activation_func=functional.silu,
-        add_bias_linear=False,
         attention_dropout=0.0,
         hidden_dropout=0.0,
-        init_method_std=shape.init_std,
+        init_method_std=shape.init_std,  # megatron divides it by sqrt(2 * layers) where a projection leads back into the stream
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
+        virtual_pipeline_model_parallel_size=layout.virtual if layout.virtual > 1 else None,
+        # Pieces send while others compute; gloo has no batched sends, and megatron takes one of the two at most.
+        overlap_p2p_comm=layout.virtual > 1,
+        batch_p2p_comm=runtime.HAVE_CUDA and layout.virtual == 1,
         sequence_parallel=layout.sequence,
         calculate_per_token_loss=True,
+        **_architecture(shape),
         **runtime.device_settings(precision),
     )
 
 
-def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int) -> LlamaModel:
-    """This rank's part of the model, without data parallelism."""
+def _architecture(shape: Shape) -> dict[str, Any]:
+    """What tells Llama (arXiv:2307.09288) from GPT-2 in megatron's words."""
+    if shape.architecture == "gpt2":  # megatron's fused GELU is the tanh approximation, not the exact one
+        return {"normalization": "LayerNorm", "activation_func": functional.gelu, "add_bias_linear": True}
+    return {
+        "normalization": "RMSNorm",
+        "gated_linear_unit": True,
+        "activation_func": functional.silu,
+        "bias_activation_fusion": runtime.HAVE_CUDA,
+        "add_bias_linear": False,
+    }
+
+
+def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int, piece: int | None = None) -> Decoder:
+    """This rank's part of the model, without data parallelism; where stages are interleaved, one piece of it."""
     shape = settings.model
     config = transformer_config(settings, precision)
-    return LlamaModel(
+    return Decoder(
         config,
-        block_spec(config),  # pyright: ignore[reportArgumentType] - megatron takes submodules as well as a spec
+        block_spec(config, piece),  # pyright: ignore[reportArgumentType] - megatron takes submodules as well as a spec
         vocab_size=padded_vocab(vocab_size, shape, settings.parallel.tensor),
         max_sequence_length=settings.seq_length,
-        pre_process=ps.is_pipeline_first_stage(),
-        post_process=ps.is_pipeline_last_stage(),
-        position_embedding_type="rope",
+        pre_process=ps.is_pipeline_first_stage(ignore_virtual=False, vp_stage=piece),
+        post_process=ps.is_pipeline_last_stage(ignore_virtual=False, vp_stage=piece),
+        position_embedding_type="rope" if shape.architecture == "llama" else "learned_absolute",
         rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType] - annotated int, used as a float
         share_embeddings_and_output_weights=shape.tied,
+        vp_stage=piece,
     ).to(runtime.DEVICE)
 
 
 def build_chunks(settings: PretrainSettings, precision: Precision, vocab_size: int) -> list[Any]:
     """This rank's pieces of the model, one unless stages are interleaved; with the same weights on every copy."""
-    return [_build_chunk(settings, precision, vocab_size)]
+    virtual = settings.parallel.virtual
+    pieces = list(range(virtual)) if virtual > 1 else [None]
+    chunks = [_wrapped(bare_model(settings, precision, vocab_size, piece), settings, piece) for piece in pieces]
+    first: Any = chunks[0].config  # the schedule reads it
+    first.finalize_model_grads_func = finalize_model_grads
+    if runtime.HAVE_CUDA:
+        skips = [chunk.no_sync for chunk in chunks]
+        first.no_sync_func = skips if len(skips) > 1 else skips[0]
+    return chunks
 
 
-def _build_chunk(settings: PretrainSettings, precision: Precision, vocab_size: int) -> DistributedDataParallel:
-    bare: Any = bare_model(settings, precision, vocab_size)
+def _wrapped(bare: Any, settings: PretrainSettings, piece: int | None) -> DistributedDataParallel:
+    """With data parallelism around it."""
     config = bare.config
     if config.bf16:
         bare = Float16Module(config, bare)
@@ -79,17 +103,14 @@ def _build_chunk(settings: PretrainSettings, precision: Precision, vocab_size: i
         overlap_grad_reduce=runtime.HAVE_CUDA,
         use_distributed_optimizer=settings.parallel.distributed_optimizer,
     )
-    model = DistributedDataParallel(config, plan, bare)
+    model = DistributedDataParallel(config, plan, bare, disable_bucketing=bool(piece))
     model.broadcast_params()
-    config.finalize_model_grads_func = finalize_model_grads
-    if plan.overlap_grad_reduce:
-        config.no_sync_func = model.no_sync
     return model
 
 
 def build_optimizer(settings: PretrainSettings, chunks: list[Any]) -> tuple[Any, OptimizerParamScheduler]:
     """AdamW with fp32 state, and a schedule counted in samples (so that a batch of another size would not bend it)."""
-    adam, config, batch = settings.optimizer, chunks[0].config, settings.global_batch
+    adam, config = settings.optimizer, chunks[0].config
     optimizer = get_megatron_optimizer(
         OptimizerConfig(
             optimizer="adam",
@@ -107,17 +128,4 @@ def build_optimizer(settings: PretrainSettings, chunks: list[Any]) -> tuple[Any,
         chunks,
     )
     config.grad_scale_func = optimizer.scale_loss
-    scheduler = OptimizerParamScheduler(
-        optimizer,
-        init_lr=0.0,
-        max_lr=adam.lr,
-        min_lr=adam.min_lr,
-        lr_warmup_steps=adam.warmup * batch,
-        lr_decay_steps=settings.samples,
-        lr_decay_style="cosine",
-        start_wd=adam.weight_decay,
-        end_wd=adam.weight_decay,
-        wd_incr_steps=1,
-        wd_incr_style="constant",
-    )
-    return optimizer, scheduler
+    return optimizer, build_scheduler(settings, optimizer)

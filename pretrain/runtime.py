@@ -49,7 +49,9 @@ def start(parallel: Parallel, seed: int) -> None:
     from megatron.core import parallel_state, tensor_parallel
 
     parallel_state.initialize_model_parallel(
-        tensor_model_parallel_size=parallel.tensor, pipeline_model_parallel_size=parallel.pipeline
+        tensor_model_parallel_size=parallel.tensor,
+        pipeline_model_parallel_size=parallel.pipeline,
+        virtual_pipeline_model_parallel_size=parallel.virtual if parallel.virtual > 1 else None,
     )
     seed += 100 * parallel_state.get_pipeline_model_parallel_rank()
     random.seed(seed)
@@ -84,8 +86,8 @@ def device_settings(precision: Precision) -> dict[str, Any]:
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     common: dict[str, Any] = {"bf16": precision == "bf16", "params_dtype": kind, "pipeline_dtype": kind}
     if HAVE_CUDA:
-        return common | {"bias_dropout_fusion": True, "bias_activation_fusion": True, "cross_entropy_loss_fusion": True}
-    return common | {"use_cpu_initialization": True, "batch_p2p_comm": False}
+        return common | {"bias_dropout_fusion": True, "cross_entropy_loss_fusion": True}
+    return common | {"use_cpu_initialization": True}
 
 
 class _CudaMeansCpu(TorchFunctionMode):
