@@ -9,7 +9,7 @@ from pipeline import cli
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress, say
-from pretrain import launch
+from pretrain import importing, launch
 from pretrain.settings import PretrainSettings
 
 RECIPE = 1  # bump by hand when code changes what bytes come out
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer, pack = open_sealed(run.root("tokenizer")), open_sealed(run.root("pack"))
     check_inputs(tokenizer, pack, settings)
     inputs = {"pack": pack.digest, "tokenizer": tokenizer.digest}
+    inputs |= importing.inputs(settings, tokenizer.data, tokenizer.stats["vocab_size"], run.root("pretrain") / "start.json")
     with begin(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "事前学習"):
             return

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pipeline.runfile import field
@@ -181,6 +182,7 @@ class PretrainSettings:
     model: Shape
     optimizer: Adam = dataclasses.field(default_factory=Adam)
     parallel: Parallel = dataclasses.field(default_factory=Parallel)
+    start: Path | None = None  # folder of a LlamaForCausalLM or GPT2LMHeadModel to go on from; its digest is an input
     seed: int = 1234
     # auto: bf16 on a GPU and on a CPU that multiplies bf16 natively (`make bench-layouts`), else fp32
     precision: Precision = "auto"
