@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -26,10 +27,10 @@ class Progress:
         """Say that `done` units were finished by an earlier process."""
         self.done = self._first = done
 
-    def update(self, count: int = 1, **numbers: float) -> None:
-        """`count` more units are done; `numbers` are shown behind and written to events.jsonl."""
+    def update(self, count: int = 1, unseen: Mapping[str, Any] | None = None, **numbers: float) -> None:
+        """`count` more units are done; `numbers` are shown behind and written to events.jsonl, `unseen` only written."""
         self.done += count
-        self.event(done=self.done, total=self.total, **numbers)
+        self.event(done=self.done, total=self.total, **numbers, **(unseen or {}))
         now = time.monotonic()
         if now - self._shown >= (BAR_SECONDS if self._live else LINE_SECONDS):
             self._shown = now

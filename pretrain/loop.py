@@ -3,10 +3,8 @@
 import dataclasses
 import fcntl
 import math
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,13 +20,14 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.progress import Progress, say
-from pretrain import checkpoint, data, evaluate, runtime
+from pipeline.progress import say
+from pretrain import checkpoint, data, evaluate, guard, importing, metrics, runtime
 from pretrain.attention import Documents, documents
-from pretrain.checkpoint import Position
 from pretrain.data import Datasets, DataSettings
 from pretrain.evaluate import Score
+from pretrain.metrics import Log
 from pretrain.model import build_chunks, build_optimizer
+from pretrain.position import Position
 from pretrain.settings import Precision, PretrainSettings
 
 
@@ -78,6 +77,11 @@ class Run:
             self.scored = self.position.iteration
         return self.scores
 
+    def valid(self) -> dict[str, dict[str, Any]]:
+        """The last validation by source and in all, for events and manifest."""
+        rows = {name: part.as_dict() for name, part in sorted(self.scores.items())}
+        return rows | {"total": evaluate.total(self.scores).as_dict()}
+
     def save(self) -> None:
         """Leave a checkpoint."""
         checkpoint.save(
@@ -99,6 +103,8 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
     if dist.get_rank() == 0:
         datasets.save_order(places.root / "data" / "order")
     chunks = build_chunks(settings, precision, vocab_size)
+    if settings.start and not saved:
+        importing.load(settings, chunks, vocab_size)
     optimizer, scheduler = build_optimizer(settings, chunks)
     position = Position()
     if saved:
@@ -136,34 +142,30 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
     """Train to the end, or until any rank is asked to stop; leave a checkpoint either way.
 
     Returns: whether the run is complete.
-    Raises: PipelineError if the loss stays infinite or undefined.
+    Raises: PipelineError if too many iterations in a row were skipped.
     """
-    settings, places = run.settings, run.places
-    batches = [
-        data.train_batches(
-            run.datasets,
-            run.position.samples,
-            micro_batch_size=settings.parallel.micro_batch,
-            rank=ps.get_data_parallel_rank(),
-            world=ps.get_data_parallel_world_size(),
-            workers=settings.data_workers,
-        )
-        for _ in run.chunks
-    ]
-    with _progress(run) as progress:
+    settings = run.settings
+    batches, memory = _batches(run), 0.0
+    with _log(run) as log:
         while run.position.iteration < settings.iterations:
-            began, before = time.perf_counter(), run.position.samples
+            before, began = run.position, time.perf_counter()
             numbers = step(run, batches)
-            done = run.position.iteration
-            numbers["tokens/s"] = (run.position.samples - before) * settings.seq_length / (time.perf_counter() - began)
+            seconds, done = time.perf_counter() - began, run.position.iteration
+            stop, memory = _agreed(stopped(), metrics.memory())
+            if run.position.skipped > before.skipped:
+                _skipped(run, numbers, log)
             if settings.valid_every and done % settings.valid_every == 0:
                 numbers["bits/byte"] = evaluate.total(run.validate()).bits_per_byte
-            if progress:
-                progress.update(1, **numbers)
-            stop = _anyone(stopped())
-            if stop or done == settings.iterations or (settings.save_every and done % settings.save_every == 0):
+            if log:
+                read = run.position.samples - before.samples
+                log.iteration(run.position, numbers, samples=read, seconds=seconds, memory=memory)
+                if run.scored == done:
+                    log.validation(done, run.valid())
+            due = settings.save_every and done % settings.save_every == 0 and not run.position.skipped_in_row
+            if stop or done == settings.iterations or due:
                 run.save()
-            _check_losses(run.position, settings, places)
+                if log:
+                    log.saved(run.position)
             if stop:
                 break
     return run.position.iteration == settings.iterations
@@ -172,8 +174,8 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
 def step(run: Run, batches: list[Iterator[dict[str, Tensor]]]) -> dict[str, float]:
     """One iteration: forward and backward over this rank's micro-batches, read once a piece of the model, then the optimizer.
 
-    megatron's optimizer takes infinite and undefined gradients without a word and its weights never recover, so such
-    an iteration changes no weight and no moment: its samples count as consumed, and it is counted.
+    megatron's optimizer takes infinite and undefined gradients without a word and its weights never recover, so the
+    guard is asked before it.
 
     Returns: loss (nats a token), lr and the gradient's norm, as far as they are finite.
     """
@@ -193,48 +195,64 @@ def step(run: Run, batches: list[Iterator[dict[str, Tensor]]]) -> dict[str, floa
     )
     nats, tokens = evaluate.summed(reports)
     run.scheduler.step(increment=batch)
-    numbers = {"loss": nats / tokens, "lr": optimizer.param_groups[0]["lr"]}
     overflow = optimizer.prepare_grads()
-    numbers["grad"] = float(optimizer.get_grad_norm())
-    good = not overflow and all(map(math.isfinite, numbers.values()))
-    if good:
+    norm = math.inf if overflow else float(optimizer.get_grad_norm())
+    numbers = {"loss": nats / tokens, "lr": optimizer.param_groups[0]["lr"], "grad": norm}
+    verdict = guard.judge(settings.guard, run.position, numbers["loss"], norm)
+    if verdict == "kept":
         optimizer.step()
-    before = run.position
-    run.position = Position(
-        before.iteration + 1,
-        before.samples + batch,
-        before.skipped + (not good),
-        0 if good else before.skipped_in_row + 1,
-    )
+    run.position = guard.after(settings.guard, run.position, verdict, samples=batch, loss=numbers["loss"])
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _check_losses(position: Position, settings: PretrainSettings, places: Places) -> None:
-    if position.skipped_in_row >= settings.guard.max_skipped:
-        raise PipelineError(
-            f"{places.root}: loss or gradient not finite in {position.skipped_in_row} iterations in a row, up to iteration "
-            f"{position.iteration}; lower optimizer.lr or lengthen optimizer.warmup under a new run name"
+def _skipped(run: Run, numbers: Mapping[str, float], log: Log | None) -> None:
+    """Say that an iteration was skipped; after too many in a row rewind, or stop."""
+    limits, why = run.settings.guard, "spike" if {"loss", "grad"} <= numbers.keys() else "not finite"
+    if log:
+        log.skipped(run.position, why)
+    if run.position.skipped_in_row < limits.max_skipped:
+        return
+    saved = checkpoint.newest(run.places.checkpoints) if run.position.rewinds < limits.rewind else None
+    if saved is None:
+        raise PipelineError(f"{run.places.root}: {guard.why_stopped(limits, run.position, why)}")
+    checkpoint.load(saved, run.chunks, run.optimizer)
+    run.position = guard.rewound(run.position, saved.position)
+    if log:
+        log.rewound(run.position, saved.position.iteration)
+
+
+def _batches(run: Run) -> list[Iterator[dict[str, Tensor]]]:
+    """This rank's micro-batches from the run's position on, once a piece of the model."""
+    return [
+        data.train_batches(
+            run.datasets,
+            run.position.samples,
+            micro_batch_size=run.settings.parallel.micro_batch,
+            rank=ps.get_data_parallel_rank(),
+            world=ps.get_data_parallel_world_size(),
+            workers=run.settings.data_workers,
         )
+        for _ in run.chunks
+    ]
 
 
-def _anyone(asked: bool) -> bool:
-    """Whether any rank was asked to stop, so that all stop after the same iteration."""
-    flag = torch.tensor([float(asked)], device=runtime.DEVICE)
-    dist.all_reduce(flag)
-    return bool(flag.item())
+def _agreed(asked: bool, memory: float) -> tuple[bool, float]:
+    """Whether any rank was asked to stop, so that all stop after the same iteration; bytes of the fullest rank."""
+    both = torch.tensor([float(asked), memory], dtype=torch.float64, device=runtime.DEVICE)
+    dist.all_reduce(both, dist.ReduceOp.MAX)
+    stop, most = both.tolist()
+    return bool(stop), most
 
 
 @contextmanager
-def _progress(run: Run) -> Iterator[Progress | None]:
-    """The progress line, on rank 0 only."""
+def _log(run: Run) -> Iterator[Log | None]:
+    """The log, on rank 0 only."""
     if dist.get_rank():
         yield None
         return
-    events = run.places.root / "events.jsonl"
-    with Progress("事前学習", run.settings.iterations, "回", events=events, out=sys.stdout) as progress:
-        progress.resume_at(run.position.iteration)
-        progress.event(resumed_at=run.position.iteration, precision=run.precision, processes=dist.get_world_size())
-        yield progress
+    root, vocab_size = run.places.root, len(run.counts)
+    with metrics.opened(run.settings, root, run.datasets, run.position, vocab_size, precision=run.precision) as log:
+        yield log
 
 
 @contextmanager
@@ -250,24 +268,18 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def stop_on_signals() -> Callable[[], bool]:
-    """From now on SIGTERM and SIGINT only ask to stop; the returned function says whether one came."""
-    asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: asked.append(number))
-    return lambda: bool(asked)
-
-
 def statistics(run: Run, vocab_size: int) -> dict[str, Any]:
     """What the manifest says of a finished training."""
-    scores = run.validate()
+    run.validate()
     return {
         "iterations": run.position.iteration,
         "samples": run.position.samples,
         "tokens": run.position.samples * run.settings.seq_length,
         "skipped_iterations": run.position.skipped,
-        "parameters": run.settings.model.parameters(vocab_size),
+        "parameters": run.settings.model.parameters(vocab_size, run.settings.seq_length),
         "vocab_size": vocab_size,
         "precision": run.precision,
-        "valid": {name: part.as_dict() for name, part in sorted(scores.items())} | {"total": evaluate.total(scores).as_dict()},
+        "rewinds": run.position.rewinds,
+        "undone": [list(pair) for pair in run.position.undone],
+        "valid": run.valid(),
     }

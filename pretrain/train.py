@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_json
 from pretrain.launch import ERROR, RESULT, end_with_parent
 from pretrain.settings import PretrainSettings
+from pretrain.signals import stop_on_signals
 from tokenizer.encode import Tokenizer
 
 
@@ -33,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def rank_main(settings: PretrainSettings, pack_data: Path, root: Path, vocab_size: int, eos_id: int) -> None:
     """What every rank does, between joining the others and leaving them."""
+    stopped = stop_on_signals()
     import contextlib
 
     import torch.distributed as dist
 
     from pretrain import loop, runtime
 
-    stopped = loop.stop_on_signals()
     runtime.start(settings.parallel, settings.seed)
     places = loop.Places(pack_data, root)
     with loop.only_one(places.checkpoints) if dist.get_rank() == 0 else contextlib.nullcontext():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain import loop, runtime
+from pretrain import loop, runtime, signals
 from pretrain.settings import Adam, Parallel, PretrainSettings, Shape
 from tests.pretrain.packs import EOS, random_documents, write_pack
 
@@ -46,7 +46,7 @@ def prepared(settings: PretrainSettings, pack: Path, root: Path) -> loop.Run:
 
 def numbers_of(settings: PretrainSettings, pack: Path, root: Path, stop_after: int = 0) -> dict[int, dict[str, float]]:
     """Train on this rank; iteration -> loss, lr, grad. A SIGTERM comes after iteration `stop_after`."""
-    stopped = loop.stop_on_signals()
+    stopped = signals.stop_on_signals()
     run = prepared(settings, pack, root)
     seen: dict[int, dict[str, float]] = {}
     step = loop.step
