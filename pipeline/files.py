@@ -39,9 +39,9 @@ def whole_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in _files(temporary):
-            _sync(file)
+            sync(file)
         _move(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException as error:
         _remove(temporary)
         if is_disk_full(error):
@@ -141,7 +141,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

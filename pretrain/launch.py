@@ -69,13 +69,13 @@ def options(arguments: argparse.Namespace) -> list[str]:
     return given + ([f"--data={arguments.data}"] if arguments.data else [])
 
 
-def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the process that started this one dies.
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Ask Linux for SIGTERM, or another signal, when the process that started this one dies.
 
     Elsewhere the lock on the checkpoints still keeps a killed run's ranks apart from those of the next.
     """
     with contextlib.suppress(OSError, AttributeError):  # no prctl: not Linux
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def _environment(parallel: Parallel) -> dict[str, str]:

@@ -60,7 +60,7 @@ def test_quota_counts_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def refuse(_: Path) -> None:
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    monkeypatch.setattr(files, "_sync", refuse)
+    monkeypatch.setattr(files, "sync", refuse)
     with pytest.raises(DiskFull):
         write_json(tmp_path / "f", 1)
     assert not list(tmp_path.iterdir())

@@ -3,13 +3,19 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch.distributed as dist
+from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from pipeline.errors import CorruptArtifact, DiskFull, MissingInput
-from pipeline.files import UNFINISHED
-from pretrain import checkpoint, export
+from pretrain import checkpoint, checkpoint_files, export
+from pretrain.checkpoint_files import way_out
+from tests.pretrain.digests import digests
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import VOCABULARY, numbers_of, prepared, tiny, tiny_pack, with_layout
 
@@ -49,7 +55,7 @@ def test_any_flipped_bit_is_found_before_anything_is_loaded(run: tuple[Path, Pat
         assert str(newest / name) in (message := messages.pop()) and "go on from iter_0000004" in message
         (newest / name).write_bytes(content)
     (newest / names[0]).unlink()
-    assert run_ranks(1, refused, pack, root, 1) == [f"{newest / names[0]}: missing; {checkpoint._way_out(newest)}"]
+    assert run_ranks(1, refused, pack, root, 1) == [f"{newest / names[0]}: missing; {way_out(newest)}"]
 
 
 def test_a_damaged_description_is_refused(run: tuple[Path, Path]) -> None:
@@ -63,35 +69,44 @@ def test_a_damaged_description_is_refused(run: tuple[Path, Path]) -> None:
 
 def test_what_was_being_written_does_not_count(run: tuple[Path, Path]) -> None:
     folder = run[1] / "checkpoints"
-    (folder / "iter_0000006").rename(folder / f"iter_0000006{UNFINISHED}77")
+    (folder / "iter_0000006").rename(folder / "iter_0000006.partial-77")
     saved = checkpoint.newest(folder)
     assert saved is not None and saved.position == checkpoint.Position(4, 16, 0, 0)
     assert checkpoint.newest(folder / "nowhere") is None
 
 
-def cannot_write(pack: Path, root: Path, how: str) -> str:
-    """The save fails as torch reports it from a writer process, or as the operating system does."""
-    run = prepared(tiny(), pack, root)
+def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:
+    """What a save says that fails as a full disk makes it fail, what it leaves, and the state before and after."""
+    run = prepared(with_layout(tiny(), data=2), pack, root)
+    before = digests(run)
 
-    def full(state: object, folder: str, *rest: object, **more: object) -> None:
-        (Path(folder) / "__0_0.distcp").write_bytes(b"half")
-        raise (
-            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
-            if how == "os"
-            else RuntimeError("Worker failure: [Errno 28] No space left on device")
-        )
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    checkpoint.dist_checkpointing.save = full
-    with pytest.raises(DiskFull) as caught:
+    def silent(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
+
+    if where == "shard":  # in the writer's process
+        os.fsync = full
+    elif where == "torch":  # torch.save forgets the reason
+        filesystem_async._write_item = silent
+        shutil.disk_usage = lambda path: SimpleNamespace(free=4096)  # pyright: ignore[reportAttributeAccessIssue]
+    elif where == "folder" and dist.get_rank() == 0:
+        checkpoint_files.begin = full
+    elif where == "description" and dist.get_rank() == 0:
+        checkpoint_files.write_json = full
+    with pytest.raises((DiskFull, RuntimeError)) as caught:
         run.save()
-    return str(caught.value)
+    dist.barrier()
+    return f"{caught.type.__name__}: {caught.value}", sorted(p.name for p in root.glob("checkpoints/*")), before, digests(run)
 
 
-@pytest.mark.parametrize("how", ["os", "torch"])
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, how: str) -> None:
-    (message,) = run_ranks(1, cannot_write, tiny_pack(tmp_path / "pack"), tmp_path / "run", how)
-    assert "no space left on the device; free some and run the same command again" in message
-    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+@pytest.mark.parametrize("where", ["shard", "torch", "folder", "description"])
+def test_a_full_disk_is_one_line_and_leaves_no_harm(tmp_path: Path, where: str) -> None:
+    results = run_ranks(2, cannot_write, tiny_pack(tmp_path / "pack"), tmp_path / "run", where)
+    for said, left, before, after in results:
+        assert said.startswith("DiskFull:") and "no space left on the device" in said and "\n" not in said
+        assert left == [] and before == after
 
 
 def nothing_to_load(root: Path) -> str:
