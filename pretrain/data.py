@@ -20,10 +20,10 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split, normalize
 from torch.utils.data import DataLoader, Sampler
 
-from pipeline.errors import ConfigError
+from pipeline.errors import BadInput, ConfigError
 from pipeline.files import digest_json, whole_path
 from pretrain.batches import Batches
-from pretrain.order import Order, SourceIndices
+from pretrain.order_save import Blend, SourceIndices, save_order
 from pretrain.pack_indexed import open_indexed
 
 KEYS = ("tokens", "labels", "loss_mask", "position_ids")
@@ -91,6 +91,7 @@ class Datasets:
     sources: tuple[str, ...]  # trained on, as numbered in the blend
     train: BlendedDataset | GPTDataset  # GPTDataset where there is one source; it may be longer than `samples`
     valid: dict[str, ValidRows]
+    mark: str  # digest of what decides the order, beside the packed data
 
     @property
     def samples(self) -> int:
@@ -98,24 +99,20 @@ class Datasets:
         return self.settings.samples
 
     def save_order(self, folder: Path) -> None:
-        """Write what `pretrain.order.Order.open` reads; call it on one rank."""
+        """Write what `pretrain.order.Order.open` reads, where it does not stand there already; call it on one rank."""
         parts: list[Any]
         if isinstance(self.train, BlendedDataset):
             parts, source_of, sample_of = list(self.train.datasets), self.train.dataset_index, self.train.dataset_sample_index
         else:
             parts, source_of, sample_of = [self.train], np.zeros(self.samples, np.int16), np.arange(self.samples)
-        Order.save(
-            folder,
-            [
-                SourceIndices(name, d.document_index, d.sample_index, d.shuffle_index, d.dataset.sequence_lengths)
-                for name, d in zip(self.sources, parts, strict=True)
-            ],
-            dataset_index=source_of,
-            dataset_sample_index=sample_of,
-            consumed=self.settings.batches.consumed(self.settings.iterations),
-            add_extra_token=bool(parts[0].config.add_extra_token_to_sequence),
-            pack_data=self.pack_data,
-        )
+        sources = [
+            SourceIndices(name, d.document_index, d.sample_index, d.shuffle_index, d.dataset.sequence_lengths)
+            for name, d in zip(self.sources, parts, strict=True)
+        ]
+        plan = self.settings
+        blend = Blend(sources, source_of, sample_of, plan.batches.consumed(plan.iterations), plan.seq_length)
+        made_from = [self.mark, plan.iterations, dataclasses.asdict(plan.batches)]
+        save_order(folder, blend, self.pack_data, made_from=made_from)
 
 
 def build_datasets(pack_data: Path, settings: DataSettings, *, eos_id: int, cache: Path) -> Datasets:
@@ -143,6 +140,7 @@ def build_datasets(pack_data: Path, settings: DataSettings, *, eos_id: int, cach
         tuple(weights),
         _blend(pack_data, settings, weights, eos_id, folder),
         {name: ValidRows(pack_data / name, settings, eos_id) for name in tokens},
+        mark,
     )
 
 
@@ -198,12 +196,18 @@ def valid_batches(
 
 
 def train_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
-    """(vocab_size,) int64: how often each token stands in the training data, for the unigram baseline."""
+    """(vocab_size,) int64: how often each token stands in the training data, for the unigram baseline.
+
+    Raises: BadInput if a token is none of the vocabulary.
+    """
     counts = np.zeros(vocab_size, np.int64)
     for index in sorted(pack_data.glob("*/train.idx")):
         tokens = open_indexed(index.with_suffix("")).tokens
         for begin in range(0, len(tokens), COUNT_CHUNK):
-            counts += np.bincount(tokens[begin : begin + COUNT_CHUNK], minlength=vocab_size)
+            found = np.bincount(tokens[begin : begin + COUNT_CHUNK], minlength=vocab_size)
+            if len(found) > vocab_size:
+                raise BadInput(f"{index}: token {len(found) - 1}, but the tokenizer has only {vocab_size}; pack again with it")
+            counts += found
     return counts
 
 

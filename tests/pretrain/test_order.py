@@ -4,6 +4,7 @@ In the packed data of these tests no token stands twice, so that a recorded batc
 which place each of its tokens came from; nothing of `order` is needed to know it.
 """
 
+import dataclasses
 import json
 import random
 import shutil
@@ -21,14 +22,16 @@ from hypothesis import strategies as st
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from pretrain.batches import Batches
 from pretrain.data import DataSettings, build_datasets, train_batches
-from pretrain.order import Order, _occurrences
+from pretrain.order import Order
+from pretrain.order_save import Blend, SourceIndices, begins, by_id, save_order
 from tests.pretrain.packs import doc_id, marked_pack
 from tests.pretrain.ranks import alone, run_ranks
 from tests.pretrain.truth import Owners, check_documents, check_iterations, in_blend_order
 
-# Two sources, more than two epochs of each, documents from a third of a sample to several samples.
+# Two sources, more than three epochs of each, documents from a third of a sample to several samples.
 LENGTHS = {"a": [random.Random(n).randint(1, 60) for n in range(30)], "b": [random.Random(n).randint(1, 9) for n in range(40)]}
-SETTINGS = DataSettings(seq_length=16, iterations=16, batches=Batches(12), seed=7, weights={"a": 0.8, "b": 0.2})
+SETTINGS = DataSettings(seq_length=16, iterations=24, batches=Batches(12), seed=7, weights={"a": 0.8, "b": 0.2})
+RAMP = Batches(24, start=12, step=12, samples=100)  # nine iterations of 12 samples, then 24
 
 
 def consume(pack: Path, plan: DataSettings, cache: Path, order: Path, micro: int, resume_at: int) -> list[list[list[int]]]:
@@ -36,13 +39,16 @@ def consume(pack: Path, plan: DataSettings, cache: Path, order: Path, micro: int
     datasets = build_datasets(pack, plan, eos_id=2, cache=cache)
     if dist.get_rank() == 0:
         datasets.save_order(order)
-    steps = plan.batches.size // (micro * dist.get_world_size())
     place = {"micro_batch_size": micro, "rank": dist.get_rank(), "world": dist.get_world_size()}
-    rows = []
+    consumed, rows = 0, []
     for first, last in ((0, resume_at), (resume_at, plan.iterations)):
-        batches = train_batches(datasets, first * plan.batches.size, **place)
+        batches = train_batches(datasets, consumed, **place)
         for _ in range(first, last):
-            rows.append([row for _ in range(steps) for row in next(batches)["tokens"].tolist()])
+            size = plan.batches.after(consumed)
+            rows.append(
+                [row for _ in range(size // (micro * dist.get_world_size())) for row in next(batches)["tokens"].tolist()]
+            )
+            consumed += size
     assert next(batches, None) is None  # the data ends with the last iteration
     return rows
 
@@ -55,16 +61,20 @@ def record(tmp_path: Path, plan: DataSettings, world: int, micro: int) -> tuple[
     return pack, tmp_path / "order", owners, iterations
 
 
-@pytest.mark.parametrize(("world", "micro"), [(1, 4), (2, 3), (3, 2)])
-def test_order_tells_what_the_batches_held(tmp_path: Path, world: int, micro: int) -> None:
-    pack, folder, owners, recorded = record(tmp_path, SETTINGS, world, micro)
+@pytest.mark.parametrize(
+    ("world", "micro", "batches"),
+    [(1, 4, SETTINGS.batches), (2, 3, RAMP), (3, 2, SETTINGS.batches), (3, 4, RAMP), (4, 1, RAMP)],
+)
+def test_order_tells_what_the_batches_held(tmp_path: Path, world: int, micro: int, batches: Batches) -> None:
+    pack, folder, owners, recorded = record(tmp_path, dataclasses.replace(SETTINGS, batches=batches), world, micro)
     order = Order.open(folder, pack)
     assert order.total == SETTINGS.iterations and order.sources == ("a", "b")
+    assert [len(rows) for rows in recorded] == np.diff(batches.consumed(order.total)).tolist()
     check_documents(order, owners, recorded)
     check_iterations(order, owners, recorded)
-    for source, lengths in LENGTHS.items():  # the test is about more than two epochs
+    for source, lengths in LENGTHS.items():  # the test is about more than three epochs
         read = sum(owners[token][0] == source for rows in recorded for row in rows for token in row)
-        assert read > 2 * sum(lengths)
+        assert read > 3 * sum(lengths)
 
 
 def test_order_of_one_source(tmp_path: Path) -> None:
@@ -104,11 +114,19 @@ def test_order_of_any_shape(
 
 
 @settings(deadline=None)
-@given(documents=st.integers(1, 9), epochs=st.integers(1, 7), seed=st.integers(0, 99))
-def test_occurrences_are_every_place_of_each_document_ascending(documents: int, epochs: int, seed: int) -> None:
-    index = np.random.default_rng(seed).permutation(np.repeat(np.arange(documents, dtype=np.int32), epochs))
-    table = _occurrences(index, documents)
-    assert table.tolist() == [np.flatnonzero(index == document).tolist() for document in range(documents)]
+@given(
+    documents=st.integers(1, 9), epochs=st.integers(1, 7), seed=st.integers(0, 99), longest=st.sampled_from([1, 9, 2**31 - 1])
+)  # fmt: skip
+def test_begins_are_every_place_of_each_document_ascending(documents: int, epochs: int, seed: int, longest: int) -> None:
+    rng = np.random.default_rng(seed)
+    index = rng.permutation(np.repeat(np.arange(documents, dtype=np.int32), epochs))
+    lengths = rng.integers(1, longest, documents, dtype=np.int32, endpoint=True)
+    expected: list[list[int]] = [[] for _ in range(documents)]
+    position = 0
+    for document in index.tolist():
+        expected[document].append(position)
+        position += int(lengths[document])
+    assert begins(index, lengths).tolist() == expected
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +144,10 @@ def test_held_out_and_unknown_documents_were_never_read(saved: tuple[Path, Path]
     held_out = doc_id("a", len(LENGTHS["a"]))
     for source, document in (("a", held_out), ("a", "0" * 32), ("a", "f" * 32), ("a", "no hex"), ("no source", held_out)):
         assert order.iterations(source, document) == () and not order.read(source, document)
-    with pytest.raises(IndexError, match=r"not in 1\.\.16"):
+    with pytest.raises(IndexError, match=r"not in 1\.\.24"):
         order.documents(0)
-    with pytest.raises(IndexError, match=r"not in 1\.\.16"):
-        order.documents(17)
+    with pytest.raises(IndexError, match=r"not in 1\.\.24"):
+        order.documents(25)
     with pytest.raises(ValueError, match="negative"):
         order.iterations("a", doc_id("a", 0), -1)
 
@@ -154,6 +172,61 @@ def test_saving_again_gives_the_same_bytes(saved: tuple[Path, Path], tmp_path: P
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(tmp_path / "order") for p in (tmp_path / "order").rglob("*") if p.is_file())
     assert all((folder / name).read_bytes() == (tmp_path / "order" / name).read_bytes() for name in files)
+
+
+def test_an_order_that_stands_is_not_written_again_unless_it_is_another_or_damaged(
+    saved: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, pack = shutil.copytree(saved[0], tmp_path / "order"), saved[1]
+    whole = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def save(plan: DataSettings) -> bool:
+        before = (folder / "order.json").stat().st_ino
+        with alone():
+            build_datasets(pack, plan, eos_id=2, cache=tmp_path / "cache").save_order(folder)
+        return (folder / "order.json").stat().st_ino != before
+
+    assert not save(SETTINGS)
+    for damage in (change_a_byte, cut_an_array, lose_an_array, break_the_json, change_the_format):
+        damage(folder)
+        assert save(SETTINGS)
+        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == whole
+    for change in ({"seed": 8}, {"iterations": 23}, {"weights": {"a": 0.5, "b": 0.5}}, {"batches": RAMP}):
+        assert save(dataclasses.replace(SETTINGS, **change))  # back and forth: each time it is another's
+    assert save(SETTINGS) and not save(SETTINGS)
+
+
+def test_samples_of_another_kind_are_refused(tmp_path: Path) -> None:
+    pack, _ = marked_pack(tmp_path / "pack", {"a": [5, 7]})
+    starts = np.array([[0, 0], [0, 4], [1, 4]])  # the second begins at 4, the third at 9
+    source = SourceIndices("a", np.arange(2, dtype=np.int32), starts, np.arange(2), np.array([5, 7], np.int32))
+    blend = Blend([source], np.zeros(2, np.int16), np.arange(2), np.array([0, 2]), 4)
+    with pytest.raises(BadInput, match="no runs of 4 tokens"):
+        save_order(tmp_path / "order", blend, pack)
+    assert not (tmp_path / "order").exists()
+
+
+def test_iterations_that_were_undone_are_told_apart(saved: tuple[Path, Path]) -> None:
+    plain, order = Order.open(*saved), Order.open(*saved, undone=((3, 5), (9, 9)))
+    assert [i for i in range(1, order.total + 1) if order.is_undone(i)] == [3, 4, 5, 9]
+    assert not any(plain.is_undone(i) for i in range(1, order.total + 1))
+    span = order.documents(4)[0]  # what it read is known none the less
+    assert 4 in order.iterations(span.source, span.doc_id) and order.read(span.source, span.doc_id)
+
+
+def test_the_sources_of_a_document(saved: tuple[Path, Path]) -> None:
+    order = Order.open(*saved)
+    assert order.sources_of(doc_id("a", 0)) == ("a",) and order.sources_of(doc_id("b", 1)) == ("b",)
+    assert order.sources_of(doc_id("a", len(LENGTHS["a"]))) == ()
+
+
+@settings(deadline=None)
+@given(heads=st.lists(st.integers(0, 2), min_size=1, max_size=40), seed=st.integers(0, 99))
+def test_documents_are_found_where_hashes_begin_alike(heads: list[int], seed: int) -> None:
+    ids = np.random.default_rng(seed).integers(0, 256, (len(heads), 16)).astype(np.uint8)
+    ids[:, :8] = np.array(heads, np.uint8)[:, None]  # the first half of a doc_id is next to never shared
+    ordered = [ids[number].tobytes() for number in by_id(ids, "a")]
+    assert ordered == sorted(row.tobytes() for row in ids)
 
 
 def change_a_byte(folder: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.artifact import begin
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.runfile import RunFile
-from pretrain.order import Order, SourceIndices
+from pretrain.order_save import Blend, SourceIndices, save_order
 from tests.helpers import run_file
 from tokenizer.encode import MODEL_FILE, Tokenizer
 from tokenizer.settings import TokenizerSettings
@@ -171,12 +171,4 @@ def _save_order(world: World, lengths: dict[str, list[int]], folder: Path, pack:
                 world.read[doc_id, offset].add(k // BATCH + 1)
                 world.read[doc_id, -1].add(k // BATCH + 1)  # -1: any token
     consumed = np.arange(world.total + 1) * BATCH
-    Order.save(
-        folder,
-        indices,
-        dataset_index=blend,
-        dataset_sample_index=inside,
-        consumed=consumed,
-        add_extra_token=True,
-        pack_data=pack,
-    )
+    save_order(folder, Blend(indices, blend, inside, consumed, SEQUENCE), pack)
