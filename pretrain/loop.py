@@ -58,6 +58,7 @@ class Run:
     optimizer: Any
     scheduler: OptimizerParamScheduler
     position: Position
+    saver: checkpoint.Saver
     scored: int = -1  # iteration of the last validation
     scores: dict[str, Score] = dataclasses.field(default_factory=dict)
 
@@ -84,9 +85,7 @@ class Run:
 
     def save(self) -> None:
         """Leave a checkpoint."""
-        checkpoint.save(
-            self.places.checkpoints, self.chunks, self.optimizer, self.position, self.precision, keep=self.settings.keep
-        )
+        self.saver.save(self.chunks, self.optimizer, self.position, self.precision)
 
 
 def token_loss(mask_BS: Tensor, losses_BS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,7 +111,8 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
         position = saved.position
         scheduler.step(increment=position.samples)
     counts = token_counts(places.pack_data, vocab_size)
-    return Run(settings, places, precision, eos_id, counts, datasets, chunks, optimizer, scheduler, position)
+    saver = checkpoint.Saver(places.checkpoints, keep=settings.keep, background=settings.async_save)
+    return Run(settings, places, precision, eos_id, counts, datasets, chunks, optimizer, scheduler, position, saver)
 
 
 def token_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
@@ -152,6 +152,7 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
             numbers = step(run, batches)
             seconds, done = time.perf_counter() - began, run.position.iteration
             stop, memory = _agreed(stopped(), metrics.memory())
+            run.saver.poll()
             if run.position.skipped > before.skipped:
                 _skipped(run, numbers, log)
             if settings.valid_every and done % settings.valid_every == 0:
@@ -168,6 +169,7 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
                     log.saved(run.position)
             if stop:
                 break
+        run.saver.finish()
     return run.position.iteration == settings.iterations
 
 
@@ -212,6 +214,7 @@ def _skipped(run: Run, numbers: Mapping[str, float], log: Log | None) -> None:
         log.skipped(run.position, why)
     if run.position.skipped_in_row < limits.max_skipped:
         return
+    run.saver.finish()
     saved = checkpoint.newest(run.places.checkpoints) if run.position.rewinds < limits.rewind else None
     if saved is None:
         raise PipelineError(f"{run.places.root}: {guard.why_stopped(limits, run.position, why)}")
