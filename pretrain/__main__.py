@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer, pack = open_sealed(run.root("tokenizer")), open_sealed(run.root("pack"))
     check_inputs(tokenizer, pack, settings)
     inputs = {"pack": pack.digest, "tokenizer": tokenizer.digest}
-    inputs |= importing.inputs(settings, tokenizer.data, tokenizer.stats["vocab_size"], run.root("pretrain") / "start.json")
+    inputs |= importing.inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
     with begin(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "事前学習"):
             return

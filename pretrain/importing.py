@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import BadInput, ConfigError, MissingInput
 from pipeline.files import digest_file, digest_files
 from pretrain.settings import PretrainSettings
+from tokenizer.encode import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
 _DERIVED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
 
-def inputs(settings: PretrainSettings, tokenizer_data: Path, vocab_size: int, memory: Path) -> dict[str, str]:
+def inputs(settings: PretrainSettings, tokenizer_data: Path, memory: Path) -> dict[str, str]:
     """{"start": digest of the folder's config and weights} for the fingerprint; {} where a training starts from nothing.
 
     Args:
@@ -34,12 +35,12 @@ def inputs(settings: PretrainSettings, tokenizer_data: Path, vocab_size: int, me
     """
     if settings.start is None:
         return {}
-    check(settings.start, settings, tokenizer_data, vocab_size)
+    check(settings.start, settings, tokenizer_data)
     files = [settings.start / CONFIG, *settings.start.glob("*.safetensors"), *settings.start.glob(INDEX)]
     return {"start": digest_files(files, base=settings.start, memory=memory)}
 
 
-def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path, vocab_size: int) -> None:
+def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path) -> None:
     """Compare the folder with the settings and the tokenizer, every tensor's name and shape with its config.
 
     Raises: MissingInput if a file is not there; ConfigError if the settings, the positions or the vocabulary are others;
@@ -51,7 +52,7 @@ def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path, vocab_
     from pretrain.convert import format_of
 
     config = _config(folder)
-    _check_shape(folder, config, settings, vocab_size)
+    _check_shape(folder, config, settings, Tokenizer.load(tokenizer_data).vocab_size)
     for name in TOKENIZER_FILES:
         theirs, ours = folder / name, tokenizer_data / name
         if theirs.is_file() and ours.is_file() and digest_file(theirs) != digest_file(ours):

@@ -86,7 +86,7 @@ def test_in_and_out_again_bit_for_bit(
 ) -> None:
     settings, size = settings_of(architecture, tied=tied), Tokenizer.load(tiny_tokenizer).vocab_size
     start = write_model(tmp_path / "start", settings.model, size, dtype)
-    importing.check(start, settings, tiny_tokenizer, size)
+    importing.check(start, settings, tiny_tokenizer)
     pack = write_pack(tmp_path / "pack", {"a": random_documents(3, 30, 30, size)}, vocab_size=size)
     precision = "bf16" if dtype == "bfloat16" else "fp32"
     settings = with_layout(dataclasses.replace(settings, start=start, precision=precision), **layout)
@@ -243,10 +243,10 @@ def test_what_does_not_fit_is_refused_in_one_line(
 ) -> None:
     folder, settings = tmp_path / "start", settings_of(architecture)
     shutil.copytree(models / architecture, folder)
-    importing.check(folder, settings, tiny_tokenizer, 1280)
+    importing.check(folder, settings, tiny_tokenizer)
     spoil(folder)
     with pytest.raises(kind, match=message) as caught:
-        importing.check(folder, settings, tiny_tokenizer, 1280)
+        importing.check(folder, settings, tiny_tokenizer)
     assert "\n" not in str(caught.value) and str(caught.value).startswith(str(folder))
 
 
@@ -254,11 +254,11 @@ def test_the_fingerprint_knows_the_weights(models: Path, tmp_path: Path, tiny_to
     folder = tmp_path / "start"
     shutil.copytree(models / "llama", folder)
     settings, memory = dataclasses.replace(settings_of("llama"), start=folder), tmp_path / "memory.json"
-    first = importing.inputs(settings, tiny_tokenizer, 1280, memory)
-    assert first.keys() == {"start"} and first == importing.inputs(settings, tiny_tokenizer, 1280, memory)
+    first = importing.inputs(settings, tiny_tokenizer, memory)
+    assert first.keys() == {"start"} and first == importing.inputs(settings, tiny_tokenizer, memory)
     weights_say(**{NORM: torch.ones(32)})(folder)
-    assert importing.inputs(settings, tiny_tokenizer, 1280, memory) != first
-    assert importing.inputs(settings_of("llama"), tiny_tokenizer, 1280, memory) == {}
+    assert importing.inputs(settings, tiny_tokenizer, memory) != first
+    assert importing.inputs(settings_of("llama"), tiny_tokenizer, memory) == {}
 
 
 def test_names_of_a_model_without_its_head(models: Path, tmp_path: Path, tiny_tokenizer: Path) -> None:
@@ -266,7 +266,7 @@ def test_names_of_a_model_without_its_head(models: Path, tmp_path: Path, tiny_to
     shutil.copytree(models / "gpt2", tmp_path / "start")
     named = {name.removeprefix("transformer."): part for name, part in tensors(tmp_path / "start").items()}
     save_file(named | {"h.0.attn.bias": torch.ones(1, 1, 24, 24)}, tmp_path / "start" / "model.safetensors")
-    importing.check(tmp_path / "start", settings_of("gpt2"), tiny_tokenizer, 1280)
+    importing.check(tmp_path / "start", settings_of("gpt2"), tiny_tokenizer)
 
 
 def logits_of_start(settings: PretrainSettings, pack: Path, root: Path, ids: torch.Tensor) -> torch.Tensor:
