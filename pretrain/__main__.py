@@ -9,7 +9,7 @@ from pipeline import cli
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress, say
-from pretrain import importing, launch
+from pretrain import importing, launch, metrics
 from pretrain.settings import PretrainSettings
 
 RECIPE = 1  # bump by hand when code changes what bytes come out
@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = cli.parser("pretrain", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("pretrain", PretrainSettings)
+    metrics.check(settings.logging)
     if arguments.dry_run:
         say(plan(settings))
         return

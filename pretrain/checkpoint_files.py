@@ -29,7 +29,7 @@ from pretrain.settings import Precision
 
 ABOUT, LATEST = "checkpoint.json", "latest.json"
 # Not `pipeline.files.UNFINISHED`: what carries that is swept when the next run begins, while ranks of a killed run,
-# which nobody waits for but `loop.only_one`, may still be writing here.
+# which nobody waits for but `train.only_one`, may still be writing here.
 _PARTIAL = ".partial-"
 _NAME = re.compile(r"iter_(\d{7,})")
 

@@ -12,6 +12,7 @@ from megatron.core import parallel_state as ps
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
+from pipeline.errors import BadInput
 from pretrain import data, runtime
 from pretrain.data import Datasets
 from pretrain.settings import PretrainSettings
@@ -67,6 +68,24 @@ class Score:
 def total(scores: Mapping[str, Score]) -> Score:
     """All sources together."""
     return sum(scores.values(), Score(0, 0, 0.0, 0.0))
+
+
+def token_counts(datasets: Datasets, vocab_size: int) -> np.ndarray:
+    """(vocab_size,) how often each token stands in the training data; rank 0 reads it all, the others are told.
+
+    Raises: BadInput if packed data has a token that is none of the vocabulary.
+    """
+    for name, rows in datasets.valid.items():
+        if (top := int(rows.labels.max())) >= vocab_size:
+            raise BadInput(
+                f"{datasets.pack_data / name}: token {top}, but the tokenizer has only {vocab_size}; pack again with it"
+            )
+    counts = torch.zeros(vocab_size, dtype=torch.int64)
+    if dist.get_rank() == 0:
+        counts += torch.from_numpy(data.train_counts(datasets.pack_data, vocab_size))
+    counts = counts.to(runtime.DEVICE)
+    dist.broadcast(counts, 0)
+    return counts.cpu().numpy()
 
 
 def unigram_nats(counts_V: np.ndarray, labels_N: np.ndarray) -> float:

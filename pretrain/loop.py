@@ -1,7 +1,6 @@
 """The training loop of one rank. Imports torch and megatron; `pretrain.train` is the program around it."""
 
 import dataclasses
-import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +16,10 @@ import torch.distributed as dist
 from megatron.core import parallel_state as ps
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 from megatron.core.pipeline_parallel import get_forward_backward_func
+from megatron.core.utils import unwrap_model
 from torch import Tensor
 
-from pipeline.errors import PipelineError
-from pipeline.progress import say
+from pipeline.errors import ConfigError, PipelineError
 from pretrain import checkpoint, data, evaluate, guard, importing, metrics, runtime
 from pretrain.attention import Documents, documents
 from pretrain.data import Datasets, DataSettings
@@ -63,8 +62,17 @@ class Run:
     scores: dict[str, Score] = dataclasses.field(default_factory=dict)
 
     def forward_step(self, batches: Iterator[dict[str, Tensor]], model: Any) -> tuple[Tensor, Callable]:
-        """megatron's forward_step_func: losses of the next micro-batch, and how to sum them."""
+        """megatron's forward_step_func: losses of the next micro-batch, and how to sum them.
+
+        Raises: ConfigError if the samples are longer than the model has positions.
+        """
         batch = {name: part.to(runtime.DEVICE, non_blocking=True) for name, part in next(batches).items()}
+        bare: Any = unwrap_model(model)
+        if (length := batch["tokens"].shape[1]) > bare.max_sequence_length:  # on a GPU learned positions would fail unreadably
+            raise ConfigError(
+                f"{self.places.root}: a sample of {length} tokens, but the model has {bare.max_sequence_length} positions; "
+                f"lower pretrain.seq_length"
+            )
         ends = Documents(None, None)
         if not self.settings.across_documents:
             ends = documents(batch["tokens"], self.eos_id, model.config.params_dtype)
@@ -99,6 +107,7 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
     saved = checkpoint.newest(places.checkpoints)
     precision = saved.precision if saved and settings.precision == "auto" else runtime.chosen_precision(settings.precision)
     datasets = data.build_datasets(places.pack_data, data_settings(settings), eos_id=eos_id, cache=places.root / "index")
+    counts = evaluate.token_counts(datasets, vocab_size)
     if dist.get_rank() == 0:
         datasets.save_order(places.root / "data" / "order")
     chunks = build_chunks(settings, precision, vocab_size)
@@ -110,19 +119,8 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
         checkpoint.load(saved, chunks, optimizer)
         position = saved.position
         scheduler.step(increment=position.samples)
-    counts = token_counts(places.pack_data, vocab_size)
     saver = checkpoint.Saver(places.checkpoints, keep=settings.keep, background=settings.async_save)
     return Run(settings, places, precision, eos_id, counts, datasets, chunks, optimizer, scheduler, position, saver)
-
-
-def token_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
-    """(vocab_size,) how often each token stands in the training data; rank 0 reads it all, the others are told."""
-    counts = torch.zeros(vocab_size, dtype=torch.int64)
-    if dist.get_rank() == 0:
-        counts += torch.from_numpy(data.train_counts(pack_data, vocab_size))
-    counts = counts.to(runtime.DEVICE)
-    dist.broadcast(counts, 0)
-    return counts.cpu().numpy()
 
 
 def data_settings(settings: PretrainSettings) -> DataSettings:
@@ -256,19 +254,6 @@ def _log(run: Run) -> Iterator[Log | None]:
     root, vocab_size = run.places.root, len(run.counts)
     with metrics.opened(run.settings, root, run.datasets, run.position, vocab_size, precision=run.precision) as log:
         yield log
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the checkpoints alone: a killed run's ranks may still be writing their last one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("前の学習プロセスの終了を待っています…")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def statistics(run: Run, vocab_size: int) -> dict[str, Any]:

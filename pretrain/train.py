@@ -3,14 +3,17 @@
 Top-level imports stay light: torch and megatron come in `main`, after the arguments are understood.
 """
 
+import contextlib
+import fcntl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
 from pipeline.files import write_json
+from pipeline.progress import say
 from pretrain.launch import ERROR, RESULT, end_with_parent
 from pretrain.settings import PretrainSettings
 from pretrain.signals import stop_on_signals
@@ -35,15 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def rank_main(settings: PretrainSettings, pack_data: Path, root: Path, vocab_size: int, eos_id: int) -> None:
     """What every rank does, between joining the others and leaving them."""
     stopped = stop_on_signals()
-    import contextlib
-
     import torch.distributed as dist
 
     from pretrain import loop, runtime
 
     runtime.start(settings.parallel, settings.seed)
     places = loop.Places(pack_data, root)
-    with loop.only_one(places.checkpoints) if dist.get_rank() == 0 else contextlib.nullcontext():
+    with only_one(places.checkpoints) if dist.get_rank() == 0 else contextlib.nullcontext():
         dist.barrier()
         run = loop.prepare(settings, places, vocab_size, eos_id)
         if loop.train(run, stopped):
@@ -51,6 +52,19 @@ def rank_main(settings: PretrainSettings, pack_data: Path, root: Path, vocab_siz
             if dist.get_rank() == 0:
                 write_json(root / "work" / RESULT, stats)
     runtime.stop()
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the checkpoints alone: a killed run's ranks may still be writing their last one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("前の学習プロセスの終了を待っています…")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":
