@@ -66,7 +66,7 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
     """This rank's part of the model, without data parallelism; where stages are interleaved, one piece of it."""
     shape = settings.model
     config = transformer_config(settings, precision)
-    return Decoder(
+    model = Decoder(
         config,
         block_spec(config, piece),  # pyright: ignore[reportArgumentType] - megatron takes submodules as well as a spec
         vocab_size=padded_vocab(vocab_size, shape, settings.parallel.tensor),
@@ -77,7 +77,9 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
         rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType] - annotated int, used as a float
         share_embeddings_and_output_weights=shape.tied,
         vp_stage=piece,
-    ).to(runtime.DEVICE)
+    )
+    model.z_loss = settings.z_loss
+    return model.to(runtime.DEVICE)
 
 
 def build_chunks(settings: PretrainSettings, precision: Precision, vocab_size: int) -> list[Any]:

@@ -86,7 +86,7 @@ def device_settings(precision: Precision) -> dict[str, Any]:
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     common: dict[str, Any] = {"bf16": precision == "bf16", "params_dtype": kind, "pipeline_dtype": kind}
     if HAVE_CUDA:
-        return common | {"bias_dropout_fusion": True, "cross_entropy_loss_fusion": True}
+        return common | {"bias_dropout_fusion": True}
     return common | {"use_cpu_initialization": True}
 
 
