@@ -40,7 +40,7 @@ def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[
     with log.open("ab") as stderr:
         begin = stderr.tell()
         process = subprocess.Popen(
-            command(parallel, arguments), stderr=stderr, env=_environment(parallel), start_new_session=True
+            command(parallel, arguments), stderr=stderr, env=environment(parallel), start_new_session=True
         )
         with _passing_on_signals(process) as received:
             status = process.wait()
@@ -56,11 +56,11 @@ def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[
     raise _failure(log, begin, status)
 
 
-def command(parallel: Parallel, arguments: list[str]) -> list[str]:
-    """What starts the ranks; `--` keeps torchrun from taking options of ours that look like its own."""
+def command(parallel: Parallel, arguments: list[str], module: str = "pretrain.train") -> list[str]:
+    """What starts `module` on every rank; `--` keeps torchrun from taking options of ours that look like its own."""
     local = [sys.executable, "-m", "pretrain.torchrun", "--standalone", "--local-addr=127.0.0.1"]
     launcher = list(parallel.launcher) or [*local, f"--nproc-per-node={parallel.processes}"]
-    return [*launcher, "-m", "--", "pretrain.train", *arguments]
+    return [*launcher, "-m", "--", module, *arguments]
 
 
 def options(arguments: argparse.Namespace) -> list[str]:
@@ -78,13 +78,14 @@ def end_with_parent(number: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
-def _environment(parallel: Parallel) -> dict[str, str]:
+def environment(parallel: Parallel) -> dict[str, str]:
     """What must be known before torch is loaded.
 
     Threads that wait must sleep: spinning, as OpenMP does by itself, made an iteration of two threads take 20 times
     as long (5.0 s instead of 0.28 s) on a machine with other work. Without a number, torchrun would choose one thread.
     """
-    chosen = {"OMP_WAIT_POLICY": "PASSIVE"}
+    # A torchrun that is told to end kills its ranks after this: a last checkpoint may take as long as a collective may.
+    chosen = {"OMP_WAIT_POLICY": "PASSIVE", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(60 * parallel.timeout_minutes)}
     if parallel.threads:
         chosen["OMP_NUM_THREADS"] = str(parallel.threads)
     if not parallel.gpu:
