@@ -16,8 +16,9 @@ from pipeline import errors
 from pipeline.artifact import Artifact
 from pipeline.errors import ExternalServiceError, PipelineError
 from pretrain.settings import Parallel
+from pretrain.signals import STOPPING
 
-RESULT, ERROR, LOG = "trained.json", "error.json", "torchrun.log"
+RESULT, ERROR, STOP, LOG = "trained.json", "error.json", "stop", "torchrun.log"  # STOP: the ranks save and end when it is there
 LOG_LINES = 30  # of the log's end, shown when the ranks failed for a reason of their own
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -29,20 +30,21 @@ def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[
 
     Args:
         arguments: the options of this command, which the ranks read again.
-    Returns: the statistics of the finished training; None if it was asked to stop (SIGTERM) and left a checkpoint.
+    Returns: the statistics of the finished training; None if it was asked to stop (SIGTERM, SIGUSR1) and left a checkpoint.
     Raises: the PipelineError that a rank raised; KeyboardInterrupt after SIGINT, once a checkpoint is left;
         ExternalServiceError if a rank was killed.
     """
-    result, error, log = artifact.work / RESULT, artifact.work / ERROR, artifact.root / LOG
+    result, error, stop, log = artifact.work / RESULT, artifact.work / ERROR, artifact.work / STOP, artifact.root / LOG
     if result.exists():
         return json.loads(result.read_text("utf-8"))
     error.unlink(missing_ok=True)
+    stop.unlink(missing_ok=True)
     with log.open("ab") as stderr:
         begin = stderr.tell()
         process = subprocess.Popen(
             command(parallel, arguments), stderr=stderr, env=environment(parallel), start_new_session=True
         )
-        with _passing_on_signals(process) as received:
+        with _asked_to_stop(process, stop) as received:
             status = process.wait()
     if error.exists():
         said = json.loads(error.read_text("utf-8"))
@@ -94,16 +96,21 @@ def environment(parallel: Parallel) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _passing_on_signals(process: subprocess.Popen) -> Iterator[list[int]]:
-    """SIGTERM and SIGINT to us become SIGTERM to the ranks, which then leave a checkpoint and end."""
+def _asked_to_stop(process: subprocess.Popen, stop: Path) -> Iterator[list[int]]:
+    """A signal to us makes the file `stop`, at which the ranks of every machine save and end; a second SIGTERMs torchrun.
+
+    Not at once, for torchrun kills its ranks 30 s after a signal, and a checkpoint may take longer.
+    """
     received: list[int] = []
 
-    def pass_on(number: int, frame: Any) -> None:
+    def ask(number: int, frame: Any) -> None:
         received.append(number)
-        if len(received) == 1:  # a second one would keep torchrun from waiting for the checkpoint
+        if len(received) == 1:
+            stop.touch()
+        else:
             process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, ask) for number in STOPPING}
     try:
         yield received
     finally:

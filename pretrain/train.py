@@ -14,7 +14,7 @@ from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
 from pipeline.files import write_json
 from pipeline.progress import say
-from pretrain.launch import ERROR, RESULT, end_with_parent
+from pretrain.launch import ERROR, RESULT, STOP, end_with_parent
 from pretrain.settings import PretrainSettings
 from pretrain.signals import stop_on_signals
 from tokenizer.encode import Tokenizer
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def rank_main(settings: PretrainSettings, pack_data: Path, root: Path, vocab_size: int, eos_id: int) -> None:
     """What every rank does, between joining the others and leaving them."""
-    stopped = stop_on_signals()
+    stopped = stop_on_signals(root / "work" / STOP)
     import torch.distributed as dist
 
     from pretrain import loop, runtime

@@ -61,16 +61,18 @@ def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
     assert "ZeroDivisionError" not in str(caught.value), "only what this attempt said"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_reach_the_ranks_as_sigterm(tmp_path: Path, number: int) -> None:
-    """The ranks end well on SIGTERM; we are the ones who were interrupted."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_asks_the_ranks_to_stop(tmp_path: Path, number: int) -> None:
+    """It leaves them as much time as they need: they see a file, and no signal reaches torchrun, which would count 30 s."""
     artifact = artifact_of(tmp_path)
+    (artifact.work / launch.STOP).touch()  # of an earlier attempt: means nothing
     program = f"""
-import os, signal, time
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+import os, pathlib, sys, time
+stop = pathlib.Path({str(artifact.work / launch.STOP)!r})
+if stop.exists(): sys.exit(4)
 os.kill(os.getppid(), {int(number)})
-time.sleep(60)
-os._exit(3)"""
+while not stop.exists(): time.sleep(0.01)
+time.sleep(0.2)"""
     before = signal.getsignal(number)
     if number == signal.SIGINT:
         with pytest.raises(KeyboardInterrupt):
@@ -78,3 +80,17 @@ os._exit(3)"""
     else:
         assert launch.train(artifact, with_program(program), []) is None
     assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_insists(tmp_path: Path) -> None:
+    """Ranks that never look (a hung collective) end as torchrun ends them."""
+    artifact = artifact_of(tmp_path)
+    program = f"""
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+os.kill(os.getppid(), signal.SIGTERM)
+while not pathlib.Path({str(artifact.work / launch.STOP)!r}).exists(): time.sleep(0.01)
+os.kill(os.getppid(), signal.SIGUSR1)
+time.sleep(60)
+os._exit(3)"""
+    assert launch.train(artifact, with_program(program), []) is None
