@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search batch when bot serve publish verify bench-demo bench-layouts bench-corpus bench-tokenizer tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan ask chat search batch when bot serve export publish verify bench-demo bench-layouts bench-corpus bench-tokenizer tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -62,6 +62,8 @@ batch: setup ## the documents that an iteration of the training read: make batch
 	@$(PY) -m pretrain.order $(ARGS) --iteration "$(ITER)"
 when: setup ## the iterations of the training that read a document: make when DOC=doc_id
 	@$(PY) -m pretrain.order $(ARGS) --doc "$(DOC)"
+export: setup ## a checkpoint as a Hugging Face model: make export [ITER=400] [OUT=folder] [SHARD=5GB]
+	@$(PY) -m pretrain.export $(ARGS) $(call option,ITER,iteration) $(call option,OUT,out) $(call option,SHARD,shard-size)
 ask: setup ## one question, the answer and the training data that resembles it: make ask Q=質問
 	@$(PY) -m bots.ask $(ARGS) $(if $(Q),--question '$(subst ','\'',$(value Q))')
 chat: setup ## talk to the model at the terminal

@@ -1,54 +1,163 @@
-"""A Megatron checkpoint as a Hugging Face LlamaForCausalLM, compared with the original before anyone may use it."""
+"""A checkpoint as a Hugging Face model, LlamaForCausalLM or GPT2LMHeadModel, compared with Megatron before anyone may use it.
 
+As a program it exports any checkpoint that is still kept, while the training goes on or after it. Top-level imports stay
+light: torch, megatron and transformers come where they are used.
+"""
+
+import dataclasses
+import json
+import os
+import re
 import shutil
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
-from megatron.core import parallel_state as ps
-from torch import Tensor
-
-from pipeline.errors import MissingInput, PipelineError
+from pipeline import cli
+from pipeline.artifact import open_sealed
+from pipeline.errors import ConfigError, MissingInput, PipelineError, RecipeDrift
 from pipeline.files import whole_path
-from pretrain import checkpoint, runtime
-from pretrain.data import ValidRows
-from pretrain.loop import data_settings
-from pretrain.model import bare_model
-from pretrain.settings import Parallel, PretrainSettings, Shape
+from pipeline.progress import say
+from pipeline.runfile import RunFile, identity
+from pretrain import checkpoint_files
+from pretrain.checkpoint_files import Saved
+from pretrain.settings import Parallel, PretrainSettings
 from tokenizer.encode import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 # Both sides compute in fp32, in another order; 5.7e-6 was the most seen in trained models of this kind.
 LARGEST_DIFFERENCE = 1e-4
 COMPARED_ROWS = 4  # of seq_length held-out tokens each
+SHARD_SIZE = "5GB"  # of one safetensors file; what the Hub advises and transformers 4 wrote
 
 
-def export(settings: PretrainSettings, checkpoints: Path, tokenizer_data: Path, held_out_N: Tensor, folder: Path) -> float:
-    """Write `folder` (weights in fp32, config, generation config, tokenizer files), whole or not at all.
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export one checkpoint of a run beside its checkpoints, or where --out says."""
+    arguments = _parser().parse_args(argv)
+    run = cli.open_run(arguments)
+    settings = run.settings("pretrain", PretrainSettings)
+    tokenizer, pack = open_sealed(run.root("tokenizer")), open_sealed(run.root("pack"))
+    check_recipe(run, settings)
+    if arguments.out and arguments.out.exists():
+        raise ConfigError(f"{arguments.out}: is there already; remove it or name another folder")
+    if not settings.parallel.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    checkpoints = run.root("pretrain") / "checkpoints"
+    with warnings.catch_warnings(action="ignore"):  # megatron: what it does without NVIDIA's extensions
+        saved = chosen(checkpoints, arguments.iteration)
+        folder = arguments.out or run.root("pretrain") / "exports" / saved.path.name
+        held_out = held_out_ids(settings, tokenizer.data, pack.data)
+        difference = export(settings, saved, tokenizer.data, held_out, folder, shard_size=arguments.shard_size)
+    say(f"{folder}: {saved.position.iteration:,} 回目のモデルを書き出しました (logit の最大の差 {difference:.1e})")
 
-    The newest checkpoint is loaded whole into this process, whatever layout wrote it.
+
+def _parser() -> Any:
+    made = cli.run_parser("pretrain.export", __doc__ or "")
+    made.add_argument("--iteration", type=int, help="of the checkpoint; the newest without it")
+    made.add_argument("--out", type=Path, help="folder to make; exports/iter_… of the artifact without it")
+    made.add_argument(
+        "--shard-size", type=shard_size, default=SHARD_SIZE, help="largest safetensors file, such as 5GB or 500MB"
+    )
+    return made
+
+
+def shard_size(text: str) -> str:
+    """A size as transformers reads it.
+
+    Raises: ValueError if it is none.
+    """
+    if not re.fullmatch(r"[1-9]\d*(KB|MB|GB)", text):
+        raise ValueError(text)
+    return text
+
+
+def check_recipe(run: RunFile, settings: PretrainSettings) -> None:
+    """Raises: MissingInput if the run was never begun; RecipeDrift if the run file now describes another model."""
+    path = run.root("pretrain") / "recipe.json"
+    if not path.is_file():
+        raise MissingInput(f"{path}: no such file; train first with `make pretrain RUN={run.name}`")
+    begun, now = json.loads(path.read_text("utf-8"))["settings"], identity(settings)
+    for name in ("seq_length", "model"):
+        if begun[name] != now[name]:
+            raise RecipeDrift(
+                f"{path}: begun with {name} = {begun[name]}, the run file now says {now[name]}; export with what was trained"
+            )
+
+
+def chosen(checkpoints: Path, iteration: int | None = None) -> Saved:
+    """The checkpoint of an iteration, or the newest.
+
+    Raises: MissingInput if it is not there, saying which are.
+    """
+    if iteration is None:
+        if saved := checkpoint_files.newest(checkpoints):
+            return saved
+        raise MissingInput(f"{checkpoints}: no checkpoint to export; train first")
+    if saved := checkpoint_files.at(checkpoints, iteration):
+        return saved
+    kept = [int(path.name.removeprefix("iter_")) for path in checkpoint_files.finished(checkpoints)]
+    raise MissingInput(f"{checkpoints}: no checkpoint of iteration {iteration}; kept are {kept} (pretrain.keep says how many)")
+
+
+def export_newest(settings: PretrainSettings, checkpoints: Path, tokenizer_data: Path, pack_data: Path, folder: Path) -> float:
+    """`export` of the newest checkpoint, compared on the held-out text of the first source."""
+    held_out = held_out_ids(settings, tokenizer_data, pack_data)
+    return export(settings, chosen(checkpoints), tokenizer_data, held_out, folder)
+
+
+def held_out_ids(settings: PretrainSettings, tokenizer_data: Path, pack_data: Path) -> "Tensor":
+    """(N,) ids of held-out text of the first source."""
+    import torch
+
+    from pretrain.data import ValidRows
+    from pretrain.loop import data_settings
+
+    first = min(pack_data.glob("*/valid.idx")).parent
+    return torch.from_numpy(ValidRows(first, data_settings(settings), Tokenizer.load(tokenizer_data).eos_id).labels)
+
+
+def export(
+    settings: PretrainSettings,
+    saved: Saved,
+    tokenizer_data: Path,
+    held_out_N: "Tensor",
+    folder: Path,
+    *,
+    shard_size: str = SHARD_SIZE,
+) -> float:
+    """Write `folder`, whole or not at all: weights in the type they were trained in, configs, tokenizer files.
+
+    The checkpoint is loaded whole into this process, whatever layout wrote it; Megatron's model is let go before
+    the exported one is read back, so that memory holds one fp32 model at a time.
 
     Args:
         tokenizer_data: data folder of the tokenizer artifact; its files are copied.
-        held_out_N: ids on which the logits of both models are compared.
+        held_out_N: ids on which the logits of both models are compared, in fp32.
     Returns: the largest difference between logits.
-    Raises: PipelineError if it is above LARGEST_DIFFERENCE.
+    Raises: PipelineError if it is above LARGEST_DIFFERENCE; CorruptArtifact if the checkpoint is damaged.
     """
-    from transformers import LlamaForCausalLM
+    import torch
     from transformers.utils import logging
 
+    from pretrain.convert import plain_names, to_transformers
+
     logging.disable_progress_bar()
-    tokenizer = Tokenizer.load(tokenizer_data)
-    model = load_whole(settings, checkpoints, tokenizer.vocab_size)
+    tokenizer, ids_BS = Tokenizer.load(tokenizer_data), rows(held_out_N, settings.seq_length)
+    dtype = "bfloat16" if saved.precision == "bf16" else "float32"
+    model = load(settings, saved, tokenizer.vocab_size)
+    ours_BSV = megatron_logits(model, ids_BS, tokenizer.vocab_size)
+    state = to_transformers(plain_names(model.state_dict()), settings.model, tokenizer.vocab_size, getattr(torch, dtype))
+    del model
     with whole_path(folder) as fresh:
-        made = LlamaForCausalLM(llama_config(settings, tokenizer))
-        made.load_state_dict(llama_weights(model.state_dict(), settings.model, tokenizer.vocab_size))
-        made.generation_config = generation_config(settings, tokenizer)
-        made.save_pretrained(fresh)
+        _write(settings, tokenizer, state, dtype, fresh, shard_size)
+        del state
         for file in sorted(tokenizer_data.iterdir()):
             shutil.copyfile(file, fresh / file.name)
-        read: Any = LlamaForCausalLM.from_pretrained(fresh, dtype=torch.float32)
-        difference = largest_difference(model, read.to(runtime.DEVICE), rows(held_out_N, settings.seq_length))
+        difference = float((transformers_logits(fresh, ids_BS) - ours_BSV).abs().max())
         if not difference <= LARGEST_DIFFERENCE:
             raise PipelineError(
                 f"{folder}: logits of the exported model differ from Megatron's by {difference:.2e}, "
@@ -57,36 +166,35 @@ def export(settings: PretrainSettings, checkpoints: Path, tokenizer_data: Path, 
     return difference
 
 
-def export_newest(settings: PretrainSettings, checkpoints: Path, tokenizer_data: Path, pack_data: Path, folder: Path) -> float:
-    """`export`, compared on the held-out text of the first source."""
-    first = min(pack_data.glob("*/valid.idx")).parent
-    held_out = ValidRows(first, data_settings(settings), Tokenizer.load(tokenizer_data).eos_id)
-    return export(settings, checkpoints, tokenizer_data, torch.from_numpy(held_out.labels), folder)
-
-
 def load_whole(settings: PretrainSettings, checkpoints: Path, vocab_size: int) -> Any:
-    """The model of the newest checkpoint in this one process, in fp32.
+    """`load` of the newest checkpoint.
 
-    Raises: CorruptArtifact if the checkpoint is damaged; MissingInput if there is none.
+    Raises: MissingInput if there is none.
     """
-    saved = checkpoint.newest(checkpoints)
-    if saved is None:
-        raise MissingInput(f"{checkpoints}: no checkpoint to export; train first")
+    return load(settings, chosen(checkpoints), vocab_size)
+
+
+def load(settings: PretrainSettings, saved: Saved, vocab_size: int) -> Any:
+    """The model of a checkpoint in this one process, in fp32.
+
+    Raises: CorruptArtifact if the checkpoint is damaged.
+    """
+    from pretrain import checkpoint
+    from pretrain.model import bare_model
+
     alone()
-    single = PretrainSettings(
-        iterations=settings.iterations,
-        seq_length=settings.seq_length,
-        global_batch=settings.global_batch,
-        model=settings.model,
-        optimizer=settings.optimizer,
-    )
-    model = bare_model(single, "fp32", vocab_size)
+    model = bare_model(dataclasses.replace(settings, parallel=Parallel()), "fp32", vocab_size)
     checkpoint.load(saved, [model])
     return model.eval()
 
 
 def alone() -> None:
     """Be the only rank, without environment variables or ports; where this process is one already, nothing changes."""
+    import torch.distributed as dist
+    from megatron.core import parallel_state as ps
+
+    from pretrain import runtime
+
     if not dist.is_initialized():
         backend = "nccl" if runtime.HAVE_CUDA else "gloo"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # pyright: ignore[reportPrivateImportUsage] - public, its stub forgets it
@@ -94,45 +202,60 @@ def alone() -> None:
         runtime.start(Parallel(threads=0), seed=0)
 
 
-def rows(ids_N: Tensor, length: int) -> Tensor:
+def rows(ids_N: "Tensor", length: int) -> "Tensor":
     """The first COMPARED_ROWS rows of `length` ids, or one shorter row where there is less."""
     count = min(len(ids_N) // length, COMPARED_ROWS)
     return ids_N[: count * length].view(count, length) if count else ids_N[None]
 
 
-@torch.no_grad()
-def largest_difference(model: Any, exported: Any, ids_BS: Tensor) -> float:
-    """Largest absolute difference between the logits of Megatron's model and the exported one."""
+def megatron_logits(model: Any, ids_BS: "Tensor", vocab_size: int) -> "Tensor":
+    """[B, S, V] on the CPU, row by row, without the vocabulary's padding."""
+    import torch
+
+    from pretrain import runtime
+
     ids_BS = ids_BS.to(runtime.DEVICE)
-    places_BS = torch.arange(ids_BS.size(1), device=ids_BS.device).expand_as(ids_BS)
-    theirs_BSV = exported(ids_BS).logits
-    ours_BSV = model(ids_BS, places_BS, None)[..., : theirs_BSV.size(-1)]
-    return float((ours_BSV - theirs_BSV).abs().max())
+    places_1S = torch.arange(ids_BS.size(1), device=ids_BS.device)[None]
+    with torch.no_grad():
+        return torch.cat([model(ids_S[None], places_1S, None)[..., :vocab_size].cpu() for ids_S in ids_BS])
 
 
-def llama_config(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
-    """The architecture in transformers' words."""
-    from transformers import LlamaConfig
+def transformers_logits(folder: Path, ids_BS: "Tensor") -> "Tensor":
+    """[B, S, V] on the CPU, row by row, of a folder read as others will, but in fp32.
 
-    shape = settings.model
-    return LlamaConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.ffn,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_groups,
-        head_dim=shape.head_dim,
-        max_position_embeddings=settings.seq_length,
-        initializer_range=shape.init_std,
-        rms_norm_eps=shape.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},  # pyright: ignore[reportArgumentType] - a dict is taken
-        tie_word_embeddings=shape.tied,
-        bos_token_id=tokenizer.bos_id,
-        eos_token_id=tokenizer.eos_id,
-        pad_token_id=tokenizer.pad_id,
-        dtype="float32",
-    )
+    Raises: PipelineError if the folder lacks a tensor or has one too many.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from pretrain import runtime
+
+    model: Any
+    model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    if odd := sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]])):
+        raise PipelineError(f"{folder}: tensors missing, unknown or of another shape: {odd}; nothing was exported")
+    model = model.to(runtime.DEVICE).eval()
+    with torch.no_grad():
+        return torch.cat([model(ids_S[None]).logits.cpu() for ids_S in ids_BS.to(runtime.DEVICE)])
+
+
+def _write(
+    settings: PretrainSettings, tokenizer: Tokenizer, state: dict[str, "Tensor"], dtype: Any, folder: Path, shard_size: str
+) -> None:
+    """Weights, config and generation config; names and shapes are held against transformers' own."""
+    import torch
+    import transformers
+
+    from pretrain.convert import format_of
+
+    form = format_of(settings.model)
+    with torch.device("meta"):  # no memory: every weight comes from `state`
+        made: Any = getattr(transformers, form.model)(form.config(settings, tokenizer, dtype))
+    made.load_state_dict(state, assign=True)
+    if settings.model.tied:
+        made.tie_weights()
+    made.generation_config = generation_config(settings, tokenizer)
+    made.save_pretrained(folder, max_shard_size=shard_size)
 
 
 def generation_config(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
@@ -147,35 +270,5 @@ def generation_config(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
     )
 
 
-def llama_weights(state: dict[str, Tensor], shape: Shape, vocab_size: int) -> dict[str, Tensor]:
-    """Megatron's names and layouts -> transformers', the vocabulary's padding cut off."""
-    embedding = state["embedding.word_embeddings.weight"][:vocab_size]
-    out = {
-        "model.embed_tokens.weight": embedding,
-        "model.norm.weight": state["decoder.final_layernorm.weight"],
-        "lm_head.weight": embedding if shape.tied else state["output_layer.weight"][:vocab_size],
-    }
-    for layer in range(shape.layers):
-        m, h = f"decoder.layers.{layer}.", f"model.layers.{layer}."
-        q, k, v = split_qkv(state[m + "self_attention.linear_qkv.weight"], shape)
-        gate, up = state[m + "mlp.linear_fc1.weight"].chunk(2)
-        out |= {
-            h + "input_layernorm.weight": state[m + "input_layernorm.weight"],
-            h + "self_attn.q_proj.weight": q,
-            h + "self_attn.k_proj.weight": k,
-            h + "self_attn.v_proj.weight": v,
-            h + "self_attn.o_proj.weight": state[m + "self_attention.linear_proj.weight"],
-            h + "post_attention_layernorm.weight": state[m + "pre_mlp_layernorm.weight"],
-            h + "mlp.gate_proj.weight": gate,
-            h + "mlp.up_proj.weight": up,
-            h + "mlp.down_proj.weight": state[m + "mlp.linear_fc2.weight"],
-        }
-    return {name: weight.detach().float().cpu().clone() for name, weight in out.items()}
-
-
-def split_qkv(weight: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of linear_qkv, which stand by key/value group as [its queries, key, value] -> all queries, keys, values."""
-    groups, width = shape.kv_groups, shape.head_dim
-    rows_GRDH = weight.view(groups, shape.heads // groups + 2, width, shape.hidden)
-    q, k, v = rows_GRDH[:, :-2], rows_GRDH[:, -2], rows_GRDH[:, -1]
-    return q.reshape(-1, shape.hidden), k.reshape(-1, shape.hidden), v.reshape(-1, shape.hidden)
+if __name__ == "__main__":
+    cli.stage_main(main)
