@@ -1,6 +1,9 @@
-"""The two parallel steps of packing: encode each file of the corpus, then merge each source in canonical order."""
+"""The first and the last parallel step of packing: encode each file of the corpus; merge each source in canonical order.
 
-from collections.abc import Iterator, Mapping
+Between them, `pack_copies` looks for training documents that are copies of held-out ones.
+"""
+
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,15 +13,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipeline.documents import HeldOut, is_below, read_documents
+from pipeline.documents import HeldOut, read_documents
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import whole_file, whole_path
+from pretrain.pack_copies import Copy, read_copies, write_copies
 from pretrain.pack_indexed import token_dtype, write_index
+from pretrain.pack_splits import SPLITS, Splits
 from tokenizer.encode import Tokenizer
 
 # Texts encoded at a time: enough to keep the encoder busy, few enough that their tokens stay small in memory.
 BATCH_TEXTS = 256
-SPLITS = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,15 @@ class MergeSource:
     source: str
     parts: tuple[Path, ...]  # prefixes, as in EncodeShard.output
     vocab_size: int
-    valid_share: float
-    train_share: float
+    splits: Splits
+    copies: tuple[Path, ...]  # tables of training documents that are copies of held-out ones
     output: Path  # folder of the source in the artifact
 
 
 def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
     """Write the tokens of one corpus file, `</s>` after each document, and a row (doc_id, tokens, bytes) for each.
 
+    Returns: documents, tokens, bytes; the doc_ids of the lowest and the highest key.
     Raises: CorruptArtifact if a row belongs to another source than the file's name says.
     """
     tokenizer = load_tokenizer(shard.tokenizer)
@@ -65,64 +70,51 @@ def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
                 sizes.append(len(row["text"].encode()))
     with whole_path(shard.output.with_suffix(".parquet")) as path, _Rows(path) as table:
         table.write(ids, np.array(tokens, np.int32), np.array(sizes, np.int64))
-    return {"documents": len(ids), "tokens": sum(tokens), "bytes": sum(sizes)}
+    edges = HeldOut.of(ids, 0.0)
+    return {
+        "documents": len(ids), "tokens": sum(tokens), "bytes": sum(sizes), "lowest": edges.lowest, "highest": edges.highest
+    }  # fmt: skip
 
 
 def merge_source(merge: MergeSource) -> Mapping[str, Any]:
-    """Write a source's `train` and `valid` indexed datasets and their tables, documents in canonical order.
+    """Write a source's `train` and `valid` indexed datasets and their tables, documents in canonical order, and its copies.
 
-    Returns: split -> documents, tokens, bytes; "left_out" -> documents.
-    Raises: BadInput if the source has fewer than two documents: one to train on, one to hold out.
+    Returns: split -> documents, tokens, bytes; "copies" and "left_out" -> documents.
+    Raises: BadInput if nothing is left to train on.
     """
-    splits = _Splits(merge)
+    copies = {copy.doc_id: copy for path in merge.copies for copy in read_copies(path)}
+    documents = 0
     with ExitStack() as stack:
         writers = {split: stack.enter_context(_Split(merge.output / split, merge.vocab_size)) for split in SPLITS}
         for part in merge.parts:
-            for split, mask, part_rows in splits.of(part):
-                writers[split].copy(part, mask, part_rows)
+            table = _table(part)
+            documents += len(table)
+            ids = table["doc_id"].to_pylist()
+            splits = np.array(["" if doc_id in copies else merge.splits.of(doc_id) for doc_id in ids], "U5")
+            for split, writer in writers.items():
+                writer.copy(part, splits == split, table)
         totals = {split: writer.totals() for split, writer in writers.items()}
-    left_out = splits.documents - sum(split["documents"] for split in totals.values())
+        if not totals["train"]["documents"]:
+            raise BadInput(_nothing_left(merge.source, copies))
     for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
         write_index(merge.output / f"{split}.idx", np.concatenate(writer.lengths), token_dtype(merge.vocab_size))
-    return totals | {"left_out": {"documents": left_out}}
+    write_copies(merge.output / "copies.parquet", copies.values())
+    left_out = documents - len(copies) - sum(split["documents"] for split in totals.values())
+    return totals | {"copies": {"documents": len(copies)}, "left_out": {"documents": left_out}}
+
+
+def _nothing_left(source: str, copies: Mapping[str, Copy]) -> str:
+    first = next(iter(copies.values()))
+    return (
+        f"source {source!r}: each of its {len(copies)} training documents is a copy of a held-out one, first {first.doc_id} of "
+        f"{first.copy_of} ({first.share:.0%} of its text); let the corpus remove copies, or raise [pack] copy_share"
+    )
 
 
 @lru_cache(maxsize=1)
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer, loaded once a worker process."""
     return Tokenizer.load(folder)
-
-
-class _Splits:
-    """Which documents of a source are held out, and which are trained on: a range of keys each.
-
-    The training share is counted from where the held-out documents end; the highest key is always trained on.
-    """
-
-    def __init__(self, merge: MergeSource) -> None:
-        import pyarrow.parquet as pq
-
-        self._below = merge.valid_share + merge.train_share * (1 - merge.valid_share)
-        self.documents = sum(pq.read_metadata(part.with_suffix(".parquet")).num_rows for part in merge.parts)
-        ids = (doc_id for part in merge.parts for doc_id in _table(part)["doc_id"].to_pylist())
-        self._held_out = HeldOut.of(ids, merge.valid_share)
-        if self.documents < 2:
-            raise BadInput(
-                f"source {merge.source!r}: {self.documents} document(s) came out of the corpus, packing needs 2 (one to train "
-                f"on, one to hold out); see the dropped documents' reasons in the corpus artifact, or remove the source"
-            )
-
-    def of(self, part: Path) -> Iterator[tuple[str, np.ndarray, Any]]:
-        """Yield (split, mask over the part's documents, the part's table)."""
-        table = _table(part)
-        splits = np.array([self._split(doc_id) for doc_id in table["doc_id"].to_pylist()], "U5")
-        for split in SPLITS:
-            yield split, splits == split, table
-
-    def _split(self, doc_id: str) -> str:
-        if doc_id in self._held_out:
-            return "valid"
-        return "train" if doc_id == self._held_out.highest or is_below(doc_id, self._below) else ""
 
 
 class _Split:

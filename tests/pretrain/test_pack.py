@@ -21,6 +21,7 @@ from pipeline.runfile import RunFile
 from pretrain import pack
 from pretrain.pack_indexed import Indexed, open_indexed, token_dtype, write_index
 from pretrain.pack_shards import EncodeShard, MergeSource, encode_shard, merge_source
+from pretrain.pack_splits import Splits
 from tests.helpers import run_file
 from tests.pretrain.corpora import CORPUS, LICENCES, arguments, identifier, make_run, texts, write_documents
 from tokenizer.encode import Tokenizer
@@ -100,9 +101,10 @@ pack.main(sys.argv[2:])
 def test_killed_anywhere_the_same_bytes_come_out(
     packed: tuple[RunFile, Manifest], tmp_path: Path, tiny_tokenizer: Path
 ) -> None:
-    # one rename for recipe.json, three a corpus file (tokens, rows, receipt), then the merges and the manifest
+    # one rename for recipe.json; a corpus file: three to encode it (tokens, rows, receipt), two to mark it, two to look for
+    # copies in it; one to join the marks; eight a merge; and the manifest
     run = make_run(tmp_path, CORPUS, tiny_tokenizer, table="valid_share = 0.1")
-    for renames in (3, 7, 6, 5):
+    for renames in (3, 7, 6, 5, 6, 5, 9):
         killed = subprocess.run(
             [sys.executable, "-c", KILLED_AT, str(renames), *arguments(run)], capture_output=True, text=True, check=False
         )
@@ -117,13 +119,14 @@ def split_of(
     folder: Path, documents: Sequence[str], tokenizer: Path, share: float = 0.1, *, files: int = 2, train_share: float = 1.0
 ) -> dict[str, list[str]]:
     """Pack one source in this process; split -> doc_ids in order."""
-    parts = []
+    shards = {}
     for number in range(files):
         path = folder / "documents" / f"s-{number:05}.parquet"
         write_documents(path, documents[number::files], "s")
-        parts.append(folder / "encoded" / path.stem)
-        encode_shard(EncodeShard(path, "s", tokenizer, parts[-1]))
-    merge_source(MergeSource("s", tuple(parts), 1280, share, train_share, folder / "out"))
+        shards[path.stem] = EncodeShard(path, "s", tokenizer, folder / "encoded" / path.stem)
+    encoded = {name: encode_shard(shard) for name, shard in shards.items()}
+    splits = pack.split_sources(shards, encoded, pack.PackSettings(share, train_share))
+    merge_source(MergeSource("s", tuple(s.output for s in shards.values()), 1280, splits["s"], (), folder / "out"))
     return {split: pq.read_table(folder / "out" / f"{split}.parquet")["doc_id"].to_pylist() for split in ("train", "valid")}
 
 
@@ -145,7 +148,8 @@ def test_a_training_share_takes_part_of_the_same_documents_and_counts_the_rest(t
     never_held_out = max(whole["train"], key=held_out_key)
     assert set(part["train"]) == {d for d in whole["train"] if low <= held_out_key(d) < high} | {never_held_out}
     parts = tuple(sorted((tmp_path / "part" / "encoded").glob("*.parquet")))
-    merge = MergeSource("s", tuple(p.with_suffix("") for p in parts), 1280, 0.1, 0.4, tmp_path / "again")
+    splits = Splits.by([identifier("s", text) for text in documents], 0.1, 0.4)
+    merge = MergeSource("s", tuple(p.with_suffix("") for p in parts), 1280, splits, (), tmp_path / "again")
     assert merge_source(merge)["left_out"] == {"documents": 100 - len(part["train"]) - len(part["valid"])}
 
 
@@ -213,7 +217,8 @@ def test_tokens_at_the_edge_of_two_bytes(
     documents = [chr(vocab_size - 1) * 3, "あ" + chr(vocab_size - 1)]
     write_documents(tmp_path / "s-00000.parquet", documents, "s")
     encode_shard(EncodeShard(tmp_path / "s-00000.parquet", "s", tmp_path, tmp_path / "part"))
-    merge_source(MergeSource("s", (tmp_path / "part",), vocab_size, 0.5, 1.0, tmp_path / "out"))
+    splits = Splits.by([identifier("s", text) for text in documents], 0.5, 1.0)
+    merge_source(MergeSource("s", (tmp_path / "part",), vocab_size, splits, (), tmp_path / "out"))
     got: list[Indexed] = [open_indexed(tmp_path / "out" / split) for split in ("train", "valid")]
     assert all(split.tokens.dtype == dtype for split in got)
     expected = [[*map(ord, text), 2] for text in documents]
