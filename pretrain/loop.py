@@ -143,17 +143,18 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
     Raises: PipelineError if too many iterations in a row were skipped.
     """
     settings = run.settings
-    batches, memory = _batches(run), 0.0
+    batches = _batches(run)
     with _log(run) as log:
         while run.position.iteration < settings.iterations:
             before, began = run.position, time.perf_counter()
             numbers = step(run, batches)
+            stop, memory = _agreed(stopped(), metrics.memory())  # waits for the device
             seconds, done = time.perf_counter() - began, run.position.iteration
-            stop, memory = _agreed(stopped(), metrics.memory())
             run.saver.poll()
             if run.position.skipped > before.skipped:
                 _skipped(run, numbers, log)
-            if settings.valid_every and done % settings.valid_every == 0:
+            last = done == settings.iterations
+            if last or (not stop and settings.valid_every and done % settings.valid_every == 0):
                 numbers["bits/byte"] = evaluate.total(run.validate()).bits_per_byte
             if log:
                 read = run.position.samples - before.samples
@@ -161,7 +162,7 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
                 if run.scored == done:
                     log.validation(done, run.valid())
             due = settings.save_every and done % settings.save_every == 0 and not run.position.skipped_in_row
-            if stop or done == settings.iterations or due:
+            if stop or last or due:
                 run.save()
                 if log:
                     log.saved(run.position)
