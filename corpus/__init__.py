@@ -13,7 +13,7 @@ statistics.py             counts of every document in compiled passes: kernels_*
 cleaners.py               what a preset may take out of a text that passed
 judge.py                  one shard: read, extract, count, judge, sign; leaves what scratch.py describes
 boilerplate.py            lines that a host repeats
-dedup.py, minhash.py      copies of a page (captures.py), of a text, and near copies
+dedup.py, minhash.py      copies of a page (captures.py), of a text, and near copies; pairs.py: candidates, compared
 grow.py, grow_join.py     copies of what a sealed corpus has already (base.py); removals*.py: documents that leave it
 decontaminate.py          documents that hold items of benchmarks (benchmark_files.py, fold.py, ngrams.py)
 mask.py, personal_*.py    personal data

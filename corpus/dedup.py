@@ -10,15 +10,17 @@ documents and 16 a document among them (`clusters`): 3 GB for a hundred million 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xxhash
 
 from corpus import minhash
-from corpus.arrays import ArrayWriter, forget, save_array
+from corpus.arrays import ArrayWriter, save_array
 from corpus.captures import same_pages
 from corpus.grow import is_base
+from corpus.grow_join import WithBase, falls_for_base, like_base
+from corpus.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, keep_pairs, living, write_runs
 from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.settings import DedupSettings
 from pipeline.artifact import Artifact
@@ -26,32 +28,12 @@ from pipeline.compiled import compiled
 from pipeline.files import whole_path
 from pipeline.shards import map_shards
 
-if TYPE_CHECKING:
-    from corpus.grow_join import WithBase
-
 STAGE = "dedup"
-# Keys a task joins, and how many it holds at a time: 16 bytes each and four times that while sorting, about 0.3 GB.
-KEYS_A_TASK, KEYS_IN_MEMORY = 16_000_000, 4_000_000
-# Pairs sorted at a time: 16 bytes each and three times that while sorting, about 0.13 GB.
-PAIRS_IN_MEMORY = 2_000_000
+# Keys a task joins, a piece at a time (`corpus.pairs`).
+KEYS_A_TASK = 16_000_000
 # A bucket of more documents than this pairs each with fewer neighbours, so that it makes at most 2^16 × window pairs.
 CROWDED = 1 << 16
-# Bytes of shingle sets kept at hand while verifying: a set takes 8 bytes a character.
-_SETS_AT_HAND_BYTES = 128 << 20
 Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
-
-
-@dataclass(frozen=True)
-class JoinTask:
-    """One range of one kind of key."""
-
-    judged: Judged
-    fallen: Path | None  # references that earlier passes removed, sorted
-    kind: int
-    part: int
-    parts: int
-    window: int
-    out: Path
 
 
 @dataclass(frozen=True)
@@ -80,7 +62,7 @@ def copy_keys(pages: Sequence[tuple[str, str]], texts: Sequence[str], settings: 
 
 
 def remove_copies(
-    artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings, grown: "WithBase | None" = None
+    artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings, grown: WithBase | None = None
 ) -> dict[str, Any]:
     """Run the three passes.
 
@@ -90,8 +72,6 @@ def remove_copies(
     Returns: counts; the outcome lies in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
         who falls, and for whom.
     """
-    from corpus.grow_join import falls_for_base, like_base  # it imports this module
-
     parts = max(-(-passed // KEYS_A_TASK), 1)
     fallen: Path | None = None
     counts, of_base = {}, 0
@@ -130,7 +110,7 @@ def _near(
     fallen: Path | None,
     parts: int,
     settings: DedupSettings,
-    grown: "WithBase | None",
+    grown: WithBase | None,
 ) -> dict[str, Any]:
     bands = {
         f"{band:03}-{part:05}": JoinTask(
@@ -155,8 +135,6 @@ def _near(
     similar = _gather([task.out for task in checks.values()])
     compared = sum(row["candidates"] for row in stats.values())
     if grown:
-        from corpus.grow_join import like_base
-
         pairs_of_base, more = like_base(artifact, grown, fallen, FIRST_BAND, parts, settings)
         similar, compared = np.concatenate([similar, pairs_of_base.T], axis=1), compared + more
     edges = clusters(similar, grown.order if grown else judged.order)
@@ -198,28 +176,9 @@ def join_texts(task: JoinTask) -> dict[str, Any]:
 
 
 def join_band(task: JoinTask) -> dict[str, Any]:
-    """Pairs that share a band's key: each document with the next `window` of its bucket, in the order of `rank`.
-
-    Leaves a folder of sorted runs of pairs, which may share pairs.
-    """
-    runs, waiting, count = 0, [np.empty((0, 2), np.uint64)], 0
-    with whole_path(task.out) as folder:
-        folder.mkdir()
-
-        def write() -> None:
-            nonlocal runs, waiting, count
-            np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
-            runs, waiting, count = runs + 1, [np.empty((0, 2), np.uint64)], 0
-
-        made = 0
-        for groups, references in _groups(task):
-            for pairs in _neighbours(groups, references, task):
-                waiting.append(pairs)
-                made, count = made + len(pairs), count + len(pairs)
-                if count > PAIRS_IN_MEMORY:
-                    write()
-        write()
-    return {"pairs": made}
+    """Pairs that share a band's key: each document with the next `window` of its bucket, in the order of rank."""
+    pieces = (pairs for groups, references in _groups(task) for pairs in _neighbours(groups, references, task))
+    return {"pairs": write_runs(task.out, pieces)}
 
 
 def _neighbours(groups_N: np.ndarray, references_N: np.ndarray, task: JoinTask) -> Iterator[np.ndarray]:
@@ -238,52 +197,13 @@ def _neighbours(groups_N: np.ndarray, references_N: np.ndarray, task: JoinTask) 
 
 def verify(task: VerifyTask) -> dict[str, Any]:
     """Keep the candidate pairs whose shingle sets are similar enough."""
-    runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
-    sets = ShingleSets(task.judged, task.settings.shingle)
-    candidates, similar = 0, 0
-    with whole_path(task.out) as path:
-        writer = ArrayWriter(path, np.uint64, (2,))
-        for pairs in pairs_of(runs, task.shard << 32, (task.shard + 1) << 32):
-            alike = [
-                pair for pair in pairs.tolist() if minhash.jaccard(sets[pair[0]], sets[pair[1]]) >= task.settings.min_similarity
-            ]
-            candidates, similar = candidates + len(pairs), similar + len(alike)
-            writer.add(np.array(alike, np.uint64).reshape(-1, 2))
-        writer.close()
+    sets = ShingleSets(task.judged.text, task.settings.shingle)
+
+    def is_similar(one: int, other: int) -> bool:
+        return minhash.jaccard(sets[one], sets[other]) >= task.settings.min_similarity
+
+    candidates, similar = keep_pairs(task.out, task.pairs, task.shard << 32, (task.shard + 1) << 32, is_similar)
     return {"candidates": candidates, "similar": similar}
-
-
-def pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]:
-    """Pairs whose first reference lies in [low, high), sorted and each once, in pieces that fit into memory."""
-    waiting = [(low, high)]
-    while waiting:
-        low, high = waiting.pop()
-        ends = [(run, *np.searchsorted(np.load(run, mmap_mode="r")[:, 0], np.array([low, high], np.uint64))) for run in runs]
-        count = sum(int(end - begin) for _, begin, end in ends)
-        if count > PAIRS_IN_MEMORY and high - low > 1:
-            middle = (low + high) // 2
-            waiting += [(middle, high), (low, middle)]
-        elif count:
-            yield distinct(np.concatenate([np.load(run, mmap_mode="r")[begin:end] for run, begin, end in ends]))
-
-
-class ShingleSets:
-    """Shingle sets of documents by reference; the latest are kept, as many as fit."""
-
-    def __init__(self, judged: "Judged | WithBase", width: int) -> None:
-        self._judged, self._width = judged, width
-        self._sets: dict[int, np.ndarray] = {}
-        self._bytes = 0
-
-    def __getitem__(self, reference: int) -> np.ndarray:
-        if reference not in self._sets:
-            made = np.unique(minhash.shingles(self._judged.text(reference), self._width))
-            self._sets[reference] = made
-            self._bytes += made.nbytes
-            while self._bytes > _SETS_AT_HAND_BYTES and len(self._sets) > 1:
-                self._bytes -= self._sets.pop(next(iter(self._sets))).nbytes
-            return made
-        return self._sets[reference]
 
 
 def clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
@@ -350,23 +270,11 @@ def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def _groups(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(N,) keys in order and (N,) references that share a key, two or more, without those that fell before."""
-    fallen = np.load(task.fallen, mmap_mode="r") if task.fallen else np.empty(0, np.uint64)
-    for all_keys, all_references in task.judged.blocks(task.kind, task.part, task.parts, KEYS_IN_MEMORY):
-        alive = np.ones(len(all_keys), bool)
-        if len(fallen):
-            alive = fallen[np.minimum(np.searchsorted(fallen, all_references), len(fallen) - 1)] != all_references
-            forget(fallen)
-        keys, references = all_keys[alive], all_references[alive]
+    for keys, references in living(task):
         same = keys[1:] == keys[:-1]
         shared = np.r_[False, same] | np.r_[same, False] if len(keys) else np.empty(0, bool)
         if shared.any():
             yield keys[shared], references[shared]
-
-
-def distinct(pairs_E2: np.ndarray) -> np.ndarray:
-    """Pairs sorted, each once: (E, 2)."""
-    ordered = pairs_E2[np.lexsort((pairs_E2[:, 1], pairs_E2[:, 0]))]
-    return ordered[np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]] if len(ordered) else ordered
 
 
 def _gather(paths: list[Path]) -> Edges:

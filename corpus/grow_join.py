@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from corpus import captures, minhash
-from corpus.arrays import ArrayWriter
-from corpus.dedup import KEYS_IN_MEMORY, PAIRS_IN_MEMORY, ShingleSets, distinct, pairs_of
 from corpus.grow import BASE, BaseCorpus, is_base, matches
+from corpus.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, distinct, keep_pairs, living, write_runs
 from corpus.scratch import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.settings import DedupSettings
 from pipeline.artifact import Artifact
-from pipeline.files import whole_path
 from pipeline.shards import map_shards
 
 
@@ -57,17 +55,10 @@ class _Published(WithBase):
 
 
 @dataclass(frozen=True)
-class BaseJoinTask:
-    """One range of one kind of the new documents' keys."""
+class BaseJoinTask(JoinTask):
+    """One range of one kind of the new documents' keys, to look up in the base's."""
 
-    judged: Judged
     base: BaseCorpus
-    fallen: Path | None  # references of new documents that earlier passes removed, sorted
-    kind: int
-    part: int
-    parts: int
-    window: int
-    out: Path
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ def like_base(
     work = artifact.work / "base" / name
     joins = {
         f"{one:03}-{part:05}": BaseJoinTask(
-            both.judged, both.base, fallen, one, part, parts, settings.window, work / "pairs" / f"{one:03}-{part:05}"
+            both.judged, fallen, one, part, parts, settings.window, work / "pairs" / f"{one:03}-{part:05}", both.base
         )
         for one in kinds
         for part in range(parts)
@@ -137,26 +128,13 @@ def falls_for_base(both: WithBase, pairs_P2: np.ndarray) -> np.ndarray:
 
 
 def join_base(task: BaseJoinTask) -> dict[str, Any]:
-    """Candidates of one range of new keys; leaves a folder of sorted runs of (base, new), which may share pairs."""
-    runs, waiting, count, made = 0, [np.empty((0, 2), np.uint64)], 0, 0
-    with whole_path(task.out) as folder:
-        folder.mkdir()
-        for pairs in _candidates(task):
-            waiting.append(pairs)
-            made, count = made + len(pairs), count + len(pairs)
-            if count > PAIRS_IN_MEMORY:
-                np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
-                runs, waiting, count = runs + 1, [np.empty((0, 2), np.uint64)], 0
-        np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
-    return {"pairs": made}
+    """Candidates of one range of new keys, as pairs of (base, new)."""
+    return {"pairs": write_runs(task.out, _candidates(task))}
 
 
 def _candidates(task: BaseJoinTask) -> Iterator[np.ndarray]:
-    fallen = np.load(task.fallen, mmap_mode="r") if task.fallen else np.empty(0, np.uint64)
     at_once = max(PAIRS_IN_MEMORY // task.window, 1)
-    for all_keys, all_references in task.judged.blocks(task.kind, task.part, task.parts, KEYS_IN_MEMORY):
-        alive = np.isin(all_references, fallen, assume_unique=True, invert=True)
-        keys, references = all_keys[alive], all_references[alive]
+    for keys, references in living(task):
         held = task.base.lookup(task.kind, np.unique(keys))
         met = np.flatnonzero(np.isin(keys, held[0]))
         for begin in range(0, len(met), at_once):
@@ -168,9 +146,8 @@ def _candidates(task: BaseJoinTask) -> Iterator[np.ndarray]:
 
 def check_base(task: BaseCheckTask) -> dict[str, Any]:
     """Keep the candidates that are copies: captures of one page, equal texts, or sets of shingles that are similar enough."""
-    runs = [run for folder in task.pairs for run in sorted(folder.iterdir())]
     both = _Published(task.judged, task.base)
-    sets = ShingleSets(both, captures.SHINGLE if task.kind == URL_KEY else task.settings.shingle)
+    sets = ShingleSets(both.text, captures.SHINGLE if task.kind == URL_KEY else task.settings.shingle)
 
     def same_record(base: int, new: int) -> bool:
         one, other = both.ranks(np.array([base, new], np.uint64))[1].tolist()
@@ -183,12 +160,5 @@ def check_base(task: BaseCheckTask) -> dict[str, Any]:
             return task.base.text(base) == both.text(new)
         return minhash.jaccard(sets[base], sets[new]) >= task.settings.min_similarity
 
-    candidates, copies = 0, 0
-    with whole_path(task.out) as path:
-        writer = ArrayWriter(path, np.uint64, (2,))
-        for pairs in pairs_of(runs, BASE | task.begin << 32, BASE | task.end << 32):
-            alike = [pair for pair in pairs.tolist() if is_copy(*pair)]
-            candidates, copies = candidates + len(pairs), copies + len(alike)
-            writer.add(np.array(alike, np.uint64).reshape(-1, 2))
-        writer.close()
+    candidates, copies = keep_pairs(task.out, task.pairs, BASE | task.begin << 32, BASE | task.end << 32, is_copy)
     return {"candidates": candidates, "copies": copies}

@@ -25,9 +25,10 @@ import pyarrow.parquet as pq
 from corpus.arrays import npy_header
 from corpus.decisions import RULES_KEY
 from corpus.decontaminate import Benchmarks, contamination_rows
-from corpus.dedup import REASONS, STAGE, ShingleSets, fallen_of_shard
+from corpus.dedup import REASONS, STAGE, fallen_of_shard
 from corpus.grow_join import WithBase
 from corpus.minhash import jaccard
+from corpus.pairs import ShingleSets
 from corpus.phases import Phases
 from corpus.rules import Preset
 from corpus.scratch import Judged, Kept, doc_ids
@@ -124,7 +125,7 @@ class _ShardWriter:
         self._rows = np.load(task.judged.root / name / "kept.npy", mmap_mode="r")
         self.masked = Counter[str]()
         self.contaminated: list[dict[str, Any]] = []
-        self._sets = ShingleSets(task.known, task.settings.dedup.shingle)
+        self._sets = ShingleSets(task.known.text, task.settings.dedup.shingle)
         self._benchmarks = Benchmarks.load(task.settings.decontaminate) if task.settings.decontaminate.files else None
 
     def write(self, batch: pa.RecordBatch, documents: TableWriter, decisions: TableWriter, copies: TableWriter) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus import arrays, dedup, minhash, scratch
+from corpus import arrays, dedup, minhash, pairs, scratch
 from corpus.settings import DedupSettings
 from pipeline.artifact import begin
 from tests.helpers import run_file
@@ -108,7 +108,8 @@ def test_small_pieces_change_nothing(tmp_path: Path, ray_session: None, monkeypa
     pages = corpus(60, seed=6)
     whole = drop(tmp_path, [pages[:40], pages[40:]])
     for name, value in (("KEYS_IN_MEMORY", 10), ("PAIRS_IN_MEMORY", 7), ("_SETS_AT_HAND_BYTES", 10_000)):
-        monkeypatch.setattr(dedup, name, value)
+        monkeypatch.setattr(pairs, name, value)
+    monkeypatch.setattr(dedup, "PAIRS_IN_MEMORY", 7)
     monkeypatch.setattr(arrays, "SORTED_AT_ONCE", 9)
     monkeypatch.setattr(dedup, "map_shards", lambda task, shards, *_, **__: {name: task(s) for name, s in shards.items()})
     assert drop(tmp_path, [pages[:40], pages[40:]]) == whole
