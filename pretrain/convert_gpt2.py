@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 POSITIONS = "embedding.position_embeddings.weight"
 
+# Shape's word -> transformers', the one to write first; gelu_pytorch_tanh and gelu_new are the same formula.
+GELU = {"exact": ("gelu",), "tanh": ("gelu_new", "gelu_pytorch_tanh")}
+
 
 def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> Any:
     """The architecture in transformers' words; without dropout, as it was trained."""
@@ -27,7 +30,7 @@ def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> 
         n_layer=shape.layers,
         n_head=shape.heads,
         n_inner=shape.ffn,
-        activation_function="gelu",
+        activation_function=GELU[shape.gelu][0],
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -47,7 +50,6 @@ def described(config: Any) -> dict[str, Any]:
     Raises: ValueError if it has what `Shape` has no word for.
     """
     wanted = {
-        "activation_function": "gelu",
         "scale_attn_weights": True,
         "scale_attn_by_inverse_layer_idx": False,
         "add_cross_attention": False,
@@ -55,7 +57,11 @@ def described(config: Any) -> dict[str, Any]:
     for name, expected in wanted.items():
         if (found := getattr(config, name)) != expected:
             raise ValueError(f"{name} = {found!r}, only {expected!r} can be trained here")
+    gelu = next((name for name, spellings in GELU.items() if config.activation_function in spellings), None)
+    if gelu is None:
+        raise ValueError(f"activation_function = {config.activation_function!r}, only GELU can be trained here")
     return {
+        "gelu": gelu,
         "layers": config.n_layer,
         "hidden": config.n_embd,
         "heads": config.n_head,

@@ -12,6 +12,9 @@ from pretrain.settings import PretrainSettings, Shape
 if TYPE_CHECKING:
     from tokenizer.encode import Tokenizer
 
+# The scaling of Llama 3.1, whose constants megatron-core has built in (rotary_pos_embedding.py).
+LLAMA_3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+
 
 def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> Any:
     """The architecture in transformers' words."""
@@ -29,7 +32,7 @@ def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> 
         max_position_embeddings=settings.seq_length,
         initializer_range=shape.init_std,
         rms_norm_eps=shape.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},  # pyright: ignore[reportArgumentType] - a dict is taken
+        rope_parameters=_rope(shape),  # pyright: ignore[reportArgumentType] - a dict is taken
         tie_word_embeddings=shape.tied,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,
@@ -38,17 +41,23 @@ def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> 
     )
 
 
+def _rope(shape: Shape) -> dict[str, Any]:
+    base: dict[str, Any] = {"rope_type": "default", "rope_theta": shape.rope_theta}
+    return base | LLAMA_3 | {"factor": shape.rope_scaling} if shape.rope_scaling else base
+
+
 def described(config: Any) -> dict[str, Any]:
     """A LlamaConfig in the words of `Shape`.
 
     Raises: ValueError if it has what `Shape` has no word for.
     """
-    rope = config.rope_parameters or {}
+    rope = config.rope_parameters
+    scaled = rope.get("rope_type") == LLAMA_3["rope_type"]
     wanted = {
         "hidden_act": (config.hidden_act, "silu"),
         "attention_bias": (config.attention_bias, False),
         "mlp_bias": (config.mlp_bias, False),
-        "rope_type": (rope.get("rope_type", "default"), "default"),
+        **{name: (rope.get(name), value) for name, value in (LLAMA_3 if scaled else {"rope_type": "default"}).items()},
         "head_dim": (config.head_dim, config.hidden_size // config.num_attention_heads),
     }
     for name, (found, expected) in wanted.items():
@@ -60,7 +69,8 @@ def described(config: Any) -> dict[str, Any]:
         "heads": config.num_attention_heads,
         "kv_groups": config.num_key_value_heads,
         "ffn": config.intermediate_size,
-        "rope_theta": float(rope["rope_theta"]),
+        "rope_theta": rope.get("rope_theta"),
+        "rope_scaling": rope.get("factor") if scaled else 0.0,
         "norm_eps": config.rms_norm_eps,
         "tied": config.tie_word_embeddings,
     }

@@ -1,5 +1,6 @@
 """The model, its optimizer and its schedule, from settings to megatron-core objects."""
 
+from functools import partial
 from typing import Any
 
 from megatron.core import parallel_state as ps
@@ -52,7 +53,8 @@ def transformer_config(settings: PretrainSettings, precision: Precision) -> Tran
 def _architecture(shape: Shape) -> dict[str, Any]:
     """What tells Llama (arXiv:2307.09288) from GPT-2 in megatron's words."""
     if shape.architecture == "gpt2":  # megatron's fused GELU is the tanh approximation, not the exact one
-        return {"normalization": "LayerNorm", "activation_func": functional.gelu, "add_bias_linear": True}
+        gelu = functional.gelu if shape.gelu == "exact" else partial(functional.gelu, approximate="tanh")
+        return {"normalization": "LayerNorm", "activation_func": gelu, "add_bias_linear": True}
     return {
         "normalization": "RMSNorm",
         "gated_linear_unit": True,
@@ -75,6 +77,8 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
         post_process=ps.is_pipeline_last_stage(ignore_virtual=False, vp_stage=piece),
         position_embedding_type="rope" if shape.architecture == "llama" else "learned_absolute",
         rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType] - annotated int, used as a float
+        rope_scaling=shape.rope_scaling > 0,
+        rope_scaling_factor=shape.rope_scaling,
         share_embeddings_and_output_weights=shape.tied,
         vp_stage=piece,
     )

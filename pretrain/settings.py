@@ -11,6 +11,7 @@ from pretrain.batches import Batches
 
 Precision = Literal["auto", "fp32", "bf16"]
 Architecture = Literal["llama", "gpt2"]
+Gelu = Literal["exact", "tanh"]
 Decay = Literal["cosine", "wsd"]
 
 
@@ -28,9 +29,11 @@ class Shape:
     kv_groups: int  # heads that share a key/value head = heads / kv_groups
     ffn: int
     rope_theta: float = 10000.0  # RoFormer, arXiv:2104.09864
+    rope_scaling: float = 0.0  # factor of Llama 3.1 (8) and 3.2 (32), for more than 8,192 positions; 0: none
     norm_eps: float = 1e-5  # Llama 2, arXiv:2307.09288
     init_std: float = 0.02  # GPT-2; projections back into the residual stream get std / sqrt(2 * layers)
     architecture: Architecture = "llama"
+    gelu: Gelu = "exact"  # of gpt2; tanh: the approximation that OpenAI's GPT-2 was trained with
     tied: bool = True  # one matrix for input and output embeddings
     vocab_multiple: int = 128  # rows of the embedding are filled up to a multiple (times tensor parallel); export cuts them off
 
@@ -44,6 +47,8 @@ class Shape:
             raise ValueError(
                 f"architecture gpt2 has no grouped queries: kv_groups = {self.kv_groups} must be heads = {self.heads}"
             )
+        if not (self.rope_scaling == 0 or self.rope_scaling >= 1):
+            raise ValueError(f"rope_scaling = {self.rope_scaling} must be 0 or at least 1")
         if self.heads % self.kv_groups:
             raise ValueError(f"heads = {self.heads} must be a multiple of kv_groups = {self.kv_groups}")
 

@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from pipeline.errors import BadInput, ConfigError, MissingInput, PipelineError
 from pretrain import evaluate, export, importing
+from pretrain.convert_gpt2 import GELU
+from pretrain.convert_llama import LLAMA_3
 from pretrain.settings import PretrainSettings, Shape
 from tests.pretrain import training
 from tests.pretrain.packs import random_documents, write_pack
@@ -26,6 +28,8 @@ SHAPES = {
     "llama": Shape(layers=4, hidden=32, heads=4, kv_groups=2, ffn=48, vocab_multiple=24, rope_theta=5e5, norm_eps=1e-6),
     "gpt2": Shape(layers=4, hidden=32, heads=4, kv_groups=4, ffn=48, vocab_multiple=24, architecture="gpt2"),
 }
+SHAPES["llama-3"] = dataclasses.replace(SHAPES["llama"], rope_scaling=8.0)
+SHAPES["gpt2-tanh"] = dataclasses.replace(SHAPES["gpt2"], gelu="tanh")
 
 
 def settings_of(architecture: str, **changes: Any) -> PretrainSettings:
@@ -37,12 +41,13 @@ def write_model(folder: Path, shape: Shape, vocab_size: int, dtype: str = "float
     common = {"vocab_size": vocab_size, "tie_word_embeddings": shape.tied, "bos_token_id": 1, "eos_token_id": 2, "dtype": dtype}
     if shape.architecture == "gpt2":
         sizes = {"n_embd": shape.hidden, "n_layer": shape.layers, "n_head": shape.heads, "n_inner": shape.ffn}
-        own = {**sizes, "n_positions": 24, "activation_function": "gelu"}
+        own = {**sizes, "n_positions": 24, "activation_function": GELU[shape.gelu][0]}
         model: Any = GPT2LMHeadModel(GPT2Config(**common | own | other))
     else:
         sizes = {"hidden_size": shape.hidden, "num_hidden_layers": shape.layers, "intermediate_size": shape.ffn}
         heads = {"num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_groups}
         rope = {"rope_theta": shape.rope_theta, "rope_type": "default"}
+        rope |= LLAMA_3 | {"factor": shape.rope_scaling} if shape.rope_scaling else {}
         own = {**sizes, **heads, "rope_parameters": rope, "rms_norm_eps": shape.norm_eps, "max_position_embeddings": 24}
         model = LlamaForCausalLM(LlamaConfig(**common | own | other))
     random = torch.Generator().manual_seed(7)
@@ -76,7 +81,9 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
         ("llama", True, "bfloat16", {"tensor": 2}),
         ("llama", True, "float32", {"pipeline": 2, "virtual": 2, "micro_batch": 1}),
         ("llama", False, "bfloat16", {"data": 2}),
+        ("llama-3", True, "float32", {}),
         ("gpt2", True, "float32", {"tensor": 2}),
+        ("gpt2-tanh", True, "float32", {}),
         ("gpt2", False, "bfloat16", {"pipeline": 2}),
         ("gpt2", True, "bfloat16", {}),
     ],
@@ -187,7 +194,7 @@ def file_is(name: str, text: str | None) -> Callable[[Path], None]:
     return change
 
 
-NORM, ROPE = "model__norm__weight", {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0}
+NORM = "model__norm__weight"
 FAULTS: list[tuple[str, Callable[[Path], None], type[PipelineError], str]] = [
     ("llama", file_is("config.json", None), MissingInput, r"config\.json: no such file; pretrain\.start must name"),
     ("llama", file_is("config.json", "{"), BadInput, r"config\.json: not a model's config"),
@@ -198,9 +205,15 @@ FAULTS: list[tuple[str, Callable[[Path], None], type[PipelineError], str]] = [
     ("llama", config_says(head_dim=16), BadInput, r"head_dim = 16, only 8"),
     (
         "llama",
-        config_says(rope_parameters=ROPE | {"high_freq_factor": 4.0, "original_max_position_embeddings": 24}),
+        config_says(rope_parameters=LLAMA_3 | {"rope_theta": 5e5, "factor": 8.0, "original_max_position_embeddings": 24}),
         BadInput,
-        r"rope_type = 'llama3', only 'default'",
+        r"original_max_position_embeddings = 24, only 8192",
+    ),
+    (
+        "llama",
+        config_says(rope_parameters={"rope_type": "linear", "rope_theta": 5e5, "factor": 2.0}),
+        BadInput,
+        r"rope_type = 'linear', only 'default'",
     ),
     (
         "llama",
@@ -212,7 +225,19 @@ FAULTS: list[tuple[str, Callable[[Path], None], type[PipelineError], str]] = [
     ("gpt2", config_says(model_type="llama"), ConfigError, r"architecture = 'llama'"),
     ("llama", config_says(vocab_size=1279), ConfigError, r"a vocabulary of 1279, the tokenizer of this run has 1280"),
     ("gpt2", config_says(n_positions=23), ConfigError, r"23 learned positions, pretrain\.seq_length = 24 needs more"),
-    ("gpt2", config_says(activation_function="relu"), BadInput, r"activation_function = 'relu', only 'gelu'"),
+    ("gpt2", config_says(activation_function="relu"), BadInput, r"activation_function = 'relu', only GELU"),
+    (
+        "gpt2",
+        config_says(activation_function="gelu_new"),
+        ConfigError,
+        r"gelu = 'tanh', but \[pretrain\.model\] says gelu = 'exact'",
+    ),
+    (
+        "gpt2",
+        config_says(scale_attn_by_inverse_layer_idx=True),
+        BadInput,
+        r"scale_attn_by_inverse_layer_idx = True, only False",
+    ),
     ("llama", file_is("model.safetensors", None), MissingInput, r"model\.safetensors: no such file; .*safetensors only"),
     ("llama", file_is("model.safetensors", "{}"), BadInput, r"model\.safetensors: not a safetensors file"),
     ("llama", file_is("model.safetensors.index.json", "[]"), BadInput, r"not an index of safetensors"),
@@ -287,3 +312,22 @@ def test_a_shorter_sequence_takes_the_first_positions(tmp_path: Path) -> None:
     theirs: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
     with torch.no_grad():
         torch.testing.assert_close(ours, theirs(ids).logits, atol=1e-4, rtol=0)
+
+
+def frequencies(settings: PretrainSettings) -> torch.Tensor:
+    from pretrain import runtime
+    from pretrain.model import bare_model
+
+    runtime.start(settings.parallel, 0)
+    embedding: Any = bare_model(settings, "fp32", VOCABULARY).rotary_pos_emb
+    return embedding.inv_freq
+
+
+def test_rotations_of_llama_3(tmp_path: Path) -> None:
+    """Too few positions to see it in logits: wavelengths from 6 to 118,000, two of four below the 2,048 that are left alone."""
+    settings = settings_of("llama-3")
+    (scaled,) = run_ranks(1, frequencies, settings)
+    model: Any = AutoModelForCausalLM.from_pretrained(write_model(tmp_path / "start", settings.model, VOCABULARY))
+    torch.testing.assert_close(scaled, model.model.rotary_emb.inv_freq, rtol=1e-6, atol=0)
+    (plain,) = run_ranks(1, frequencies, settings_of("llama"))
+    assert (scaled != plain).tolist() == [False, False, True, True]
