@@ -1,22 +1,28 @@
 """`make batch` and `make when`: what they print is what the packed data and the order say."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from megatron.core.datasets.indexed_dataset import IndexedDataset
 
-from pipeline.artifact import Manifest, begin
+from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import BadInput, MissingInput
 from pipeline.runfile import RunFile
 from pretrain import order_show
 from pretrain.batches import Batches
 from pretrain.data import DataSettings, build_datasets
-from pretrain.order import Order
+from pretrain.order import Order, Span
+from pretrain.pack_copies import Copy
 from tests.pretrain.corpora import CORPUS, arguments, identifier
 from tests.pretrain.ranks import alone
+from tokenizer.encode import Tokenizer
 
 PLAN = DataSettings(seq_length=32, iterations=12, batches=Batches(4), seed=5)
 
@@ -30,15 +36,15 @@ def trained(packed: tuple[RunFile, Manifest], tmp_path_factory: pytest.TempPathF
             with alone():
                 datasets = build_datasets(pack.data, PLAN, eos_id=2, cache=tmp_path_factory.mktemp("cache"))
             datasets.save_order(artifact.data / "order")
-            artifact.seal({})
+            artifact.seal({"undone": [[2, 3]]})
     return run, Order.open(artifact.data / "order", pack.data)
 
 
-def test_an_iteration_is_shown_as_it_was_read(trained: tuple[RunFile, Order], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_iteration_is_shown_in_brief(trained: tuple[RunFile, Order], capsys: pytest.CaptureFixture[str]) -> None:
     run, order = trained
     by_id = {identifier(stem[:6].rstrip("-"), text): text for stem, rows in CORPUS.items() for text in rows}
     for iteration in (1, order.total):
-        order_show.main([*arguments(run), "--iteration", str(iteration)])
+        order_show.main([*arguments(run), "--iteration", str(iteration), "--brief"])
         out = capsys.readouterr().out
         assert f"イテレーション {iteration}/{order.total} が読んだ文書" in out
         spans = order.documents(iteration)
@@ -55,6 +61,34 @@ def test_an_iteration_is_shown_as_it_was_read(trained: tuple[RunFile, Order], ca
             assert re.search(rf"^{source}: \d+ 文書  {tokens:,} トークン$", out, re.MULTILINE)
 
 
+def test_an_iteration_is_shown_with_the_text_that_it_read(
+    trained: tuple[RunFile, Order], packed: tuple[RunFile, Manifest], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, order = trained
+    tokenizer = Tokenizer.load(open_sealed(run.root("tokenizer")).data)
+    by_id = {identifier(stem[:6].rstrip("-"), text): text for stem, rows in CORPUS.items() for text in rows}
+    folders = [packed[1].data / source for source in ("ja_man", "ja_web")]
+    megatron = {folder.name: IndexedDataset(str(folder / "train")) for folder in folders}
+    numbers = {folder.name: pq.read_table(folder / "train.parquet")["doc_id"].to_pylist() for folder in folders}
+    whole = 0
+    for iteration in range(1, order.total + 1):
+        order_show.main([*arguments(run), "--iteration", str(iteration)])
+        out = capsys.readouterr().out
+        order_show.main([*arguments(run), "--iteration", str(iteration), "--json"])
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert sorted(Span(*(row[name] for name in Span._fields)) for row in rows) == sorted(order.documents(iteration))
+        for row in rows:
+            tokens = np.asarray(megatron[row["source"]][numbers[row["source"]].index(row["doc_id"])])
+            assert row["text"] == tokenizer.decode(tokens[row["begin"] : row["end"]].tolist())
+            assert row["undone"] == (iteration in (2, 3)) == ("重みには残っていません" in out)
+            head = f"  {row['doc_id']}  [{row['begin']:,}, {row['end']:,})  {row['title']}"
+            assert f"{head}\n{'…' if row['begin'] else ''}{row['text']}\n\n" in out
+            if (row["begin"], row["end"]) == (0, len(tokens)):
+                assert row["text"] == by_id[row["doc_id"]]
+                whole += 1
+    assert whole > 5
+
+
 def test_a_document_names_its_iterations(
     trained: tuple[RunFile, Order], packed: tuple[RunFile, Manifest], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,9 +99,35 @@ def test_a_document_names_its_iterations(
     iterations = order.iterations(seen.source, seen.doc_id)
     assert 3 in iterations
     assert f"イテレーション: {', '.join(map(str, iterations))} (全 {order.total} 中 {len(iterations)} 回)" in out
+    undone = [i for i in iterations if i in (2, 3)]
+    assert 3 in undone and f"重みに残っていないもの: {', '.join(map(str, undone))}\n" in out
+    order_show.main([*arguments(run), "--doc", seen.doc_id, "--json"])
+    read = json.loads(capsys.readouterr().out)
+    assert (read["doc_id"], read["source"]) == (seen.doc_id, seen.source)
+    assert (read["iterations"], read["undone"], read["copy"]) == (list(iterations), undone, None)
     held_out = pq.read_table(packed[1].data / "ja_web" / "valid.parquet")["doc_id"][0].as_py()
     order_show.main([*arguments(run), "--doc", held_out])
     assert "未読" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_held_out_document_is_named_as_one(
+    trained: tuple[RunFile, Order], packed: tuple[RunFile, Manifest], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, _ = trained
+    held_out = pq.read_table(packed[1].data / "ja_web" / "valid.parquet")["doc_id"][0].as_py()
+    monkeypatch.setattr(
+        order_show, "read_copies", lambda path: [Copy(held_out, "f" * 32, 0.75)] if "ja_web" in str(path) else []
+    )
+    order_show.main([*arguments(run), "--doc", held_out])
+    assert f"{'f' * 32} の写し (その本文の 75% を含む)" in capsys.readouterr().out
+
+
+def test_a_text_does_nothing_to_the_terminal() -> None:
+    span = Span(1, "s", "0" * 32, 5, 9)
+    rows = [order_show.Row(span, "題\x1b]0;x\x07", "一\t行\n二\x1b[31m行\r\x9b")]
+    out = "\n".join(order_show.iteration_lines(rows, SimpleNamespace(total=3), False, brief=False))  # pyright: ignore[reportArgumentType]
+    assert out.splitlines()[2:] == [f"  {'0' * 32}  [5, 9)  題\ufffd]0;x\ufffd", "…一\t行", "二\ufffd[31m行\ufffd\ufffd"]
 
 
 def test_odd_questions_get_one_clear_line(trained: tuple[RunFile, Order]) -> None:
