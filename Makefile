@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan ask chat search batch when bot serve export publish verify bench-demo bench-layouts bench-corpus bench-tokenizer tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan doctor arithmetic ask chat search batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -58,12 +58,14 @@ tokenizer-report: setup ## how the tokenizer cuts text, beside others: make toke
 	@$(PY) -m tokenizer.report $(ARGS) $(call option,WITH,with) $(call option,TEXT,text) $(if $(JSON),--json)
 holders: setup ## artifacts that contain a document: make holders DOC=doc_id | URL=url | HOST=host [JSON=1]
 	@$(PY) -m corpus.holders $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(if $(JSON),--json)
-batch: setup ## the documents that an iteration of the training read: make batch ITER=17
-	@$(PY) -m pretrain.order $(ARGS) --iteration "$(ITER)"
-when: setup ## the iterations of the training that read a document: make when DOC=doc_id
-	@$(PY) -m pretrain.order $(ARGS) --doc "$(DOC)"
+batch: setup ## the text that an iteration of the training read, by source: make batch ITER=17 [BRIEF=1] [JSON=1]
+	@$(PY) -m pretrain.order $(ARGS) $(call option,ITER,iteration) $(if $(BRIEF),--brief) $(if $(JSON),--json)
+when: setup ## the iterations of the training that read a document: make when DOC=doc_id [JSON=1]
+	@$(PY) -m pretrain.order $(ARGS) $(call option,DOC,doc) $(if $(JSON),--json)
 export: setup ## a checkpoint as a Hugging Face model: make export [ITER=400] [OUT=folder] [SHARD=5GB]
 	@$(PY) -m pretrain.export $(ARGS) $(call option,ITER,iteration) $(call option,OUT,out) $(call option,SHARD,shard-size)
+curve: setup ## the curves of the training, also while it runs: curve.png and curve.html beside its events.jsonl
+	@$(PY) -m pretrain.curve $(ARGS)
 ask: setup ## one question, the answer and the training data that resembles it: make ask Q=質問
 	@$(PY) -m bots.ask $(ARGS) $(if $(Q),--question '$(subst ','\'',$(value Q))')
 chat: setup ## talk to the model at the terminal
@@ -76,12 +78,20 @@ publish: setup ## what would go to the Hugging Face Hub; upload with CONFIRM=1
 	@$(PY) -m publish $(ARGS) $(if $(filter 1,$(CONFIRM)),--confirm)
 plan: setup ## check the run file and say what every stage would do
 	@$(PY) -m pipeline.plan $(ARGS)
+doctor: setup ## would the training of RUN work here: GPUs, driver, NCCL, memory, disk, every rank
+	@$(PY) -m pretrain.doctor $(ARGS)
+arithmetic: setup ## operations, memory and days of every run file that wants GPUs, or of RUN=...
+	@$(PY) -m pretrain.arithmetic $(call option,RUN,run)
 verify: setup ## hash every file of every artifact of RUN against its manifest
 	@$(PY) -m pipeline.verify $(ARGS)
 bench-demo: setup ## time make demo on a fresh clone, twice, with peak memory
 	@$(PY) -m benchmarks.demo
 bench-layouts: setup ## milliseconds of a training iteration by precision and layout
 	@$(PY) -m benchmarks.layouts
+bench-pretrain: setup ## every figure about training on a CPU: make bench-pretrain [ONLY="speed reference order"]
+	@$(PY) -m benchmarks.pretrain $(if $(ONLY),--only $(ONLY))
+bench-gpu: setup ## training of the 1.3B shape on one GPU against transformers, in under nine minutes; exit 2 without a GPU
+	@$(PY) -m benchmarks.gpu
 bench-corpus: setup ## every figure about the corpus: make bench-corpus DATA=folder [ONLY="speed minhash"]
 	@$(PY) -m benchmarks.corpus $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 tokenizer-lab: setup ## every recipe on the same text, one table: make tokenizer-lab DATA=folder
