@@ -186,7 +186,7 @@ def _planned(fresh: Path, chunks: list[Any], optimizer: Any, metadata: dict[str,
     upstream.plain_queue()
     _, state = pieces(chunks, metadata)
     if optimizer is not None:
-        state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=False, metadata=metadata)
+        state["optimizer"] = upstream.saved_state(optimizer, state, metadata)
     strategy = FullyParallelSaveStrategyWrapper(
         get_default_save_sharded_strategy("torch_dist"), metadata["dp_cp_group"], do_cache_distribution=True
     )

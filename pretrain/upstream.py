@@ -1,10 +1,10 @@
 """Corrections of megatron-core 0.16.1, each to be deleted when upstream has it; nothing else depends on how they work.
 
 1. DistributedOptimizer with torch's AdamW (all there is without Transformer Engine or Apex, which keep the step in
-   the parameter group instead): restoring a checkpoint wants a step before the first one was taken, restores none
+   the parameter group instead): saving or restoring a checkpoint wants a step before the first one was taken, restores none
    (`fully_reshardable`) or one tensor that all parameters share and that then advances once a parameter.
-2. A synchronous save starts a multiprocessing Manager for a queue that only its own process reads: seconds lost, and
-   a server process that outlives a killed run.
+2. A save starts a multiprocessing Manager for a queue that only its own process reads (our writer hands its results over
+   by a pipe): seconds lost, and a server process that outlives a killed run.
 """
 
 import queue
@@ -20,11 +20,7 @@ from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 @contextmanager
 def restorable(optimizer: Any) -> Iterator[None]:
     """Correction 1: inside, `optimizer.sharded_state_dict` and `load_state_dict` restore every parameter's step."""
-    parts = [
-        part
-        for part in getattr(optimizer, "chained_optimizers", [optimizer])
-        if isinstance(part, DistributedOptimizer) and isinstance(part.optimizer, torch.optim.AdamW)
-    ]
+    parts = [part for part in _adams(optimizer) if isinstance(part, DistributedOptimizer)]
     for part in parts:
         _give_state(part.optimizer)
         _keep_step(part)
@@ -35,6 +31,23 @@ def restorable(optimizer: Any) -> Iterator[None]:
             del part._set_main_param_and_optimizer_states  # the class's own again
             for state in part.optimizer.state.values():
                 state["step"] = state["step"].clone()
+
+
+def saved_state(optimizer: Any, state: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """Correction 1: `optimizer.sharded_state_dict` that can be restored even if every gradient so far was skipped."""
+    for part in _adams(optimizer):
+        _give_state(part.optimizer)
+    saved = optimizer.sharded_state_dict(state, is_loading=False, metadata=metadata)
+    for part in (saved, saved.get("optimizer", {})):
+        if "state" in part:  # a step of 0 counts as none there, and AdamW does not load without
+            part["state"].setdefault("common_step", torch.tensor(0.0))
+    return saved
+
+
+def _adams(optimizer: Any) -> list[Any]:
+    """Its parts that use torch's AdamW."""
+    parts = getattr(optimizer, "chained_optimizers", [optimizer])
+    return [part for part in parts if isinstance(part.optimizer, torch.optim.AdamW)]
 
 
 def _give_state(adam: Any) -> None:
@@ -57,6 +70,6 @@ def _keep_step(part: Any) -> None:
 
 
 def plain_queue() -> None:
-    """Correction 2: synchronous saves use a queue inside the process. Calling it again changes nothing."""
+    """Correction 2: saves use a queue inside the process. Calling it again changes nothing."""
     if filesystem_async._results_queue is None:
         filesystem_async._results_queue = queue.Queue()  # pyright: ignore[reportAttributeAccessIssue] - a global that starts as None

@@ -12,9 +12,10 @@ import pytest
 import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
-from pipeline.errors import CorruptArtifact, DiskFull, MissingInput
-from pretrain import checkpoint, checkpoint_files, export
+from pipeline.errors import ConfigError, CorruptArtifact, DiskFull, MissingInput
+from pretrain import checkpoint, checkpoint_files, export, loop
 from pretrain.checkpoint_files import way_out
+from pretrain.settings import PretrainSettings
 from tests.pretrain.digests import digests
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import VOCABULARY, numbers_of, prepared, tiny, tiny_pack, with_layout
@@ -78,6 +79,7 @@ def test_what_was_being_written_does_not_count(run: tuple[Path, Path]) -> None:
 def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:
     """What a save says that fails as a full disk makes it fail, what it leaves, and the state before and after."""
     run = prepared(with_layout(tiny(), data=2), pack, root)
+    loop.step(run, loop._batches(run))
     before = digests(run)
 
     def full(*_: object, **__: object) -> None:
@@ -101,6 +103,7 @@ def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], di
     return f"{caught.type.__name__}: {caught.value}", sorted(p.name for p in root.glob("checkpoints/*")), before, digests(run)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # megatron's zero_grad
 @pytest.mark.parametrize("where", ["shard", "torch", "folder", "description"])
 def test_a_full_disk_is_one_line_and_leaves_no_harm(tmp_path: Path, where: str) -> None:
     results = run_ranks(2, cannot_write, tiny_pack(tmp_path / "pack"), tmp_path / "run", where)
@@ -125,3 +128,34 @@ def test_descriptions_are_plain_json(run: tuple[Path, Path]) -> None:
         "iteration": 6, "samples": 24, "skipped": 0, "skipped_in_row": 0, "rewinds": 0, "undone": [], "recent": []
     }  # fmt: skip
     assert about["precision"] == "fp32"
+
+
+def saved_unstepped(settings: PretrainSettings, pack: Path, root: Path) -> dict[str, float]:
+    """Numbers of an iteration after a checkpoint that was left before the first."""
+    run = prepared(settings, pack, root)
+    if not run.saver.folder.joinpath("latest.json").exists():
+        run.save()
+    return loop.step(run, loop._batches(run))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # megatron's zero_grad
+@pytest.mark.parametrize("distributed", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_optimizer_that_took_no_step_yet(tmp_path: Path, precision: str, distributed: bool) -> None:
+    """A run whose every iteration was skipped is asked to stop."""
+    pack = tiny_pack(tmp_path / "pack")
+    settings = with_layout(tiny(precision=precision), data=2, distributed_optimizer=distributed)
+    first, again = (run_ranks(2, saved_unstepped, settings, pack, tmp_path / "run") for _ in range(2))
+    assert first == again
+
+
+def switched(settings: PretrainSettings, pack: Path, root: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        prepared(settings, pack, root)
+    return str(caught.value)
+
+
+def test_the_other_optimizer_is_refused(run: tuple[Path, Path]) -> None:
+    settings = with_layout(tiny(), data=2, distributed_optimizer=True)
+    for said in run_ranks(2, switched, settings, *run):
+        assert "iter_0000006: written with parallel.distributed_optimizer = false" in said
