@@ -1,6 +1,7 @@
 """Progress as people read it (Japanese, a live bar on a terminal, a line every few seconds elsewhere) and as events.jsonl."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ class Progress:
         self.label, self.total, self.unit, self.done = label, total, unit, 0
         self._out = out or sys.stderr
         self._live = self._out.isatty()
-        self._events = events.open("a", encoding="utf-8") if events else None
+        self._events = _at_a_line(events) if events else None
         self._began = self._shown = time.monotonic()
         self._first = 0  # units done before this process began (a resumed run): not part of the rate
 
@@ -67,6 +68,16 @@ class Progress:
             )
         else:
             print(line, file=self._out, flush=True)
+
+
+def _at_a_line(path: Path) -> TextIO:
+    """The file, to append lines to; the last one of a killed process may have no end."""
+    file = path.open("a+", encoding="utf-8")
+    if file.tell():
+        with path.open("rb") as before:
+            before.seek(-1, os.SEEK_END)
+            file.write("" if before.read(1) == b"\n" else "\n")
+    return file
 
 
 def clock(seconds: float) -> str:

@@ -42,3 +42,13 @@ def test_terminal_gets_a_bar_that_ends_full(monkeypatch: pytest.MonkeyPatch) -> 
         bar.update()
     first, *_, last = out.getvalue().split("\r")[1:]
     assert first.count("█") == 12 and last.count("█") == 24 and last.endswith("\n")
+
+
+def test_a_line_that_a_killed_process_left_open_swallows_no_row(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"done": 1}\n{"do', "utf-8")
+    for done in (2, 3):
+        with Progress("t", 3, "x", events=events, out=io.StringIO()) as bar:
+            bar.event(done=done)
+    whole, torn, *more = events.read_text("utf-8").splitlines()
+    assert (whole, torn) == ('{"done": 1}', '{"do') and [json.loads(line)["done"] for line in more] == [2, 3]
