@@ -256,6 +256,8 @@ def _write(
         made.tie_weights()
     made.generation_config = generation_config(settings, tokenizer)
     made.save_pretrained(folder, max_shard_size=shard_size)
+    for path in folder.glob("*.safetensors"):  # safetensors leaves them to their owner alone, the umask notwithstanding
+        path.chmod((folder / "config.json").stat().st_mode & 0o777)
 
 
 def generation_config(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:

@@ -95,6 +95,8 @@ def test_the_same_bytes_again(tmp_path: Path, tiny_tokenizer: Path) -> None:
     names = sorted(p.name for p in (tmp_path / "once").iterdir())
     assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"} < set(names)
     assert names == sorted(p.name for p in (tmp_path / "twice").iterdir())
+    modes = {(tmp_path / "once" / name).stat().st_mode for name in names if not name.startswith("tokenizer")}
+    assert len(modes) == 1, "whoever may read the config may read the weights"
     for name in names:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name
 
