@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corpus.pairs import distinct
 from pipeline.artifact import Manifest
 from pipeline.errors import ConfigError
 from pipeline.runfile import field
@@ -206,9 +207,7 @@ def matches(new: Keyed, base: Keyed, window: int, sizes: Sizes, new_sizes: Sizes
         middles = np.searchsorted(held_sizes, new_sizes(new[1][members]).astype(np.int64))
         begins = np.clip(middles - window // 2, 0, len(held) - window)
         pairs.append(np.stack([held[_ranges(begins, begins + window)], np.repeat(new[1][members], window)], axis=1))
-    found = np.concatenate(pairs)
-    found = found[np.lexsort((found[:, 1], found[:, 0]))]
-    return found[np.r_[True, (found[1:] != found[:-1]).any(axis=1)]] if len(found) else found
+    return distinct(np.concatenate(pairs))
 
 
 def renumber(shard_names: Sequence[str], base_names: Iterable[str]) -> dict[str, str]:
