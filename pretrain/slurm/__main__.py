@@ -21,6 +21,7 @@ from pipeline import cli
 from pipeline.errors import ConfigError, ExternalServiceError
 from pipeline.progress import say
 from pretrain import launch
+from pretrain.checkpoint_files import finished
 from pretrain.settings import PretrainSettings
 
 PORTS = range(20000, 30000)  # below Linux's ephemeral ports, which begin at 32768
@@ -125,9 +126,9 @@ def _supervised(command: list[str]) -> tuple[int, list[int]]:
 
 
 def _newest(root: Path) -> str | None:
-    """Name of the newest whole checkpoint; one that is being written has a dot in its name."""
-    names = (path.parent.name for path in (root / "checkpoints").glob("iter_*/checkpoint.json"))
-    return max((name for name in names if "." not in name), default=None)
+    """Name of the newest whole checkpoint."""
+    found = finished(root / "checkpoints")
+    return found[-1].name if found else None
 
 
 def _scontrol(*words: str) -> str:
