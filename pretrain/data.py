@@ -20,15 +20,13 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split, normalize
 from torch.utils.data import DataLoader, Sampler
 
-from pipeline.errors import BadInput, ConfigError
+from pipeline.errors import BadInput, ConfigError, MissingInput
 from pipeline.files import digest_json, whole_path
 from pretrain.batches import Batches
 from pretrain.order_save import Blend, SourceIndices, save_order
-from pretrain.pack_indexed import open_indexed
+from pretrain.pack_indexed import COUNTS, open_indexed
 
 KEYS = ("tokens", "labels", "loss_mask", "position_ids")
-# Tokens counted at a time by `train_counts`: 64 MiB of int32.
-COUNT_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,6 @@ class ValidRows:
         self.labels = np.concatenate([indexed.document(number) for number in chosen]).astype(np.int64)
         self.tokens = len(self.labels)
         self._length = settings.seq_length
-        self._inputs = np.concatenate([[eos_id], self.labels[:-1]])
         self._eos_id, self._reset = eos_id, settings.reset_position_ids
 
     def __len__(self) -> int:
@@ -76,7 +73,10 @@ class ValidRows:
         part = slice(number * self._length, (number + 1) * self._length)
         tokens, labels = (np.full(self._length, self._eos_id) for _ in range(2))
         real = len(self.labels[part])
-        tokens[:real], labels[:real] = self._inputs[part], self.labels[part]
+        labels[:real] = self.labels[part]
+        tokens[1:real] = labels[: max(real - 1, 0)]
+        if number and real:
+            tokens[0] = self.labels[part.start - 1]
         mask = (np.arange(self._length) < real).astype(np.float32)
         positions = _positions(tokens, self._eos_id) if self._reset else np.arange(self._length)
         return dict(zip(KEYS, map(torch.from_numpy, (tokens, labels, mask, positions)), strict=True))
@@ -196,18 +196,19 @@ def valid_batches(
 
 
 def train_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
-    """(vocab_size,) int64: how often each token stands in the training data, for the unigram baseline.
+    """(vocab_size,) int64: how often each token stands in the training data, for the unigram baseline; packing counted them.
 
-    Raises: BadInput if a token is none of the vocabulary.
+    Raises: BadInput if a token is none of the vocabulary; MissingInput if the tokens were not counted.
     """
     counts = np.zeros(vocab_size, np.int64)
     for index in sorted(pack_data.glob("*/train.idx")):
-        tokens = open_indexed(index.with_suffix("")).tokens
-        for begin in range(0, len(tokens), COUNT_CHUNK):
-            found = np.bincount(tokens[begin : begin + COUNT_CHUNK], minlength=vocab_size)
-            if len(found) > vocab_size:
-                raise BadInput(f"{index}: token {len(found) - 1}, but the tokenizer has only {vocab_size}; pack again with it")
-            counts += found
+        path = index.with_name(COUNTS)
+        if not path.exists():
+            raise MissingInput(f"{path}: the tokens were packed by an older version; `make clean-pack` and pack again")
+        found = np.trim_zeros(np.load(path, allow_pickle=False), "b")
+        if len(found) > vocab_size:
+            raise BadInput(f"{index}: token {len(found) - 1}, but the tokenizer has only {vocab_size}; pack again with it")
+        counts[: len(found)] += found
     return counts
 
 

@@ -17,7 +17,7 @@ from pipeline.documents import HeldOut, read_documents
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import whole_file, whole_path
 from pretrain.pack_copies import Copy, read_copies, write_copies
-from pretrain.pack_indexed import token_dtype, write_index
+from pretrain.pack_indexed import COUNTS, token_dtype, write_index
 from pretrain.pack_splits import SPLITS, Splits
 from tokenizer.encode import Tokenizer
 
@@ -96,6 +96,8 @@ def merge_source(merge: MergeSource) -> Mapping[str, Any]:
         totals = {split: writer.totals() for split, writer in writers.items()}
         if not totals["train"]["documents"]:
             raise BadInput(_nothing_left(merge.source, copies))
+    with whole_file(merge.output / COUNTS) as file:
+        np.save(file, writers["train"].counts, allow_pickle=False)
     for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
         write_index(merge.output / f"{split}.idx", np.concatenate(writer.lengths), token_dtype(merge.vocab_size))
     write_copies(merge.output / "copies.parquet", copies.values())
@@ -123,6 +125,7 @@ class _Split:
     def __init__(self, prefix: Path, vocab_size: int) -> None:
         self._prefix, self._dtype = prefix, token_dtype(vocab_size)
         self.lengths = [np.zeros(0, np.int32)]
+        self.counts = np.zeros(vocab_size, np.int64)  # how often each token was written
         self._bytes = 0
 
     def __enter__(self) -> "_Split":
@@ -145,8 +148,9 @@ class _Split:
         tokens = np.memmap(part.with_suffix(".bin"), self._dtype, "r")
         edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
         for first, after in edges.reshape(-1, 2).tolist():
-            begin = int(ends[first] - lengths[first])
-            self._tokens.write(tokens[begin : int(ends[after - 1])].tobytes())
+            run = tokens[int(ends[first] - lengths[first]) : int(ends[after - 1])]
+            self._tokens.write(run.tobytes())
+            np.add.at(self.counts, run, 1)
         kept = table.filter(mask)
         sizes = kept["bytes"].to_numpy()
         self._rows.write(kept["doc_id"].to_pylist(), lengths[mask], sizes)

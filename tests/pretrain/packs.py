@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.pack_indexed import token_dtype, write_index
+from pretrain.pack_indexed import COUNTS, token_dtype, write_index
 
 EOS = 2
 
@@ -32,6 +32,8 @@ def write_pack(
             prefix.with_suffix(".bin").write_bytes(b"".join(np.array(tokens, dtype).tobytes() for tokens in rows))
             lengths = np.array([len(tokens) for tokens in rows], np.int32)
             write_index(prefix.with_suffix(".idx"), lengths, dtype)
+            if split == "train":
+                np.save(prefix.with_name(COUNTS), np.bincount([token for tokens in rows for token in tokens]))
             ids = [doc_id(source, first + number) for number in range(len(rows))]
             table = {"doc_id": ids, "tokens": lengths, "bytes": np.array([3 * n for n in lengths], np.int64)}
             pq.write_table(pa.table(table), prefix.with_suffix(".parquet"))

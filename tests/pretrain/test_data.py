@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MissingInput
 from pretrain import data
 from pretrain.batches import Batches
 from pretrain.data import DataSettings, RankSampler, ValidRows, build_datasets, train_batches, train_counts, valid_batches
@@ -170,9 +170,11 @@ def test_positions_start_anew_with_each_document_as_megatron_counts_them(tmp_pat
             assert data._positions(tokens, EOS).tolist() == positions
 
 
-def test_counts_of_the_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_of_the_training_data(tmp_path: Path) -> None:
     documents = {"a": random_documents(0, 20, 30), "b": random_documents(1, 20, 30)}
     pack = write_pack(tmp_path / "pack", documents, valid=2)
     counts = Counter(token for rows in documents.values() for tokens in rows[:-2] for token in [*tokens, EOS])
-    monkeypatch.setattr(data, "COUNT_CHUNK", 17)
     assert train_counts(pack, 64).tolist() == [counts[token] for token in range(64)]
+    (pack / "b" / "counts.npy").unlink()
+    with pytest.raises(MissingInput, match="packed by an older version"):
+        train_counts(pack, 64)

@@ -53,6 +53,9 @@ def test_megatron_reads_back_every_document(packed: tuple[RunFile, Manifest], ti
                 "bytes": sum(len(text.encode()) for text in kept),
             }
             assert megatron.document_indices.tolist() == list(range(len(kept) + 1))
+        train = np.fromfile(data / source / "train.bin", np.uint16)
+        counted = np.bincount(train, minlength=tokenizer.vocab_size)
+        assert np.load(data / source / "counts.npy").tolist() == counted.tolist()
 
 
 def test_the_manifest_says_what_went_in(packed: tuple[RunFile, Manifest], tiny_tokenizer: Path) -> None:
@@ -102,7 +105,7 @@ def test_killed_anywhere_the_same_bytes_come_out(
     packed: tuple[RunFile, Manifest], tmp_path: Path, tiny_tokenizer: Path
 ) -> None:
     # one rename for recipe.json; a corpus file: three to encode it (tokens, rows, receipt), two to mark it, two to look for
-    # copies in it; one to join the marks; eight a merge; and the manifest
+    # copies in it; one to join the marks; nine a merge; and the manifest
     run = make_run(tmp_path, CORPUS, tiny_tokenizer, table="valid_share = 0.1")
     for renames in (3, 7, 6, 5, 6, 5, 9):
         killed = subprocess.run(
