@@ -12,7 +12,9 @@ from pipeline.progress import Progress, say
 from pretrain import importing, launch, metrics
 from pretrain.settings import PretrainSettings
 
-RECIPE = 1  # bump by hand when code changes what bytes come out
+RECIPE = 2  # bump by hand when code changes what bytes come out
+
+KINDS = {"llama": "Llama", "gpt2": "GPT-2"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_inputs(tokenizer, pack, settings)
     inputs = {"pack": pack.digest, "tokenizer": tokenizer.digest}
     inputs |= importing.inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
+    licences = [*pack.body["licences"], *importing.licences(settings)]
     with begin(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "事前学習"):
             return
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with Progress("モデルの書き出し", 1, "個", events=artifact.events) as progress:
             difference = export(settings, artifact.root, tokenizer.data, pack.data)
             progress.update(largest_logit_difference=difference)
-        artifact.seal(stats, licences=pack.body["licences"])
+        artifact.seal(stats, licences=licences)
         report(stats["valid"])
 
 
@@ -46,7 +49,7 @@ def plan(settings: PretrainSettings) -> str:
     """What the stage would do, in one line."""
     shape, layout = settings.model, settings.parallel
     return (
-        f"事前学習: {shape.layers} 層・幅 {shape.hidden} の Llama 型モデルを {settings.iterations:,} 回"
+        f"事前学習: {shape.layers} 層・幅 {shape.hidden} の {KINDS[shape.architecture]} 型モデルを {settings.iterations:,} 回"
         f" × {settings.global_batch} 系列 × {settings.seq_length} トークン"
         f" (計 {settings.samples * settings.seq_length:,})、{layout.processes} プロセスで学習します"
     )

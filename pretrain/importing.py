@@ -40,6 +40,22 @@ def inputs(settings: PretrainSettings, tokenizer_data: Path, memory: Path) -> di
     return {"start": digest_files(files, base=settings.start, memory=memory)}
 
 
+def licences(settings: PretrainSettings) -> list[dict[str, str]]:
+    """Rows of source, licence, attribution of the start folder: of the artifact it lies in, or as the settings state.
+
+    Raises: ConfigError if neither knows.
+    """
+    if settings.start is None:
+        return []
+    manifest = settings.start.resolve().parent.parent / "manifest.json"  # of artifacts/pretrain/<run>/data/hf
+    if manifest.is_file():
+        return json.loads(manifest.read_text("utf-8"))["licences"]
+    if not settings.start_licence:
+        raise ConfigError(f"[pretrain]: start = {str(settings.start)!r} needs start_licence, the licence of those weights")
+    name = settings.start.resolve().name
+    return [{"source": f"start/{name}", "licence": settings.start_licence, "attribution": name}]
+
+
 def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path) -> None:
     """Compare the folder with the settings and the tokenizer, every tensor's name and shape with its config.
 

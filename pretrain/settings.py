@@ -188,6 +188,7 @@ class PretrainSettings:
     optimizer: Adam = dataclasses.field(default_factory=Adam)
     parallel: Parallel = dataclasses.field(default_factory=Parallel)
     start: Path | None = None  # folder of a LlamaForCausalLM or GPT2LMHeadModel to go on from; its digest is an input
+    start_licence: str = ""  # goes into the manifest; needed unless the folder lies in an artifact, which knows its own
     seed: int = 1234
     # auto: bf16 on a GPU and on a CPU that multiplies bf16 natively (`make bench-layouts`), else fp32
     precision: Precision = "auto"
@@ -220,7 +221,7 @@ class PretrainSettings:
 
     def _check_schedule(self) -> None:
         adam = self.optimizer
-        flat = round(adam.decay_share * self.samples) if adam.decay == "wsd" else 1
+        flat = max(round(adam.decay_share * self.samples), 1) if adam.decay == "wsd" else 1
         if (warming := adam.warmup * self.global_batch) > (most := self.samples - flat):
             raise ValueError(
                 f"optimizer.warmup = {adam.warmup} takes {warming} samples, only {most} of {self.samples} come before the decay"

@@ -13,11 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from pipeline.artifact import begin
 from pipeline.errors import BadInput, ConfigError, MissingInput, PipelineError
 from pretrain import evaluate, export, importing
 from pretrain.convert_gpt2 import GELU
 from pretrain.convert_llama import LLAMA_3
 from pretrain.settings import PretrainSettings, Shape
+from tests.helpers import run_file
 from tests.pretrain import training
 from tests.pretrain.packs import random_documents, write_pack
 from tests.pretrain.ranks import run_ranks
@@ -284,6 +286,20 @@ def test_the_fingerprint_knows_the_weights(models: Path, tmp_path: Path, tiny_to
     weights_say(**{NORM: torch.ones(32)})(folder)
     assert importing.inputs(settings, tiny_tokenizer, memory) != first
     assert importing.inputs(settings_of("llama"), tiny_tokenizer, memory) == {}
+
+
+def test_the_licence_of_the_weights_is_known(models: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings_of("llama"), start=models / "llama")
+    with pytest.raises(ConfigError, match=r"start = '.*llama' needs start_licence"):
+        importing.licences(settings)
+    rows = importing.licences(dataclasses.replace(settings, start_licence="Apache-2.0"))
+    assert rows == [{"source": "start/llama", "licence": "Apache-2.0", "attribution": "llama"}]
+    run = run_file(tmp_path, "[pretrain]")
+    with begin(run, "pretrain", {}, {}, recipe=1) as artifact:
+        shutil.copytree(models / "llama", artifact.data / "hf")
+        artifact.seal({}, licences=(licences := [{"source": "a", "licence": "CC0-1.0", "attribution": "b"}]))
+    assert importing.licences(dataclasses.replace(settings, start=artifact.data / "hf")) == licences
+    assert importing.licences(settings_of("llama")) == []
 
 
 def test_names_of_a_model_without_its_head(models: Path, tmp_path: Path, tiny_tokenizer: Path) -> None:
