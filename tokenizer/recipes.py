@@ -16,7 +16,7 @@ from tokenizer.analyzer import DELIMITER, delimit, load_analyzer
 from tokenizer.pieces import FIXED, Piece, learned_pieces, parts_first, unreachable, with_learned
 from tokenizer.runs import find_runs
 from tokenizer.sample import Sample
-from tokenizer.settings import TokenizerSettings
+from tokenizer.settings import DELIMITED_RECIPES, TokenizerSettings
 from tokenizer.straddle import straddlers
 from tokenizer.train import best_pieces, too_large, too_small, train, train_delimited
 
@@ -29,8 +29,11 @@ LARGER = 1.3
 def train_recipe(sample: Sample, settings: TokenizerSettings) -> bytes:
     """The vocabulary of `settings.recipe`; the same sample and settings give the same bytes.
 
+    Args:
+        sample: delimited already, as `draw_shards` leaves it, or as the corpus has it: then it is delimited here.
     Raises: ConfigError if the text cannot fill vocab_size, or its characters alone fill it; MissingInput without analyzer.
     """
+    assert settings.recipe in DELIMITED_RECIPES or not sample.is_delimited, "this recipe reads text as it is"
     match settings.recipe:
         case "bpe" | "unigram":
             return train(sample, settings, model_type=settings.recipe)
@@ -38,8 +41,11 @@ def train_recipe(sample: Sample, settings: TokenizerSettings) -> bytes:
             from tokenizer.merge import train_merged
 
             return train_merged(sample, settings)
-    analyzer = load_analyzer(settings.analyzer)
-    delimited = [delimit(sentence, analyzer) for sentence in sample]
+    if sample.is_delimited:
+        delimited = list(sample)
+    else:
+        analyzer = load_analyzer(settings.analyzer)
+        delimited = [delimit(sentence, analyzer) for sentence in sample]
     match settings.recipe:
         case "bpe-delimited" | "unigram-delimited":
             return train_delimited(delimited, settings, model_type=settings.recipe.removesuffix("-delimited"))

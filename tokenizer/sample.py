@@ -8,7 +8,7 @@ any number of processes; only what is taken of the offers, up to a source's budg
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -19,7 +19,8 @@ from pipeline.documents import HeldOut, held_out_key, is_below, read_documents
 from pipeline.errors import BadInput, ConfigError
 from pipeline.files import whole_path
 from pipeline.shards import map_shards
-from tokenizer.settings import TokenizerSettings
+from tokenizer.analyzer import delimit, load_analyzer
+from tokenizer.settings import DELIMITED_RECIPES, TokenizerSettings
 
 # A sentence goes into training whole up to here; SentencePiece's BPE trainer refuses positions above 65,535.
 LINE_CHARACTERS = 4096
@@ -27,7 +28,7 @@ LINE_CHARACTERS = 4096
 _SENTENCE_END = re.compile(r"(?<=[。！？])")
 BATCH_ROWS = 256  # documents a task or a reader of its offers holds at once
 
-Offer = tuple[str, list[str]]  # source, sentences of one document
+Offer = tuple[str, list[str], list[int]]  # of one document: source, sentences, characters that each has in the corpus
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Sample:
 
     sentences: dict[str, list[str]] = field(default_factory=dict)
     characters: Counter[str] = field(default_factory=Counter)
+    is_delimited: bool = False  # whether the sentences have DELIMITER between words, which is not counted
 
     def __iter__(self) -> Iterator[str]:
         for source in sorted(self.sentences):
@@ -50,6 +52,7 @@ class Plan:
     shares: dict[str, float]  # source -> probability of a line
     held_out: dict[str, HeldOut]
     seed: int
+    analyzer: str | None = None  # between whose words DELIMITER is put
 
 
 @dataclass(frozen=True)
@@ -75,21 +78,25 @@ def draw(files: Sequence[Path], settings: TokenizerSettings) -> Sample:
     Raises: BadInput if there is no text; ConfigError if a weight names a source that the corpus has not.
     """
     plan = _plan((count_characters(CountShard(path, settings.held_out_share)) for path in files), settings)
-    return _filled((row for path in files for row in offers(path, plan)), plan.budgets)
+    return _filled((row for path in files for row in offers(path, plan)), plan)
 
 
 def draw_shards(files: Sequence[Path], settings: TokenizerSettings, artifact: Artifact) -> Sample:
     """`draw`, with the same result, as a Ray task a file; a task holds a batch of documents, this process the sample.
+
+    For a recipe that reads words the tasks cut the sentences too: the analyzer is slower than all else that they do.
 
     Args:
         files: in canonical order; the names of their receipts and of the offers in `artifact.work` are their stems.
     """
     named = {path.stem: CountShard(path, settings.held_out_share) for path in files}
     plan = _plan(map_shards(count_characters, named, artifact, step="count", label="文字数").values(), settings)
+    if settings.recipe in DELIMITED_RECIPES:
+        plan = replace(plan, analyzer=settings.analyzer)
     offered = artifact.work / "offers"
     shards = {name: DrawShard(shard.documents, plan, offered / f"{name}.parquet") for name, shard in named.items()}
     map_shards(write_offers, shards, artifact, step="draw", label="抽出")
-    return _filled((row for name in named for row in _read_offers(shards[name].output)), plan.budgets)
+    return _filled((row for name in named for row in _read_offers(shards[name].output)), plan)
 
 
 def write_offers(shard: DrawShard) -> dict[str, int]:
@@ -97,7 +104,8 @@ def write_offers(shard: DrawShard) -> dict[str, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([("source", pa.string()), ("sentences", pa.list_(pa.string()))])
+    kinds = {"source": pa.string(), "sentences": pa.list_(pa.string()), "characters": pa.list_(pa.int32())}
+    schema = pa.schema(list(kinds.items()))
     rows, count = offers(shard.documents, shard.plan), 0
     with whole_path(shard.output) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH_ROWS)):
@@ -114,13 +122,16 @@ def offers(path: Path, plan: Plan) -> Iterator[Offer]:
 
     Every line is offered with its source's probability, by a generator seeded with the plan's seed and the document's id.
     """
+    analyzer = load_analyzer(plan.analyzer) if plan.analyzer else None
     for row in read_documents(path, ("doc_id", "source", "text")):
         share = plan.shares.get(row["source"])
         if share and row["doc_id"] not in plan.held_out[row["source"]]:
             dice = Random(f"{plan.seed}/{row['doc_id']}")
             lines = [line for line in row["text"].split("\n") if line and (share >= 1 or dice.random() < share)]
             if lines:
-                yield row["source"], [sentence for line in lines for sentence in sentences(line)]
+                drawn = [sentence for line in lines for sentence in sentences(line)]
+                cut = [delimit(sentence, analyzer) for sentence in drawn] if analyzer else drawn
+                yield row["source"], cut, list(map(len, drawn))
 
 
 def count_characters(shard: CountShard) -> dict[str, dict[str, Any]]:
@@ -192,19 +203,18 @@ def _plan(counts: Iterable[Mapping[str, Mapping[str, Any]]], settings: Tokenizer
     return Plan(budgets, shares, {source: held_out[source] for source in budgets}, settings.seed)
 
 
-def _filled(offered: Iterable[Offer], budgets: Mapping[str, int]) -> Sample:
+def _filled(offered: Iterable[Offer], plan: Plan) -> Sample:
     """Sentences up to each source's budget; the one that would exceed it ends its document."""
-    sample = Sample({source: [] for source in budgets})
-    for source, drawn in offered:
-        for sentence in drawn:
-            if sample.characters[source] + len(sentence) > budgets[source]:
+    sample = Sample({source: [] for source in plan.budgets}, is_delimited=plan.analyzer is not None)
+    for source, drawn, sizes in offered:
+        for sentence, size in zip(drawn, sizes, strict=True):
+            if sample.characters[source] + size > plan.budgets[source]:
                 break
             sample.sentences[source].append(sentence)
-            sample.characters[source] += len(sentence)
+            sample.characters[source] += size
     if not sample.characters:
-        raise BadInput(
-            f"no line of text was drawn for budgets of {sum(budgets.values()):,} characters; raise [tokenizer] max_characters"
-        )
+        most = sum(plan.budgets.values())
+        raise BadInput(f"no line of text was drawn for budgets of {most:,} characters; raise [tokenizer] max_characters")
     return sample
 
 
@@ -213,4 +223,4 @@ def _read_offers(path: Path) -> Iterator[Offer]:
 
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH_ROWS):
-            yield from zip(batch["source"].to_pylist(), batch["sentences"].to_pylist(), strict=True)
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

@@ -9,6 +9,8 @@ from tokenizer.symbols import required_pieces
 RECIPES = ("words", "bpe", "bpe-delimited", "unigram", "unigram-delimited", "unigram-filtered", "merged")
 # What the stage makes. The others are there to be measured: `tokenizers` and llama.cpp read a unigram in other ways.
 EXPORTED_RECIPES = ("words", "bpe", "bpe-delimited")
+# What reads words: the stage's tasks cut the text as they draw it.
+DELIMITED_RECIPES = ("words", "bpe-delimited", "unigram-delimited", "unigram-filtered")
 LARGEST_VOCABULARY = 800_000  # tokenizer.runs has a private character for each piece, of 851,968
 RUNS = ("none", "ja", "all")
 GROUPS = ("ja", "en", "code")

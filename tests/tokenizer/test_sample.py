@@ -1,5 +1,6 @@
 """The training text: at most as much as asked, by weight, the same on every machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from pipeline.documents import HeldOut
 from pipeline.errors import BadInput, ConfigError
 from tests.helpers import run_file
 from tests.tokenizer.corpus import documents, identifier, write_documents
+from tokenizer.analyzer import DELIMITER, delimit, load_analyzer
 from tokenizer.sample import LINE_CHARACTERS, Sample, budget, draw, draw_shards, sentences
 from tokenizer.settings import TokenizerSettings
 
+MECAB = load_analyzer("mecab")
 
-def asked(most: int, *, seed: int = 0, held_out: float = 0.0, **weights: float) -> TokenizerSettings:
-    return TokenizerSettings(1280, most, weights=weights, seed=seed, held_out_share=held_out)
+
+def asked(most: int, *, seed: int = 0, held_out: float = 0.0, recipe: str = "bpe", **weights: float) -> TokenizerSettings:
+    return TokenizerSettings(1280, most, recipe, weights=weights, seed=seed, held_out_share=held_out)
 
 
 def corpus_files(folder: Path, parts: int = 1) -> list[Path]:
@@ -101,23 +105,34 @@ def test_held_out_documents_are_left_out_and_nothing_else(tmp_path: Path, share:
 
 def shown(sample: Sample) -> str:
     """Every sentence in order, and every count: two samples are equal to the byte where this is."""
-    return repr((sorted(sample.sentences.items()), sorted(sample.characters.items()), list(sample)))
+    return repr((sorted(sample.sentences.items()), sorted(sample.characters.items()), list(sample), sample.is_delimited))
+
+
+def cut(sample: Sample) -> Sample:
+    """The sample with a delimiter between words."""
+    words = {source: [delimit(sentence, MECAB) for sentence in drawn] for source, drawn in sample.sentences.items()}
+    return Sample(words, sample.characters, is_delimited=True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("settings", [asked(8000, held_out=0.1, a=3, b=1), asked(10**9)], ids=["drawn", "all"])
+@pytest.mark.parametrize("recipe", ["bpe", "words"])
+@pytest.mark.parametrize("settings", [asked(8000, held_out=0.1, a=3, b=1, d=1), asked(10**9)], ids=["drawn", "all"])
 def test_ray_tasks_draw_what_one_process_draws(
-    tmp_path: Path, ray_session: None, workers: int, settings: TokenizerSettings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ray_session: None, workers: int, settings: TokenizerSettings, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = corpus_files(tmp_path / "corpus", parts=4)
+    settings = replace(settings, recipe=recipe)
+    corpus_files(tmp_path / "corpus", parts=4)
     write_documents(tmp_path / "corpus" / "c-00000.parquet", "c", ["", "\n\n"])  # offers nothing
+    odd = [f"区{DELIMITER}切り{number}。{DELIMITER}" * 20 for number in range(30)]  # text that has delimiters itself
+    write_documents(tmp_path / "corpus" / "d-00000.parquet", "d", odd)
     files = sorted((tmp_path / "corpus").glob("*.parquet"))
     monkeypatch.setattr("pipeline.shards._order", lambda names: sorted(names, reverse=workers == 2))
     with begin(run_file(tmp_path, f"[ray]\nworkers = {workers}\n"), "tokenizer", {}, {}, recipe=1) as artifact:
         sample = draw_shards(files, settings, artifact)
         offers = sorted(path.stem for path in (artifact.work / "offers").iterdir())
         again = draw_shards(files, settings, artifact)  # from receipts and what stands there
-    assert shown(sample) == shown(again) == shown(draw(files, settings))
+    expected = draw(files, settings)
+    assert shown(sample) == shown(again) == shown(cut(expected) if recipe == "words" else expected)
     assert offers == sorted(path.stem for path in files)
 
 

@@ -11,11 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifact import open_sealed
+from pipeline.documents import document_files
+from pipeline.runfile import build
 from pretrain import pack
 from tests.helpers import run_file
 from tests.tokenizer.corpus import documents, identifier, seal_corpus
 from tokenizer import __main__ as stage_module
-from tokenizer.encode import Tokenizer
+from tokenizer.encode import MODEL_FILE, Tokenizer
+from tokenizer.recipes import train_recipe
+from tokenizer.sample import draw
+from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import required_pieces
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a sealed corpus and the tokenizer trained on it."""
     folder = tmp_path_factory.mktemp("made")
     seal_corpus(run_file(folder, TABLE), {"a": documents("a", 40), "b": documents("b", 40)})
-    done = stage(folder)
+    done = stage(folder, "--set", "ray.workers=2")
     assert done.returncode == 0, done.stderr
     assert "1 トークンあたり" in done.stdout
     return folder
@@ -59,6 +64,17 @@ def test_again_it_is_skipped(made: Path) -> None:
     done = stage(made)
     assert (done.returncode, done.stderr) == (0, "")
     assert "作成済み" in done.stdout
+
+
+def test_one_worker_two_or_no_ray_at_all_make_the_same_model(made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / "t.toml", tmp_path)
+    shutil.copytree(made / "artifacts" / "corpus", tmp_path / "artifacts" / "corpus")
+    assert stage(tmp_path, "--set", "ray.workers=1").returncode == 0
+    two, one = (open_sealed(folder / "artifacts" / "tokenizer" / "t") for folder in (made, tmp_path))
+    assert one.digest == two.digest
+    settings = build(one.body["made"]["settings"], TokenizerSettings, "")
+    files = document_files(open_sealed(made / "artifacts" / "corpus" / "t"))
+    assert train_recipe(draw(files, settings), settings) == (one.data / MODEL_FILE).read_bytes()
 
 
 def test_killed_and_run_again_elsewhere_it_is_the_same(made: Path, tmp_path: Path) -> None:
