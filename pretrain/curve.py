@@ -156,7 +156,8 @@ def figure(history: History, title: str) -> Any:
         axes.grid(alpha=0.25)
         for first, last in history.undone:
             axes.axvspan(first, last, color="0.6", alpha=0.3, linewidth=0)
-    norms.set_ylabel("grad norm")
+    norms.set_ylabel("grad norm", color=COLOURS[1])
+    rate.yaxis.label.set_color(COLOURS[0])
     for axes in (loss, bits):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper right", ncols=2, fontsize="small")

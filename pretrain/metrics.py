@@ -107,7 +107,7 @@ class Log:
             "memory_gib": memory / GIB,
             "samples": position.samples,
             "tokens": position.samples * self._settings.seq_length,
-        }
+        } | ({"skipped_iterations": position.skipped} if position.skipped else {})
         kept = {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in kept.items()}
         self._progress.update(1, kept, **shown)
         self._add(position.iteration, {f"train/{name}": value for name, value in (shown | kept).items()})

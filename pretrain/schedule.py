@@ -28,6 +28,6 @@ def build_scheduler(settings: PretrainSettings, optimizer: Any) -> OptimizerPara
         end_wd=adam.weight_decay,
         wd_incr_steps=1,
         wd_incr_style="constant",
-        wsd_decay_steps=round(adam.decay_share * samples) if wsd else None,
+        wsd_decay_steps=max(round(adam.decay_share * samples), 1) if wsd else None,
         lr_wsd_decay_style="linear" if wsd else None,
     )

@@ -5,6 +5,7 @@ Top-level imports stay light: torch and megatron come in `main`, after the argum
 
 import contextlib
 import fcntl
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def rank_main(settings: PretrainSettings, pack_data: Path, root: Path, vocab_size: int, eos_id: int) -> None:
     """What every rank does, between joining the others and leaving them."""
-    stopped = stop_on_signals(root / "work" / STOP)
+    first = os.environ.get("RANK", "0") == "0"  # one rank asks the file system, and tells the others
+    stopped = stop_on_signals(root / "work" / STOP if first else None)
     import torch.distributed as dist
 
     from pretrain import loop, runtime

@@ -132,7 +132,9 @@ def test_what_is_not_known_is_not_said(tmp_path: Path, capsys: pytest.CaptureFix
         log.iteration(Position(1, 4), {"loss": 4.0}, samples=4, seconds=0.5, memory=2.0**31)
         log.skipped(Position(2, 8, 1, 1), "spike")
         log.rewound(Position(3, 12, 2, 0, 1), 1)
-    iteration, skipped, rewound = events(tmp_path)
+        log.iteration(Position(4, 16, 2), {"loss": 4.0}, samples=4, seconds=0.5, memory=2.0**31)
+    iteration, skipped, rewound, later = events(tmp_path)
+    assert "skipped_iterations" not in iteration and later["skipped_iterations"] == 2
     assert "mfu" not in iteration and iteration["tokens/s"] == 4 * 24 / 0.5 and iteration["memory_gib"] == 2
     assert (skipped["skipped"], skipped["why"], rewound["rewound"], rewound["to"]) == (2, "spike", 3, 1)
     assert capsys.readouterr().out.splitlines() == [
