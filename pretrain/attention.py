@@ -1,19 +1,22 @@
-"""What megatron-core lacks without Transformer Engine: fused attention that stops at document ends, and norms.
+"""The layers of the decoder: with Transformer Engine its own, else megatron's local ones with attention and norms on torch.
 
 Shapes: B samples, S positions, H query heads, G key/value heads, R = H / G, D width of a head; N = B * S.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.models.gpt import gpt_layer_specs
 from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn import functional
+
+from pretrain import runtime
 
 # Up to this length a CPU is faster with the whole score matrix than with torch's flash kernel
 # (bf16, 2 threads, forward and backward, ms: S 256 2.8 against 7.8, S 512 5.0 against 13.6, S 2048 94 against 81).
@@ -107,13 +110,42 @@ def _dense(q_BHSD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, bias_B1SS: Tensor) ->
 def _varlen(query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    S, B = query.shape[:2]
-    q, k, v = (t.transpose(0, 1).flatten(0, 1) for t in (query, key, value))
+    S = query.size(0)
+    q, k, v = map(_in_a_row, (query, key, value))
     ends: Any = packed.cu_seqlens_q
-    out_NHD = varlen_attn(
+    out_NHD: Any = varlen_attn(
         q, k, v, ends, ends, S, S, window_size=(-1, 0), enable_gqa=q.size(1) != k.size(1)
     )  # window (-1, 0): everything before, nothing after  # fmt: skip
-    return out_NHD.reshape(B, S, -1).transpose(0, 1).contiguous()  # type: ignore[union-attr]
+    return _in_samples(out_NHD, query)
+
+
+def _in_a_row(x_SBHD: Tensor) -> Tensor:
+    """One sample after the other, [N, H, D]."""
+    return x_SBHD.transpose(0, 1).flatten(0, 1)
+
+
+def _in_samples(x_N: Tensor, like_SBHD: Tensor) -> Tensor:
+    """`_in_a_row` undone, [S, B, H * D]."""
+    S, B = like_SBHD.shape[:2]
+    return x_N.reshape(B, S, -1).transpose(0, 1).contiguous()
+
+
+def stopping_at_documents(core_attention: Any) -> Any:
+    """A subclass of Transformer Engine's attention whose samples may hold several documents, and several may lie side by side.
+
+    Its kernel takes documents only in a row ("thd"), which megatron's layers take for a batch of one sample: too
+    few for what pipeline stages send each other. So the samples are put in a row here, and only here.
+    """
+
+    class Attention(core_attention):
+        def forward(self, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any) -> Tensor:
+            packed: PackedSeqParams | None = more.get("packed_seq_params")
+            if packed is None:
+                return super().forward(query, key, value, *rest, **more)
+            more |= {"packed_seq_params": dataclasses.replace(packed, qkv_format="thd")}
+            return _in_samples(super().forward(*map(_in_a_row, (query, key, value)), *rest, **more), query)
+
+    return Attention
 
 
 class TorchNorm:
@@ -133,14 +165,25 @@ class TorchNorm:
         return norm
 
 
+def transformer_engine(bf16: bool) -> bool:
+    """Whether the layers are Transformer Engine's: where it is installed, on a GPU and in bf16, for which its kernels are."""
+    return runtime.HAVE_CUDA and bf16 and gpt_layer_specs.HAVE_TE
+
+
 def block_spec(config: TransformerConfig, piece: int | None = None) -> TransformerBlockSubmodules:
-    """Submodules of the decoder on this pipeline stage: megatron's local layers, our attention and norms.
+    """Submodules of the decoder on this pipeline stage. Checkpoints name the weights alike with and without Transformer Engine.
 
     Args:
         piece: which of the stage's pieces, where stages are interleaved.
     """
-    spec: Any = get_gpt_layer_local_spec(normalization=config.normalization)
-    spec.submodules.self_attention.submodules.core_attention = SdpaCoreAttention
-    spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = TorchNorm
     norm: Any = TorchNorm
+    if transformer_engine(config.bf16):
+        norm = gpt_layer_specs.TENorm
+        spec: Any = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec()
+        attention = spec.submodules.self_attention.submodules
+        attention.core_attention = stopping_at_documents(attention.core_attention)
+    else:
+        spec = gpt_layer_specs.get_gpt_layer_local_spec(normalization=config.normalization)
+        spec.submodules.self_attention.submodules.core_attention = SdpaCoreAttention
+        spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = norm
     return TransformerBlockSubmodules(layer_specs=[spec] * get_num_layers_to_build(config, piece), layer_norm=norm)

@@ -25,7 +25,7 @@ from pretrain.attention import Documents, documents
 from pretrain.data import Datasets, DataSettings
 from pretrain.evaluate import Score
 from pretrain.metrics import Log
-from pretrain.model import build_chunks, build_optimizer
+from pretrain.model import build_chunks, build_optimizer, gather_weights
 from pretrain.position import Position
 from pretrain.settings import Precision, PretrainSettings
 
@@ -93,6 +93,7 @@ class Run:
 
     def save(self) -> None:
         """Leave a checkpoint."""
+        gather_weights(self.chunks)
         self.saver.save(self.chunks, self.optimizer, self.position, self.precision)
 
 

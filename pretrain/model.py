@@ -11,8 +11,8 @@ from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch.nn import functional
 
-from pretrain import runtime
-from pretrain.attention import block_spec
+from pretrain import runtime, upstream
+from pretrain.attention import block_spec, transformer_engine
 from pretrain.loss import Decoder
 from pretrain.schedule import build_scheduler
 from pretrain.settings import Precision, PretrainSettings, Shape
@@ -45,6 +45,7 @@ def transformer_config(settings: PretrainSettings, precision: Precision) -> Tran
         batch_p2p_comm=runtime.HAVE_CUDA and layout.virtual == 1,
         sequence_parallel=layout.sequence,
         calculate_per_token_loss=True,
+        apply_rope_fusion=shape.architecture == "llama" and transformer_engine(precision == "bf16"),
         **_architecture(shape),
         **runtime.device_settings(precision),
     )
@@ -82,7 +83,7 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
         share_embeddings_and_output_weights=shape.tied,
         vp_stage=piece,
     )
-    model.z_loss = settings.z_loss
+    model.z_loss, model.entries = settings.z_loss, vocab_size
     return model.to(runtime.DEVICE)
 
 
@@ -93,7 +94,7 @@ def build_chunks(settings: PretrainSettings, precision: Precision, vocab_size: i
     chunks = [_wrapped(bare_model(settings, precision, vocab_size, piece), settings, piece) for piece in pieces]
     first: Any = chunks[0].config  # the schedule reads it
     first.finalize_model_grads_func = finalize_model_grads
-    if runtime.HAVE_CUDA:
+    if runtime.OVERLAP:
         skips = [chunk.no_sync for chunk in chunks]
         first.no_sync_func = skips if len(skips) > 1 else skips[0]
     return chunks
@@ -106,12 +107,25 @@ def _wrapped(bare: Any, settings: PretrainSettings, piece: int | None) -> Distri
         bare = Float16Module(config, bare)
     plan = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
-        overlap_grad_reduce=runtime.HAVE_CUDA,
+        overlap_grad_reduce=runtime.OVERLAP,
+        overlap_param_gather=_gathers_late(settings),
         use_distributed_optimizer=settings.parallel.distributed_optimizer,
     )
     model = DistributedDataParallel(config, plan, bare, disable_bucketing=bool(piece))
     model.broadcast_params()
     return model
+
+
+def _gathers_late(settings: PretrainSettings) -> bool:
+    """Whether updated weights reach the other data-parallel ranks only during the next forward pass."""
+    return runtime.OVERLAP and settings.parallel.distributed_optimizer
+
+
+def gather_weights(chunks: list[Any]) -> None:
+    """Let every rank have every updated weight now; for whoever reads weights without a forward pass. All ranks together."""
+    for chunk in chunks:
+        if chunk.ddp_config.overlap_param_gather:
+            chunk.start_param_sync(force_sync=True)
 
 
 def build_optimizer(settings: PretrainSettings, chunks: list[Any]) -> tuple[Any, OptimizerParamScheduler]:
@@ -130,8 +144,10 @@ def build_optimizer(settings: PretrainSettings, chunks: list[Any]) -> tuple[Any,
             bf16=config.bf16,
             params_dtype=config.params_dtype,
             use_distributed_optimizer=settings.parallel.distributed_optimizer,
+            overlap_param_gather=_gathers_late(settings),
         ),
         chunks,
     )
+    upstream.keep_padding(optimizer)
     config.grad_scale_func = optimizer.scale_loss
     return optimizer, build_scheduler(settings, optimizer)

@@ -22,6 +22,7 @@ from pretrain.settings import Parallel, Precision
 
 HAVE_CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if HAVE_CUDA else "cpu")
+OVERLAP = HAVE_CUDA  # data-parallel communication beside the computation; on a CPU both would want the same cores
 # CPU flags that multiply bf16 natively; without one of them torch emulates it, slower than fp32.
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
