@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import BadInput
 from pretrain import data, runtime
+from pretrain.checkpoint_state import from_rank_0
 from pretrain.data import Datasets
 from pretrain.settings import PretrainSettings
 
@@ -80,12 +82,7 @@ def token_counts(datasets: Datasets, vocab_size: int) -> np.ndarray:
             raise BadInput(
                 f"{datasets.pack_data / name}: token {top}, but the tokenizer has only {vocab_size}; pack again with it"
             )
-    counts = torch.zeros(vocab_size, dtype=torch.int64)
-    if dist.get_rank() == 0:
-        counts += torch.from_numpy(data.train_counts(datasets.pack_data, vocab_size))
-    counts = counts.to(runtime.DEVICE)
-    dist.broadcast(counts, 0)
-    return counts.cpu().numpy()
+    return from_rank_0(partial(data.train_counts, datasets.pack_data, vocab_size))
 
 
 def unigram_nats(counts_V: np.ndarray, labels_N: np.ndarray) -> float:

@@ -154,8 +154,8 @@ def test_tokens_beyond_the_vocabulary(tmp_path: Path, held_out: bool) -> None:
     """Packed with another tokenizer: one line, before any weight is made."""
     documents = [[9, 10, 11]] * 5 + [[9, VOCABULARY]] + [[9, 10]] * (not held_out)
     pack = write_pack(tmp_path / "pack", {"a": documents}, vocab_size=VOCABULARY + 9)
-    (message,) = run_ranks(1, refused, tiny(), pack, tmp_path / "run")
-    assert f"token {VOCABULARY}, but the tokenizer has only {VOCABULARY}; pack again with it" in message
+    message, other = run_ranks(2, refused, with_layout(tiny(), data=2), pack, tmp_path / "run")
+    assert message == other and f"token {VOCABULARY}, but the tokenizer has only {VOCABULARY}; pack again with it" in message
     assert "\n" not in message and not (tmp_path / "run" / "checkpoints").exists()
 
 
