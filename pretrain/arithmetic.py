@@ -33,8 +33,6 @@ PEAK_TFLOPS = {
 # Share of the peak that the days assume: LLM-jp v3 13B reached 34 % on H100 (derived from what was published of it),
 # Megatron 42 to 56 % on A100 (arXiv:2205.05198, table 5).
 MFU = 0.4
-# Bytes of an entry of the logits when the loss is taken on a GPU: in bf16, their fp32 copy, the softmax kept for backward.
-LOGIT_BYTES = 10
 ADAM_TEMPORARY = 4  # bytes a weight: torch's foreach AdamW makes the square roots of all second moments at once
 
 
@@ -121,7 +119,7 @@ def _stage_memory(settings: PretrainSettings, vocab_size: int, precision: Precis
     if stage == layout.pipeline - 1:
         rows = shape.embedding_rows(vocab_size, layout.tensor) // layout.tensor
         final_norm = 2 * shape.hidden * e // (layout.tensor if layout.sequence else 1)
-        logits = tokens * (rows * (LOGIT_BYTES if gpu else 2 * e) + final_norm)
+        logits = tokens * (rows * 2 * e + final_norm)  # `loss.cross_entropy` holds them and their gradient
     return Memory(
         weights=count * e,
         gradients=count * 4,
