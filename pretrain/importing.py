@@ -142,11 +142,9 @@ def _filled_up(folder: Path, rows_VH: "Tensor", settings: PretrainSettings, voca
     """
     import torch
 
-    from pretrain.model import padded_vocab
-
     if len(rows_VH) != vocab_size:
         raise ConfigError(f"{folder}: a vocabulary of {len(rows_VH)}, the tokenizer has {vocab_size}")
-    missing = padded_vocab(vocab_size, settings.model, settings.parallel.tensor) - vocab_size
+    missing = settings.model.embedding_rows(vocab_size, settings.parallel.tensor) - vocab_size
     mean_H = rows_VH.float().mean(0).to(rows_VH.dtype)
     return torch.cat([rows_VH, mean_H.expand(missing, -1)])
 

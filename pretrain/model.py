@@ -18,12 +18,6 @@ from pretrain.schedule import build_scheduler
 from pretrain.settings import Precision, PretrainSettings, Shape
 
 
-def padded_vocab(vocab_size: int, shape: Shape, tensor: int) -> int:
-    """Rows of the embedding: `vocab_size` filled up so that every tensor-parallel rank holds equally many."""
-    multiple = shape.vocab_multiple * tensor
-    return -(-vocab_size // multiple) * multiple
-
-
 def transformer_config(settings: PretrainSettings, precision: Precision) -> TransformerConfig:
     """megatron's description of the decoder, with the exact mean over tokens as loss."""
     shape, layout = settings.model, settings.parallel
@@ -72,7 +66,7 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
     model = Decoder(
         config,
         block_spec(config, piece),  # pyright: ignore[reportArgumentType] - megatron takes submodules as well as a spec
-        vocab_size=padded_vocab(vocab_size, shape, settings.parallel.tensor),
+        vocab_size=shape.embedding_rows(vocab_size, settings.parallel.tensor),
         max_sequence_length=settings.seq_length,
         pre_process=ps.is_pipeline_first_stage(ignore_virtual=False, vp_stage=piece),
         post_process=ps.is_pipeline_last_stage(ignore_virtual=False, vp_stage=piece),
