@@ -134,6 +134,20 @@ def test_rows_of_little_text() -> None:
     assert export.rows(ids, 11).tolist() == [list(range(10))]
 
 
+def test_names_with_transformer_engine() -> None:
+    """Its layers keep a norm's weights in the matrix behind it, and state that is no weight."""
+    layer = "decoder.layers.3."
+    ours = {
+        "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
+        "self_attention.linear_qkv.layer_norm_bias": "input_layernorm.bias",
+        "mlp.linear_fc1.layer_norm_weight": "pre_mlp_layernorm.weight",
+        "mlp.linear_fc1.weight": "mlp.linear_fc1.weight",
+    }
+    state = {layer + name: torch.tensor(float(place)) for place, name in enumerate(ours)}
+    plain = convert.plain_names(state | {layer + "self_attention.linear_qkv._extra_state": torch.empty(0)})
+    assert plain == {layer + plain: state[layer + name] for name, plain in ours.items()}
+
+
 TABLE = """
 [pretrain]
 iterations = 6
