@@ -37,6 +37,21 @@ def test_options_pass_through_torchrun() -> None:
     assert (again.run, again.set, again.data, again.artifacts) == ("demo", ["pretrain.seed=5", "a.b=c d"], "/x", "out")
 
 
+def test_any_module_is_started_on_every_rank() -> None:
+    words = launch.command(Parallel(launcher=("srun", "torchrun")), ["out.json"], module="pretrain.probe")
+    assert words == ["srun", "torchrun", "-m", "--", "pretrain.probe", "out.json"]
+
+
+def test_torchrun_waits_for_a_last_checkpoint() -> None:
+    """Told to end, it kills its ranks after 30 s of its own; ours may write as long as a collective may take."""
+    from torch.distributed.launcher.api import LaunchConfig
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in launch.environment(Parallel(timeout_minutes=7)).items():
+            patch.setenv(name, value)
+        assert LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=1).shutdown_timeout == 420
+
+
 def test_results_and_errors_come_back(tmp_path: Path) -> None:
     artifact = artifact_of(tmp_path)
     failing = f"""
