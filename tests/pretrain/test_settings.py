@@ -77,20 +77,36 @@ def test_layout_is_no_part_of_the_identity() -> None:
     assert fingerprint(tiny(seed=1), {}, 1) != fingerprint(tiny(seed=2), {}, 1)
 
 
-def counted(tied: bool) -> tuple[int, int]:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, r"model\.layers = 2 must be a multiple of parallel\.pipeline \* parallel\.virtual = 4"),
+        ({"layers": 4, "batch": 6}, r"global_batch = 6 .* \* parallel\.pipeline \(interleaved\) = 4"),
+    ],
+)
+def test_interleaved_stages_need_layers_and_micro_batches(changes: dict[str, int], said: str) -> None:
+    import dataclasses
+
+    shape = dataclasses.replace(SHAPE, layers=changes.get("layers", 2))
+    with pytest.raises(ValueError, match=said):
+        tiny(Parallel(pipeline=2, virtual=2, micro_batch=2), model=shape, global_batch=changes.get("batch", 4))
+
+
+def counted(shape: dict[str, Any]) -> tuple[int, int]:
     """Weights as the settings count them and as megatron has them, the vocabulary being full."""
     import dataclasses
 
     from pretrain.model import bare_model
     from pretrain.runtime import start
 
-    settings: Any = tiny(model=dataclasses.replace(SHAPE, tied=tied, vocab_multiple=1))
+    settings: Any = tiny(model=dataclasses.replace(SHAPE, vocab_multiple=1, **shape))
     start(settings.parallel, 1)
     model = bare_model(settings, "fp32", VOCABULARY)
-    return settings.model.parameters(VOCABULARY), sum(p.numel() for p in model.parameters())
+    return settings.model.parameters(VOCABULARY, settings.seq_length), sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_parameters_are_counted_right(tied: bool) -> None:
-    ((said, real),) = run_ranks(1, counted, tied)
+@pytest.mark.parametrize("shape", [{}, {"architecture": "gpt2", "kv_groups": 4}], ids=["llama", "gpt2"])
+def test_parameters_are_counted_right(shape: dict[str, Any], tied: bool) -> None:
+    ((said, real),) = run_ranks(1, counted, shape | {"tied": tied})
     assert said == real
