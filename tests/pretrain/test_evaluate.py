@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from pretrain import evaluate, export
+from pretrain import convert, convert_llama, evaluate
 from pretrain.evaluate import Score, unigram_nats
 from pretrain.settings import PretrainSettings
 from tests.pretrain.packs import EOS
@@ -46,11 +46,11 @@ def test_scores_are_those_of_transformers(tmp_path: Path) -> None:
     """Untrained weights; windows of seq_length tokens over `</s>` and the held-out documents, as defined."""
     settings, pack = tiny(), tiny_pack(tmp_path / "pack")
     ((found, (state, labels)),) = run_ranks(1, scores, settings, pack, tmp_path / "run")
-    config = export.llama_config(settings, _Ids())  # pyright: ignore[reportArgumentType] - all that it reads of a tokenizer
+    config = convert_llama.config(settings, _Ids(), "float32")  # pyright: ignore[reportArgumentType] - all that it reads of a tokenizer
     model: Any = LlamaForCausalLM(config)
-    model.load_state_dict(export.llama_weights(state, settings.model, VOCABULARY))
-    padding = state["embedding.word_embeddings.weight"][VOCABULARY:]
-    assert len(padding) == 3
+    made = convert.to_transformers(convert.plain_names(state), settings.model, VOCABULARY, torch.float32)
+    model.load_state_dict(made)
+    assert len(state["embedding.word_embeddings.weight"]) == VOCABULARY + 3, "what fills the vocabulary up gets no probability"
     for source, tokens in labels.items():
         stream, nats = [EOS, *tokens.tolist()], 0.0
         for begin in range(0, len(tokens), settings.seq_length):
@@ -60,7 +60,7 @@ def test_scores_are_those_of_transformers(tmp_path: Path) -> None:
                 if token == EOS or place == len(inputs) - 1:
                     part = torch.tensor([inputs[first : place + 1]])
                     with torch.no_grad():
-                        logits = model.model(part).last_hidden_state[0] @ torch.cat([model.lm_head.weight, padding]).T
+                        logits = model(part).logits[0]
                     labels_of_part = torch.tensor(wanted[first : place + 1])
                     nats += functional.cross_entropy(logits, labels_of_part, reduction="sum").item()
                     first = place + 1
