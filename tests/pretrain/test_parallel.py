@@ -19,7 +19,8 @@ from tests.pretrain.training import SHAPE, VOCABULARY, numbers_of, tiny, tiny_pa
 Single = tuple[PretrainSettings, Path, Path, dict[int, dict[str, float]]]
 FIRST, LAST = 2, 22
 IDS = torch.arange(8, 56).view(2, 24)
-GPT2 = dataclasses.replace(SHAPE, layers=4, architecture="gpt2", kv_groups=4)
+LLAMA = dataclasses.replace(SHAPE, layers=4, vocab_multiple=5)  # 65 rows of the embedding, and 70 over two ranks
+GPT2 = dataclasses.replace(LLAMA, architecture="gpt2", kv_groups=4, tied=False)
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "tensor": {"tensor": 2},
@@ -53,12 +54,12 @@ def trained_alone(settings: PretrainSettings, folder: Path) -> Single:
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Single:
-    return trained_alone(settings_of(dataclasses.replace(SHAPE, layers=4)), tmp_path_factory.mktemp("llama"))
+    return trained_alone(settings_of(LLAMA), tmp_path_factory.mktemp("llama"))
 
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Single:
-    return trained_alone(settings_of(dataclasses.replace(GPT2, tied=False)), tmp_path_factory.mktemp("gpt2"))
+    return trained_alone(settings_of(GPT2), tmp_path_factory.mktemp("gpt2"))
 
 
 def logits(settings: PretrainSettings, root: Path) -> np.ndarray:
