@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import ConfigError, MissingInput, RecipeDrift
 from pipeline.runfile import RunFile
+from pretrain import metrics
 from pretrain.__main__ import main
 from pretrain.order import Order
 from tests.helpers import run_file
@@ -76,12 +77,14 @@ def whole(run: RunFile, *more: str) -> str:
     return subprocess.run(command(run, *more), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
+@pytest.mark.timeout(900)  # five times torch, megatron and torchrun are loaded: a minute each where other work has the cores
 def test_stopped_and_killed_it_seals_the_same_bytes(run: RunFile, tmp_path: Path) -> None:
     other = run_file(tmp_path / "other", TABLE) if (tmp_path / "other").mkdir() is None else run
     for stage in ("tokenizer", "pack"):
         shutil.copytree(run.root(stage), other.root(stage))
-    status, out = interrupted(run, signal.SIGTERM)
-    assert status == 0 and "同じコマンドで続きから再開します" in out
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # Slurm's ways to say that time is up
+        status, out = interrupted(run, number)
+        assert status == 0 and "同じコマンドで続きから再開します" in out
     status, _ = interrupted(run, signal.SIGKILL)
     assert status == -signal.SIGKILL
     assert "検証 bits/byte" in whole(run)
@@ -89,12 +92,19 @@ def test_stopped_and_killed_it_seals_the_same_bytes(run: RunFile, tmp_path: Path
     sealed, uninterrupted = open_sealed(run.root("pretrain")), open_sealed(other.root("pretrain"))
     assert sealed.digest == uninterrupted.digest
     resumed = [row["resumed_at"] for row in events(run) if "resumed_at" in row]
-    assert resumed[0] == 0 and len(resumed) >= 3 and all(0 < at < 160 for at in resumed[1:])
+    assert resumed[0] == 0 and len(resumed) >= 4 and all(0 < at < 160 for at in resumed[1:])
     check_artifact(sealed, open_sealed(run.root("pack")))
     began = time.monotonic()
     assert "作成済みのため省略します" in whole(run)
     assert time.monotonic() - began < 60  # no torch is loaded; the bound only catches a training
     assert "torch" not in modules_of_a_skipped_run(run)
+
+
+def test_metrics_that_cannot_be_written_are_refused_before_the_training(run: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"\[pretrain.logging\] wandb: the package wandb is not installed"):
+        main(arguments(run, "--set", "pretrain.logging.wandb=ours"))
+    assert not run.root("pretrain").exists()
 
 
 def events(run: RunFile) -> list[dict]:
@@ -104,6 +114,7 @@ def events(run: RunFile) -> list[dict]:
 def check_artifact(sealed: Manifest, pack: Manifest) -> None:
     stats = sealed.stats
     assert (stats["iterations"], stats["samples"], stats["tokens"], stats["skipped_iterations"]) == (160, 640, 640 * 32, 0)
+    assert (stats["rewinds"], stats["undone"]) == (0, [])
     assert stats["valid"].keys() == {*pack.stats["sources"], "total"}
     assert stats["valid"]["total"]["bits_per_byte"] < stats["valid"]["total"]["unigram_bits_per_byte"]
     assert sealed.body["licences"] == pack.body["licences"] and sealed.inputs["pack"] == pack.digest
