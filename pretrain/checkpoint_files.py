@@ -13,6 +13,7 @@ missing, the newest folder counts.
 
 import dataclasses
 import json
+import os
 import re
 import secrets
 import shutil
@@ -31,6 +32,9 @@ ABOUT, LATEST = "checkpoint.json", "latest.json"
 # Not `pipeline.files.UNFINISHED`: what carries that is swept when the next run begins, while ranks of a killed run,
 # which nobody waits for but `train.only_one`, may still be writing here.
 _PARTIAL = ".partial-"
+# Room for what rank 0 alone writes, first common.pt and last .metadata: were it the one to find the disk full, the other
+# ranks would wait for it in vain. megatron's .metadata of a 13B model has some 10,000 entries of a few hundred bytes.
+_RESERVE_BYTES = 8 << 20
 _NAME = re.compile(r"iter_(\d{7,})")
 
 
@@ -90,7 +94,23 @@ def begin(folder: Path, position: Position) -> Path:
     """A new folder to write the checkpoint of `position` into; `publish` gives it its name."""
     path = folder / f"iter_{position.iteration:07d}{_PARTIAL}{secrets.token_hex(4)}"
     path.mkdir(parents=True)
+    try:
+        with _reserve(path).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 2 * _RESERVE_BYTES)
+            file.truncate(_RESERVE_BYTES)
+    except OSError:
+        drop(path)
+        raise
     return path
+
+
+def release(path: Path) -> None:
+    """Give back the room that `begin` kept: what is written from now on is small."""
+    _reserve(path).unlink()
+
+
+def _reserve(path: Path) -> Path:
+    return path.with_name(f"{path.name}.reserve")
 
 
 def publish(fresh: Path, position: Position, precision: Precision, *, distributed: bool, contents: Mapping[str, Any]) -> None:
@@ -130,6 +150,7 @@ def drop(path: Path) -> None:
     if _PARTIAL not in path.name:
         path = path.rename(path.with_name(f"{path.name}{_PARTIAL}{secrets.token_hex(4)}"))
     shutil.rmtree(path)
+    _reserve(path).unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:
@@ -140,7 +161,7 @@ def is_partial(path: Path) -> bool:
 def clear(folder: Path) -> None:
     """Remove what killed runs left unfinished; only for who holds `folder` alone."""
     for path in folder.glob(f"iter_*{_PARTIAL}*"):
-        shutil.rmtree(path)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def sums(folder: Path, pattern: str) -> dict[str, list[Any]]:

@@ -110,6 +110,8 @@ class _Pending:
             if faults := [said for said, _ in outcomes if said]:
                 raise _Unwritten(faults[0])
             upstream.plain_queue()
+            if dist.get_rank() == 0:
+                files.release(self.fresh)
             if results is not None:  # megatron takes them from a queue
                 self.request.async_fn_args[-1].put(results)
             for function in self.request.finalize_fns:
