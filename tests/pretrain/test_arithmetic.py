@@ -65,7 +65,8 @@ def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) 
     from pretrain import model, runtime
 
     runtime.start(settings.parallel, 1)
-    if like_a_gpu:
+    if like_a_gpu and settings.model.architecture == "llama":  # GPT-2's kernels keep the same everywhere
+        torch.compiler.set_stance("force_eager")  # what megatron compiles keeps the same, and compiling takes half a minute
         config_of = model.transformer_config
         model.transformer_config = lambda *a: dataclasses.replace(config_of(*a), bias_activation_fusion=True)
         layer_norm: Any = torch.nn.functional.layer_norm
