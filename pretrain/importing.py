@@ -5,8 +5,9 @@ precision. Top-level imports stay light.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,32 +89,38 @@ def load(settings: PretrainSettings, chunks: list[Any], vocab_size: int) -> None
     import torch
     from megatron.core.utils import unwrap_model
 
-    from pretrain.convert import VOCABULARY_ROWS, format_of, plain_names
+    from pretrain.convert import format_of, plain_names
 
-    folder, shape = settings.start, settings.model
+    folder, form = settings.start, format_of(settings.model)
     assert folder is not None
-    form = format_of(shape)
-    rules, ends = {rule.ours: rule for rule in form.rules}, form.end_names(shape)
     with _opened(folder, form) as files, torch.no_grad():
         for piece in map(unwrap_model, chunks):
             bare: Any = piece
+            numbers = [layer.layer_number - 1 for layer in bare.decoder.layers]  # of this piece's layers in the whole model
             for name, parameter in plain_names(dict(bare.named_parameters())).items():
-                if name.startswith("decoder.layers."):
-                    place, rule = int(name.split(".")[2]), rules[name.split(".", 3)[3]]
-                    prefix = form.layer.format(bare.decoder.layers[place].layer_number - 1)
-                    whole = rule.join([_tensor(folder, files, prefix + theirs) for theirs in rule.theirs], shape)
-                else:
-                    whole = _tensor(folder, files, ends[name])
-                    if name in VOCABULARY_ROWS:
-                        whole = _filled_up(folder, whole, settings, vocab_size)
-                    elif whole.dim() == 2:  # learned positions: a shorter sequence takes the first of them
-                        whole = whole[: settings.seq_length]
-                part = _part(whole, parameter, pairs=name.endswith("linear_fc1.weight") and shape.architecture == "llama")
+                whole = _whole(name, numbers, settings, vocab_size, partial(_tensor, folder, files))
+                pairs = name.endswith("linear_fc1.weight") and settings.model.architecture == "llama"
+                part = _part(whole, parameter, pairs=pairs)
                 if part.shape != parameter.shape:
-                    raise BadInput(
-                        f"{folder}: {name} is made of {tuple(part.shape)} numbers here, {tuple(parameter.shape)} fit"
-                    )
+                    raise BadInput(f"{folder}: {name} would be {tuple(part.shape)} numbers, {tuple(parameter.shape)} fit here")
                 parameter.copy_(part)
+
+
+def _whole(
+    name: str, numbers: list[int], settings: PretrainSettings, vocab_size: int, read: Callable[[str], "Tensor"]
+) -> "Tensor":
+    """One of megatron's tensors, whole, from those of the folder."""
+    from pretrain.convert import VOCABULARY_ROWS, format_of
+
+    shape, form = settings.model, format_of(settings.model)
+    if name.startswith("decoder.layers."):
+        _, _, place, inside = name.split(".", 3)
+        (rule,) = (rule for rule in form.rules if rule.ours == inside)
+        return rule.join([read(form.layer.format(numbers[int(place)]) + theirs) for theirs in rule.theirs], shape)
+    whole = read(form.end_names(shape)[name])
+    if name in VOCABULARY_ROWS:
+        return _filled_up(whole, settings, vocab_size)
+    return whole[: settings.seq_length] if whole.dim() == 2 else whole  # learned positions: the first of them
 
 
 def _part(whole: "Tensor", parameter: "Tensor", *, pairs: bool) -> "Tensor":
@@ -134,19 +141,13 @@ def _part(whole: "Tensor", parameter: "Tensor", *, pairs: bool) -> "Tensor":
     return whole
 
 
-def _filled_up(folder: Path, rows_VH: "Tensor", settings: PretrainSettings, vocab_size: int) -> "Tensor":
-    """Embedding rows filled up as megatron pads them, with the mean of all rows.
-
-    The padding's logits are then the mean logit, so by Jensen's inequality it takes at most padding / (vocabulary +
-    padding) of the probability; rows of zeros could take nearly all of it.
-    """
-    import torch
+def _filled_up(rows_VH: "Tensor", settings: PretrainSettings, vocab_size: int) -> "Tensor":
+    """Embedding rows with rows of zeros up to the number that megatron has; the loss gives those no probability."""
+    from torch.nn.functional import pad
 
     if len(rows_VH) != vocab_size:
-        raise ConfigError(f"{folder}: a vocabulary of {len(rows_VH)}, the tokenizer has {vocab_size}")
-    missing = settings.model.embedding_rows(vocab_size, settings.parallel.tensor) - vocab_size
-    mean_H = rows_VH.float().mean(0).to(rows_VH.dtype)
-    return torch.cat([rows_VH, mean_H.expand(missing, -1)])
+        raise ConfigError(f"{settings.start}: a vocabulary of {len(rows_VH)}, the tokenizer of this run has {vocab_size}")
+    return pad(rows_VH, (0, 0, 0, settings.model.embedding_rows(vocab_size, settings.parallel.tensor) - vocab_size))
 
 
 def _config(folder: Path) -> Any:
