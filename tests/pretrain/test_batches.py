@@ -23,8 +23,9 @@ def test_grow_as_megatron_s_do(start: int, step: int, steps: int, part: int) -> 
     read = [0]
     for _ in range(samples + 5):
         theirs.update(read[-1], consistency_check=False, verbose=False)
-        assert ours.after(read[-1]) == theirs.current_global_batch_size
-        read.append(read[-1] + theirs.current_global_batch_size)
+        size_now = theirs.current_global_batch_size
+        assert size_now is not None and ours.after(read[-1]) == size_now
+        read.append(read[-1] + size_now)
     assert ours.consumed(samples + 5).tolist() == read
     assert ours.consumed(2).tolist() == read[:3]
 
