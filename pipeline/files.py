@@ -105,9 +105,12 @@ def digest_files(paths: Iterable[Path], *, base: Path, memory: Path | None = Non
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished below `folder`."""
-    for path in sorted(folder.rglob(f"*{UNFINISHED}*")):
-        _remove(path)
+    """Remove what killed processes left unfinished below `folder`; their children may be at work there a moment longer."""
+    for parent, folders, files in os.walk(folder):
+        unfinished = [name for name in folders + files if UNFINISHED in name]
+        folders[:] = sorted(set(folders).difference(unfinished))
+        for name in unfinished:
+            _remove(Path(parent, name))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -135,10 +138,15 @@ def _move(temporary: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file or folder; another process may take from it at the same time, or put something into it until it ends."""
+    while path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=_unless_others)
+    path.unlink(missing_ok=True)
+
+
+def _unless_others(function: Any, path: Any, error: Any) -> None:
+    if error[1].errno not in (errno.ENOENT, errno.ENOTEMPTY):
+        raise error[1]
 
 
 def sync(path: Path) -> None:

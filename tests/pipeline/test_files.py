@@ -79,6 +79,24 @@ def test_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_swept_while_others_remove_and_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed run's workers live a moment longer: a file is gone before it can be removed, a new one lies there after it."""
+    folder = tmp_path / f"x{files.UNFINISHED}1"
+    (folder / "part").mkdir(parents=True)
+    (folder / "part" / "a").write_text("a")
+    late, unlink = folder / "part" / "late", os.unlink
+
+    def raced(name: str, *, dir_fd: int | None = None) -> None:
+        unlink(name, dir_fd=dir_fd)
+        if name == "a":
+            late.write_text("b")
+            raise FileNotFoundError(errno.ENOENT, "another process was faster", name)
+
+    monkeypatch.setattr(os, "unlink", raced)
+    sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_digest_sees_names_and_contents_but_not_places_or_order(tmp_path: Path) -> None:
     def make(root: str, **contents: str) -> list[Path]:
         paths = [tmp_path / root / name for name in contents]
