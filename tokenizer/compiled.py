@@ -4,7 +4,7 @@ SentencePiece builds a string for every pair that it considers and keeps them in
 a text from left to right. `Tokenizer` uses it for a BPE vocabulary of our own making, SentencePiece for all else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,8 @@ from tokenizer.symbols import BYTE_PIECES, SPACE_MARK, SPECIALS, USER_SYMBOLS
 _CODE_POINTS = 0x110000
 _NEAR_BYTES = 1 << 15  # near the processor; ten thousand pairs of characters let 1 in 25 others pass without need
 _IDS_A_CHARACTER = 4  # at most: its bytes
+# Characters at once: few enough that their arrays, 20 bytes a character, are used again instead of asked for anew.
+_PART = 1 << 16
 
 
 class CompiledEncoder:
@@ -26,16 +28,34 @@ class CompiledEncoder:
         self._tables = tables
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, (tokens,) int32, views of one array.
+        """Ids of each text, (tokens,) int32, views of arrays that several share.
 
         Raises: UnicodeEncodeError on a lone surrogate.
         """
-        codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
-        bounds = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum([len(text) for text in texts], out=bounds[1:])
-        out, ends = np.empty(_IDS_A_CHARACTER * len(codes), np.int32), np.empty(len(texts), np.int64)
-        count = kernels.encode(codes, bounds, self._tables, out, ends)
-        return np.split(out[:count].copy(), ends[:-1]) if texts else []
+        arrays: list[np.ndarray] = []
+        out = np.empty(0, np.int32)
+        for part in _parts(texts):
+            codes = np.frombuffer("".join(part).encode("utf-32-le"), np.uint32)
+            bounds = np.zeros(len(part) + 1, np.int64)
+            np.cumsum([len(text) for text in part], out=bounds[1:])
+            if len(out) < (room := _IDS_A_CHARACTER * len(codes)):
+                out = np.empty(room, np.int32)
+            ends = np.empty(len(part), np.int64)
+            count = kernels.encode(codes, bounds, self._tables, out, ends)
+            arrays += np.split(out[:count].copy(), ends[:-1])
+        return arrays
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Neighbours of up to _PART characters together, at least one text each."""
+    begin = characters = 0
+    for place, text in enumerate(texts):
+        if characters + len(text) > _PART and place > begin:
+            yield texts[begin:place]
+            begin, characters = place, 0
+        characters += len(text)
+    if texts:
+        yield texts[begin:]
 
 
 def compile_encoder(model: bytes) -> CompiledEncoder | None:

@@ -81,7 +81,7 @@ class Tokenizer:
     def encode_arrays(self, texts: Iterable[str]) -> list[np.ndarray]:
         """`encode_batch` for whole corpora, (tokens,) int32 each: compiled where it can be, on one core.
 
-        The first call of a process takes a second. The arrays are views of one: copy what is to be kept alone.
+        The first call of a process takes a second. The arrays are views of shared ones: copy what is to be kept alone.
 
         Raises: ValueError if a text has a lone surrogate.
         """
