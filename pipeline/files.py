@@ -122,18 +122,19 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _move(temporary: Path, path: Path) -> None:
     """Rename onto `path`; a folder in its way goes first, even where another process puts one there at the same time."""
+    old = path.with_name(f"{temporary.name}-old")
     while True:
         if temporary.is_dir() and path.exists():
-            old = path.with_name(f"{temporary.name}-old")
+            _remove(old)
             with contextlib.suppress(FileNotFoundError):  # the other process was faster
                 path.replace(old)
-            _remove(old)
         try:
             temporary.replace(path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
+            _remove(old)  # last, so that nothing slow lies between taking away and putting in place
             return
 
 
