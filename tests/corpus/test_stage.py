@@ -167,6 +167,7 @@ def kill_when(command: list[str], receipts: Path, at_least: int, later: float = 
     time.sleep(later)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    time.sleep(1)  # workers outlive it by a tenth of a second, and write
 
 
 def warc(folder: Path) -> tuple[Path, list[bytes]]:
