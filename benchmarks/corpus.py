@@ -5,11 +5,9 @@ threads are another's: `make bench-corpus DATA=… ONLY="speed minhash"` runs so
 """
 
 import argparse
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+from benchmarks import parts
 from benchmarks.machine import describe
 
 PARTS = (
@@ -35,15 +33,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     chosen = arguments.parse_args()
     print(describe(*PACKAGES), flush=True)
-    failed = []
-    for part in chosen.only:
-        print(f"\n── {part}", flush=True)
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.corpus_{part}", "--data", str(chosen.data)], check=False)
-        print(f"   ({time.monotonic() - began:.0f} s, exit {done.returncode})", flush=True)
-        failed += [part] if done.returncode else []
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+    parts.end([part for part in chosen.only if parts.run(f"corpus_{part}", "--data", str(chosen.data))])
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ Each part runs in a process of its own, one after the other: `make bench-pretrai
 """
 
 import argparse
-import subprocess
-import sys
-import time
 
+from benchmarks import parts
 from benchmarks.machine import describe
 
 PARTS = (
@@ -23,15 +21,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     chosen = arguments.parse_args()
     print(describe(*PACKAGES), flush=True)
-    failed = []
-    for part in chosen.only:
-        print(f"\n── {part}", flush=True)
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.pretrain_{part}"], check=False)
-        print(f"   ({time.monotonic() - began:.0f} s, exit {done.returncode})", flush=True)
-        failed += [part] if done.returncode else []
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+    parts.end([part for part in chosen.only if parts.run(f"pretrain_{part}")])
 
 
 if __name__ == "__main__":

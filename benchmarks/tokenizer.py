@@ -5,12 +5,10 @@ Each part is a module of its own and runs in a process of its own, one after the
 """
 
 import argparse
-import subprocess
-import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks import parts
 from benchmarks.machine import describe
 
 PARTS = (
@@ -33,21 +31,11 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         model = chosen.model or Path(folder) / "tokenizer.model"
         if set(chosen.only) != {"lab"} and not chosen.model:
-            module("model", "--data", str(chosen.data), "--model", str(model))
+            parts.run("tokenizer_model", "--data", str(chosen.data), "--model", str(model))
         for part in chosen.only:
             extra = [] if part == "lab" else ["--model", str(model)]
-            failed += [part] if module(part, "--data", str(chosen.data), *extra) else []
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
-
-
-def module(part: str, *arguments: str) -> int:
-    """Run a part; returns its exit status."""
-    print(f"\n── {part}", flush=True)
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", f"benchmarks.tokenizer_{part}", *arguments], check=False)
-    print(f"   ({time.monotonic() - began:.0f} s, exit {done.returncode})", flush=True)
-    return done.returncode
+            failed += [part] if parts.run(f"tokenizer_{part}", "--data", str(chosen.data), *extra) else []
+    parts.end(failed)
 
 
 if __name__ == "__main__":
