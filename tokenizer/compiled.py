@@ -33,7 +33,7 @@ class CompiledEncoder:
         Raises: UnicodeEncodeError on a lone surrogate.
         """
         arrays: list[np.ndarray] = []
-        out = np.empty(0, np.int32)
+        remembered, out = np.full(kernels.REMEMBERED, kernels.NONE, np.int64), np.empty(0, np.int32)
         for part in _parts(texts):
             codes = np.frombuffer("".join(part).encode("utf-32-le"), np.uint32)
             bounds = np.zeros(len(part) + 1, np.int64)
@@ -41,7 +41,7 @@ class CompiledEncoder:
             if len(out) < (room := _IDS_A_CHARACTER * len(codes)):
                 out = np.empty(room, np.int32)
             ends = np.empty(len(part), np.int64)
-            count = kernels.encode(codes, bounds, self._tables, out, ends)
+            count = kernels.encode(codes, bounds, self._tables, remembered, out, ends)
             arrays += np.split(out[:count].copy(), ends[:-1])
         return arrays
 
@@ -154,7 +154,7 @@ def _near(learned: Mapping[str, int]) -> np.ndarray:
 
 
 def _table(items: Mapping[tuple[int, int], int]) -> np.ndarray:
-    """Open addressing, at most half full; rows of `left << ID_BITS | right` and value, (2**n, 2)."""
+    """Open addressing, at most half full: (2**n,) int64, see `kernels.Tables`."""
     slots = 1 << (2 * len(items) + 1).bit_length()
     table = np.full(slots, kernels.NONE, np.int64)
     for (left, right), value in items.items():

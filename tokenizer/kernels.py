@@ -22,7 +22,7 @@ AS_BYTES = -1
 NO_MERGE = np.int64(1 << 62)
 SPACE = 0x20
 # Pairs of neighbours of which it is remembered whether they fit: half a megabyte, which stays near the processor.
-_REMEMBERED = 1 << 16
+REMEMBERED = 1 << 16
 # 2**64 / golden ratio, whose product's upper bits choose a slot.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _HIGH = np.uint64(32)
@@ -62,12 +62,13 @@ def bit_of(left: int, right: int, size: int) -> Any:
 
 
 @compiled
-def encode(codes: Any, bounds: Any, tables: Any, out: Any, ends: Any) -> int:
+def encode(codes: Any, bounds: Any, tables: Any, remembered: Any, out: Any, ends: Any) -> int:
     """Write the ids of every text to `out`; returns how many.
 
     Args:
         codes: (characters of all texts,) uint32 code points.
         bounds: (texts + 1,) int64: where each text begins in `codes`, and the end.
+        remembered: (REMEMBERED,) int64, NONE at first: pairs that fit or do not, for later calls with the same tables.
         out: int32, room for four ids a character.
         ends: (texts,) int64: set to the place behind each text's last id.
     """
@@ -77,7 +78,6 @@ def encode(codes: Any, bounds: Any, tables: Any, out: Any, ends: Any) -> int:
     # The character behind the last one ends every piece.
     characters, free = np.full(longest + 1, NONE, np.int32), np.ones(longest + 1, np.uint8)
     joined = np.empty(longest + 1, np.uint8)
-    remembered = np.full(_REMEMBERED, NONE, np.int64)
     written = 0
     for text in range(len(ends)):
         at, size = 0, bounds[text + 1] - bounds[text]
