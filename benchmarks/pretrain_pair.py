@@ -5,7 +5,8 @@ both, over document ends, for transformers has no other fast way.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,20 +40,14 @@ class Ours:
 
     def step(self, batches: Sequence[Batch]) -> float:
         """Train on the micro-batches of one iteration; returns the loss, nats a token."""
-        return self._run_step(batches)["loss"]
-
-    def _run_step(self, batches: Sequence[Batch]) -> dict[str, float]:
-        iterator: Iterator[Batch] = iter(batches)
-        return loop.step(self._run, [iterator])
+        return loop.step(self._run, [iter(batches)])["loss"]
 
     def weights(self) -> dict[str, Tensor]:
         """As transformers names them, fp32."""
         (chunk,) = self._run.chunks
         state = convert.plain_names(chunk.module.state_dict())
-        return convert.to_transformers(state, self._run.settings.model, self._rows(state), torch.float32)
-
-    def _rows(self, state: dict[str, Tensor]) -> int:
-        return len(state["embedding.word_embeddings.weight"])
+        rows = len(state["embedding.word_embeddings.weight"])
+        return convert.to_transformers(state, self._run.settings.model, rows, torch.float32)
 
 
 class Theirs:
@@ -92,8 +87,6 @@ class Theirs:
 
 def lr_at(settings: PretrainSettings, iteration: int) -> float:
     """Linear warmup, then cosine down to min_lr at the last iteration."""
-    import math
-
     adam = settings.optimizer
     if iteration <= adam.warmup:
         return adam.lr * iteration / adam.warmup

@@ -1,14 +1,14 @@
 """The same training written with transformers and torch alone: same weights, same batches, same losses."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from benchmarks.pretrain_pair import llama_config, lr_at
 from pretrain import convert, data, loop
 from pretrain.settings import PretrainSettings
 from tests.pretrain.packs import EOS
@@ -43,15 +43,6 @@ def mask(tokens: torch.Tensor, across: bool) -> torch.Tensor:
     return seen
 
 
-def learning_rate(settings: PretrainSettings, iteration: int) -> float:
-    """Linear warmup, then cosine down to min_lr at the last iteration."""
-    adam = settings.optimizer
-    if iteration <= adam.warmup:
-        return adam.lr * iteration / adam.warmup
-    done = (iteration - adam.warmup) / (settings.iterations - adam.warmup)
-    return adam.min_lr + (adam.lr - adam.min_lr) * (1 + math.cos(math.pi * done)) / 2
-
-
 @pytest.mark.parametrize("across", [True, False], ids=["across", "within"])
 def test_losses_are_those_of_plain_torch(tmp_path: Path, across: bool) -> None:
     import dataclasses
@@ -61,20 +52,7 @@ def test_losses_are_those_of_plain_torch(tmp_path: Path, across: bool) -> None:
         across_documents=across, model=dataclasses.replace(SHAPE, vocab_multiple=1, rope_theta=500.0), iterations=ITERATIONS
     )
     ((first, batches, numbers),) = run_ranks(1, megatron, settings, tiny_pack(tmp_path / "pack"), tmp_path / "run")
-    shape = settings.model
-    model: Any = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.ffn,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_groups,
-            rms_norm_eps=shape.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": 500.0},  # pyright: ignore[reportArgumentType] - a dict is taken
-            tie_word_embeddings=True,
-        )
-    )
+    model: Any = LlamaForCausalLM(llama_config(settings, VOCABULARY))
     model.set_attn_implementation("eager")
     model.load_state_dict(first)
     adam = settings.optimizer
@@ -83,7 +61,7 @@ def test_losses_are_those_of_plain_torch(tmp_path: Path, across: bool) -> None:
     optimizer = torch.optim.AdamW(groups, betas=(adam.beta1, adam.beta2), eps=adam.eps)
     for iteration, (batch, ours) in enumerate(zip(batches, numbers, strict=True), 1):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, iteration)
+            group["lr"] = lr_at(settings, iteration)
         bias = torch.zeros(()).where(mask(batch["tokens"], across), float("-inf"))
         logits = model(batch["tokens"], attention_mask=bias).logits
         loss = functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten())
@@ -91,5 +69,5 @@ def test_losses_are_those_of_plain_torch(tmp_path: Path, across: bool) -> None:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), adam.clip)
         optimizer.step()
-        expected = {"loss": loss.item(), "lr": learning_rate(settings, iteration), "grad": norm.item()}
+        expected = {"loss": loss.item(), "lr": lr_at(settings, iteration), "grad": norm.item()}
         assert ours == pytest.approx(expected, rel=MOST), iteration
