@@ -90,7 +90,7 @@ def processor_time(task: Callable[[], object]) -> float:
 
 
 def two_processes(texts: Sequence[str], model: bytes, cores: Sequence[int]) -> float:
-    """Packing FILES files with one process and with two; returns how many times as much two do, of 2 that the machine allows."""
+    """Packing FILES files with one process and with two; returns how many times as much two do, of 2."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
