@@ -125,6 +125,27 @@ class Order:
         samples = held.samples(document, begin, length if end is None else min(end, length))
         return tuple(np.unique(np.searchsorted(self._consumed, samples, side="right")).tolist())
 
+    def samples(self, source: str, doc_id: str) -> tuple[int, list[tuple[np.ndarray, np.ndarray]]]:
+        """How a document was cut into samples: its tokens, `</s>` included, and a pair of arrays for each epoch.
+
+        Returns: tokens, and (begins, iterations): each sample's first token of the document, ascending from 0, and the
+            iteration that had that part as inputs, 0 where none had. No epochs for a document outside the training split.
+        """
+        held = self._sources.get(source)
+        document = held.number(doc_id) if held else None
+        if held is None or document is None:
+            return 0, []
+        length = int(held.sequence_lengths[document])
+        return length, [self._cut(held, first, length) for first in held.begins[document].tolist()]
+
+    def _cut(self, held: "_Source", first: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        samples = np.arange(first // held.seq_length, (first + length - 1) // held.seq_length + 1)
+        begins = np.maximum(samples * held.seq_length - first, 0)
+        places = np.full(len(samples), -1, np.int64)
+        inside = samples < len(held.place)  # what is behind the last whole sample is in none
+        places[inside] = held.place[samples[inside]]
+        return begins, np.searchsorted(self._consumed, places, side="right")
+
     def read(self, source: str, doc_id: str) -> bool:
         """Whether training read any token of that document, in an iteration that was undone too."""
         return bool(self.iterations(source, doc_id))

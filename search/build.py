@@ -1,19 +1,30 @@
 """The three tasks that make an index: text and suffixes of a shard, the embedding of all, the vectors of a shard."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.documents import BATCH_ROWS
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import whole_path
 from search import embed, ngram, store, vector
+from search.kernels import SEPARATOR
+from search.ngram import MOST_BYTES
 from search.passages import cut
-from search.settings import IndexSettings
+from search.reads import ReadsWriter
+from search.settings import AnyKind, IndexSettings
+
+if TYPE_CHECKING:
+    from pretrain.order import Order
+    from tokenizer.encode import Tokenizer
+
+# Documents encoded at a time: their tokens stay small in memory.
+ENCODED = 256
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class TextShard:
     data: Path  # the index artifact's data
     order: Path
     pack: Path
+    tokenizer: Path
     settings: IndexSettings
 
 
@@ -53,6 +65,7 @@ class VectorShard:
 
     name: str
     data: Path
+    kind: AnyKind = "auto"
 
 
 def plan(files: Sequence[Path], shard_bytes: int) -> list[tuple[Rows, ...]]:
@@ -79,18 +92,21 @@ def plan(files: Sequence[Path], shard_bytes: int) -> list[tuple[Rows, ...]]:
 
 
 def index_text(shard: TextShard) -> dict[str, Any]:
-    """Write text, suffix array, documents and passages of one shard; only of documents that training has read.
+    """Write text, suffix array, documents, passages and reads of one shard; only of documents that training has read.
 
     Returns: documents read and not read, passages, bytes, characters, and documents by source.
+    Raises: BadInput if the shard is too large; CorruptArtifact if a document is not what training read.
     """
     from pretrain.order import Order
+    from tokenizer.encode import Tokenizer
 
-    order = Order.open(shard.order, shard.pack)
+    order, tokenizer = Order.open(shard.order, shard.pack), Tokenizer.load(shard.tokenizer)
+    sizes_V = np.array([len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocab_size)], np.int64)
     least, most = shard.settings.passage_least, shard.settings.passage_most
-    text, rows, documents, passages = bytearray(), [], [], []
+    text, rows, documents, passages, reads = bytearray(), [], [], [], ReadsWriter()
     sources: Counter[str] = Counter()
     unread = 0
-    for row in _documents(shard.rows):
+    for row, tokens in _encoded(shard.rows, tokenizer):
         if not order.read(row["source"], row["doc_id"]):
             unread += 1
             continue
@@ -100,19 +116,19 @@ def index_text(shard: TextShard) -> dict[str, Any]:
         for begin, end in cut(row["text"], least=least, most=most):
             passages.append(len(text))
             text += row["text"][begin:end].encode()
-        text.append(ngram.SEPARATOR)
-        if len(text) > ngram.MOST_BYTES:
+        reads.add(*_cut_by_training(order, row, np.cumsum([0, *sizes_V[tokens]]), len(text) - documents[-1]))
+        text.append(SEPARATOR)
+        if len(text) > MOST_BYTES:
             raise BadInput(
-                f"index shard {shard.name}: more than {ngram.MOST_BYTES:,} bytes of text, offsets are int32; "
+                f"index shard {shard.name}: more than {MOST_BYTES:,} bytes of text; "
                 f"set a smaller [index] shard_bytes (now {shard.settings.shard_bytes:,})"
             )
     characters = 0
     if passages:
-        with whole_path(shard.data / store.PASSAGES / shard.name) as folder:
+        with whole_path(shard.data / store.SHARDS / shard.name) as folder:
             folder.mkdir()
             store.write(folder, rows, documents, passages, len(text))
-        with whole_path(shard.data / store.NGRAM / shard.name) as folder:
-            folder.mkdir()
+            reads.save(folder)
             characters = ngram.build(np.frombuffer(text, np.uint8), folder)
     return {
         "documents": len(rows),
@@ -124,41 +140,62 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     }
 
 
+def _cut_by_training(
+    order: "Order", row: Mapping[str, str], token_begins: np.ndarray, size: int
+) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Where the document's tokens begin, and its samples.
+
+    Raises: CorruptArtifact if training cut a text of another length.
+    """
+    tokens, samples = order.samples(row["source"], row["doc_id"])
+    if (len(token_begins), int(token_begins[-1])) != (tokens, size):
+        raise CorruptArtifact(
+            f"document {row['doc_id']} of {row['source']!r}: {len(token_begins)} tokens of {int(token_begins[-1])} bytes, "
+            f"training read {tokens} tokens of {size} bytes; make corpus, tokenizer, pack and pretrain of one run"
+        )
+    return token_begins, samples
+
+
 def fit_embedding(task: FitTask) -> dict[str, Any]:
     """Fit the embedding on passages evenly spread over all shards, and write vector/model."""
     total = sum(count for _, count in task.passages)
-    size = min(task.settings.fit_passages, total)
+    size = min(embed.sample_size(task.settings), total)
     wanted = np.arange(size, dtype=np.int64) * total // size
     texts, before = [], 0
     for name, count in task.passages:
         inside = wanted[(wanted >= before) & (wanted < before + count)] - before
         texts += store.Shard(task.data, name).passage_texts(inside.tolist())
         before += count
-    fitted = embed.fit(texts, features_kept=task.settings.features, dimensions=task.settings.dimensions)
+    made = embed.make(task.settings, texts)
     with whole_path(task.data / store.VECTOR / "model") as folder:
         folder.mkdir()
-        fitted.save(folder)
-    return {"fitted_on": size, "features": len(fitted.vocabulary), "dimensions": fitted.dimensions}
+        made.save(folder)
+    return {"fitted_on": size, **made.identity.as_dict()}
 
 
 def index_vectors(shard: VectorShard) -> dict[str, Any]:
-    """Embed the passages of one shard and write vector/NNNNN.faiss."""
+    """Embed the passages of one shard and write vector/NNNNN."""
     from threadpoolctl import threadpool_limits
 
     opened = store.Shard(shard.data, shard.name)
     embedder = embed.Embedder.open(shard.data / store.VECTOR / "model")
     count = opened.passages
-    size = vector.training_size(count)
-    sample = [number * count // size for number in range(size)]
-    with threadpool_limits(1), whole_path(shard.data / store.VECTOR / f"{shard.name}.faiss") as path:
-        training = np.concatenate([np.empty((0, embedder.dimensions), np.float32), *_embedded(opened, embedder, sample)])
-        vector.build(_embedded(opened, embedder, range(count)), training, count, path)
-    return {"vectors": count}
+    with threadpool_limits(1), whole_path(shard.data / store.VECTOR / shard.name) as folder:
+        folder.mkdir()
+        batches = _embedded(opened, embedder, range(count))
+        return vector.build(batches, folder, count=count, identity=embedder.identity, kind=shard.kind)
 
 
 def _embedded(shard: store.Shard, embedder: embed.Embedder, passages: Sequence[int]) -> Iterator[np.ndarray]:
     for begin in range(0, len(passages), embed.BATCH):
         yield embedder.embed(shard.passage_texts(passages[begin : begin + embed.BATCH]))
+
+
+def _encoded(rows: Sequence[Rows], tokenizer: "Tokenizer") -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Documents of some row ranges, in order, a batch at a time in memory, and their tokens."""
+    documents = _documents(rows)
+    while batch := list(islice(documents, ENCODED)):
+        yield from zip(batch, tokenizer.encode_arrays(row["text"] for row in batch), strict=True)
 
 
 def _documents(rows: Sequence[Rows]) -> Iterator[dict[str, Any]]:

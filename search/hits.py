@@ -19,12 +19,18 @@ class Hit:
     source: str
     url: str
     title: str
+    date: str
     doc_id: str
     text: str  # the passage, exactly as it stands in the document
     spans: tuple[tuple[int, int], ...]  # [begin, end) character ranges of `text` to highlight, ascending, disjoint
     score: float  # higher is better; comparable within one mode only
     iterations: tuple[int, ...]  # ascending 1-based training iterations that read it; () where none has
     total_iterations: int
+    undone: tuple[int, ...] = ()  # read in these too, which left nothing in the weights: skipped, or rewound past
+
+    def seen_by(self, checkpoint: int) -> bool:
+        """Whether the model of that checkpoint, saved after so many iterations, had read it."""
+        return bool(self.iterations) and self.iterations[0] <= checkpoint
 
     def label(self) -> str:
         """One line in Japanese: how it was found, its rank, its source and when it was read."""
@@ -53,20 +59,22 @@ class Hit:
             "source": self.source,
             "url": self.url,
             "title": self.title,
+            "date": self.date,
             "doc_id": self.doc_id,
             "text": self.text,
             "spans": [list(span) for span in self.spans],
             "score": round(self.score, 6),
             "iterations": list(self.iterations),
+            "undone": list(self.undone),
             "total_iterations": self.total_iterations,
         }
 
     def _read(self) -> str:
         if not self.iterations:
             return "未読"
-        first = ",".join(str(i) for i in self.iterations[:SHOWN_ITERATIONS])
-        more = ",…" if len(self.iterations) > SHOWN_ITERATIONS else ""
-        return f"{first}{more}/{self.total_iterations}"
+        first = ", ".join(f"{i:,}" for i in self.iterations[:SHOWN_ITERATIONS])
+        more = ", …" if len(self.iterations) > SHOWN_ITERATIONS else ""
+        return f"{first}{more}/{self.total_iterations:,}"
 
 
 @dataclass(frozen=True)

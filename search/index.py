@@ -11,7 +11,7 @@ from pipeline.progress import say
 from pipeline.shards import map_shards
 from search.settings import IndexSettings
 
-RECIPE = 1  # bump when a change of this package changes the bytes of an index
+RECIPE = 2  # bump when a change of this package changes the bytes of an index
 INPUTS = ("corpus", "tokenizer", "pack", "pretrain")
 
 
@@ -29,11 +29,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with begin(run, "index", settings, inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "索引"):
             return
+        from pretrain.order import Order
         from search.build import FitTask, TextShard, VectorShard, fit_embedding, index_text, index_vectors, plan
 
-        order, pack = found["pretrain"].data / "order", found["pack"].data
+        order, pack, tokenizer = found["pretrain"].data / "order", found["pack"].data, found["tokenizer"].data
+        iterations = Order.open(order, pack).total
         rows = {f"{n:05}": part for n, part in enumerate(plan(document_files(found["corpus"]), settings.shard_bytes))}
-        texts = {name: TextShard(name, part, artifact.data, order, pack, settings) for name, part in rows.items()}
+        texts = {name: TextShard(name, part, artifact.data, order, pack, tokenizer, settings) for name, part in rows.items()}
         made = map_shards(index_text, texts, artifact, step="text", label="索引 (n-gram)")
         kept = {name: stats for name, stats in made.items() if stats["passages"]}
         if not kept:
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         counts = tuple((name, stats["passages"]) for name, stats in kept.items())
         fit = {"model": FitTask(counts, artifact.data, settings)}
         model = map_shards(fit_embedding, fit, artifact, step="fit", label="索引 (埋め込みの学習)")["model"]
-        vectors = {name: VectorShard(name, artifact.data) for name in kept}
+        vectors = {name: VectorShard(name, artifact.data, settings.neighbours) for name in kept}
         map_shards(index_vectors, vectors, artifact, step="vectors", label="索引 (ベクトル)")
         sources: Counter[str] = Counter()
         for stats in kept.values():
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for key in ("documents", "unread", "passages", "bytes", "characters")
         }
         sealed = artifact.seal(
-            {**totals, "sources": dict(sorted(sources.items())), "model": model, "shards": kept},
+            {**totals, "iterations": iterations, "sources": dict(sorted(sources.items())), "model": model, "shards": kept},
             licences=found["corpus"].body["licences"],
         )
         say(

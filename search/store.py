@@ -1,12 +1,15 @@
-"""One shard's text, documents and passages: written once, read by mmap.
+"""One shard's text, documents, passages and reads: written once, read by mmap.
 
-ngram/NNNNN/text.u8               see search.ngram
-passages/NNNNN/documents.arrow    Arrow IPC file: doc_id, source, url, title; one row a document
-passages/NNNNN/documents.i32      (D + 1,) little-endian int32: where each document begins in text.u8, then text.u8's size
-passages/NNNNN/passages.i32       (P,) little-endian int32: where each passage begins in text.u8
+text.u8, suffixes.*, fences.u8    see search.ngram
+reads.*.npy                       see search.reads
+documents.jsonl                   doc_id, source, url, title, date: an array a document
+documents.lines.npy               (D + 1,) where each line of it begins
+documents.begins.npy              (D + 1,) where each document begins in text.u8, then text.u8's size
+passages.begins.npy               (P,) where each passage begins in text.u8
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +17,14 @@ import numpy as np
 
 from pipeline.errors import CorruptArtifact
 from search import ngram
+from search.ngram import NOTHING
+from search.reads import Reads, compact, load
 
-NGRAM, PASSAGES, VECTOR = "ngram", "passages", "vector"
-DOCUMENTS, DOCUMENT_BEGINS, PASSAGE_BEGINS = "documents.arrow", "documents.i32", "passages.i32"
-COLUMNS = ("doc_id", "source", "url", "title")
+SHARDS, VECTOR = "shards", "vector"
+ROWS, LINES, DOCUMENT_BEGINS = "documents.jsonl", "documents.lines.npy", "documents.begins.npy"
+IDS, BY_ID, PASSAGE_BEGINS = "documents.ids.npy", "documents.by_id.npy", "passages.begins.npy"
+ID = np.dtype("S16")
+COLUMNS = ("doc_id", "source", "url", "title", "date")
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Document:
     source: str
     url: str
     title: str
+    date: str
     begin: int
     end: int
 
@@ -37,87 +45,115 @@ def write(folder: Path, rows: Sequence[Sequence[str]], documents: Sequence[int],
     """Write the documents and passages of one shard into `folder`.
 
     Args:
-        rows: doc_id, source, url, title of each document.
+        rows: COLUMNS of each document.
         documents, passages: where each begins in the shard's text, ascending bytes.
         size: bytes of the shard's text, the separators included.
     """
-    import pyarrow as pa
-
-    columns = list(zip(*rows, strict=True))
-    table = pa.table({name: pa.array(values, pa.string()) for name, values in zip(COLUMNS, columns, strict=True)})
-    with pa.OSFile(str(folder / DOCUMENTS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-    np.asarray([*documents, size], "<i4").tofile(folder / DOCUMENT_BEGINS)
-    np.asarray(passages, "<i4").tofile(folder / PASSAGE_BEGINS)
+    lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows]
+    (folder / ROWS).write_bytes(b"".join(lines))
+    np.save(folder / LINES, compact(np.cumsum([0, *map(len, lines)])))
+    ids = np.array([bytes.fromhex(row[0]) for row in rows], ID)
+    np.save(folder / BY_ID, compact(np.argsort(ids, kind="stable")))
+    np.save(folder / IDS, np.sort(ids))
+    np.save(folder / DOCUMENT_BEGINS, compact(np.array([*documents, size])))
+    np.save(folder / PASSAGE_BEGINS, compact(np.array(passages)))
 
 
 class Shard:
-    """One opened shard: its suffix array, its documents, its passages."""
+    """One opened shard: its suffix array, its documents, its passages and when training read them."""
 
-    def __init__(self, data: Path, name: str) -> None:
+    def __init__(self, data: Path, name: str, removed: Iterable[str] = ()) -> None:
         """Open shard `name` of an index artifact's data.
 
+        Args:
+            removed: doc_ids that are as if they were not there, of any shard.
         Raises: CorruptArtifact if a file is missing or the files contradict each other.
         """
-        import pyarrow as pa
-
-        folder = data / PASSAGES / name
-        self.name = name
-        self.suffixes = ngram.SuffixArray(data / NGRAM / name)
+        folder = data / SHARDS / name
+        self.name, self.data = name, data
+        self._lines, self._ids, self._by_id = (load(folder / array) for array in (LINES, IDS, BY_ID))
+        self.document_begins, self.passage_begins = load(folder / DOCUMENT_BEGINS), load(folder / PASSAGE_BEGINS)
+        self.removed = frozenset(number for doc_id in removed if (number := self.number_of(doc_id)) is not None)
+        ranges = [(int(self.document_begins[n]), int(self.document_begins[n + 1])) for n in sorted(self.removed)]
+        self.suffixes = ngram.SuffixArray(folder, np.array(ranges, np.int64) if ranges else NOTHING)
         try:
-            self._documents = pa.ipc.open_file(pa.memory_map(str(folder / DOCUMENTS))).read_all()
-            self.document_begins = np.memmap(folder / DOCUMENT_BEGINS, "<i4", "r").view(np.ndarray)
-            self.passage_begins = np.memmap(folder / PASSAGE_BEGINS, "<i4", "r").view(np.ndarray)
-        except (OSError, ValueError, pa.ArrowException) as error:
+            self._rows = ngram.mapped(folder / ROWS)
+        except (OSError, ValueError) as error:
             raise CorruptArtifact(f"{folder}: not a readable shard ({error}); make the index again") from error
-        size = len(self.suffixes.text)
+        self.documents = len(self._lines) - 1
+        size, lines, passages = len(self.suffixes.text), len(self._rows), len(self.passage_begins)
         if (
-            self._documents.column_names != list(COLUMNS)
-            or len(self.document_begins) != self._documents.num_rows + 1
+            not self.documents + 1 == len(self.document_begins) == len(self._ids) + 1 == len(self._by_id) + 1
             or int(self.document_begins[-1]) != size
+            or int(self._lines[-1]) != lines
+            or not passages
             or int(self.passage_begins[-1]) >= size
         ):
             raise CorruptArtifact(
-                f"{folder}: {self._documents.num_rows} documents, {len(self.document_begins)} begins and "
-                f"{len(self.passage_begins)} passages do not fit {size} bytes of text; make the index again"
+                f"{folder}: {self.documents} documents in {lines} bytes of rows, {len(self.document_begins)} begins and "
+                f"{passages} passages do not fit {size} bytes of text; make the index again"
             )
+        self._reads = Reads(folder, self.documents)
 
     @property
     def passages(self) -> int:
-        """How many passages the shard has."""
+        """How many passages the shard has, those of removed documents too."""
         return len(self.passage_begins)
 
     @property
     def text_bytes(self) -> int:
-        """UTF-8 bytes of the documents, without the separators."""
-        return len(self.suffixes.text) - self._documents.num_rows
+        """UTF-8 bytes of the documents, without the separators and what was removed."""
+        removed = sum(end - begin - 1 for begin, end in self.suffixes.removed.tolist())
+        return len(self.suffixes.text) - self.documents - removed
 
     def passage_at(self, place: int) -> int:
         """Number of the passage that a byte offset lies in."""
-        return int(np.searchsorted(self.passage_begins, place, side="right")) - 1
+        return _before(self.passage_begins, place)
 
     def passages_of(self, places: np.ndarray) -> list[int]:
         """Numbers of the passages that ascending byte offsets lie in, each once, ascending."""
-        found = np.searchsorted(self.passage_begins, places, side="right") - 1
-        return found[np.diff(found, prepend=-1) > 0].tolist()
+        return _each(self.passage_begins, places)
+
+    def documents_of(self, places: np.ndarray) -> list[int]:
+        """Numbers of the documents that ascending byte offsets lie in, each once, ascending."""
+        return _each(self.document_begins, places)
+
+    def is_removed(self, passage: int) -> bool:
+        """Whether a passage belongs to a removed document."""
+        return bool(self.removed) and self.document_number(int(self.passage_begins[passage])) in self.removed
 
     def bounds(self, passage: int) -> tuple[int, int]:
         """Bytes [begin, end) of a passage."""
         begin = int(self.passage_begins[passage])
-        end = int(self.document_begins[self._document(begin) + 1]) - 1
+        end = int(self.document_begins[self.document_number(begin) + 1]) - 1
         if passage + 1 < len(self.passage_begins):
             end = min(end, int(self.passage_begins[passage + 1]))
         return begin, end
 
     def document_at(self, place: int) -> Document:
         """The document that a byte offset lies in."""
-        number = self._document(place)
-        doc_id, source, url, title = (self._documents.column(name)[number].as_py() for name in COLUMNS)
-        begin, end = self.document_begins[number : number + 2].tolist()
-        return Document(number, doc_id, source, url, title, begin, end - 1)
+        return self.document(self.document_number(place))
 
-    def _document(self, place: int) -> int:
-        return int(np.searchsorted(self.document_begins, place, side="right")) - 1
+    def document_number(self, place: int) -> int:
+        """Number of the document that a byte offset lies in."""
+        return _before(self.document_begins, place)
+
+    def number_of(self, doc_id: str) -> int | None:
+        """Number of a document by its doc_id, None where the shard has it not."""
+        key = np.array(bytes.fromhex(doc_id), ID)
+        at = int(np.searchsorted(self._ids, key))
+        return int(self._by_id[at]) if at < len(self._ids) and self._ids[at] == key else None
+
+    def document(self, number: int) -> Document:
+        """A document by its number."""
+        line = self._rows[int(self._lines[number]) : int(self._lines[number + 1])]
+        begin, end = int(self.document_begins[number]), int(self.document_begins[number + 1]) - 1
+        doc_id, source, url, title, date = json.loads(line)
+        return Document(number, doc_id, source, url, title, date, begin, end)
+
+    def iterations(self, document: Document, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+        """Every iteration that read a token of one of the byte ranges of text.u8, which lie in that document; ascending."""
+        return self._reads.iterations(document.number, [(a - document.begin, b - document.begin) for a, b in spans])
 
     def text(self, begin: int, end: int) -> str:
         """Text of bytes [begin, end), which must be whole characters."""
@@ -126,3 +162,13 @@ class Shard:
     def passage_texts(self, passages: Sequence[int]) -> list[str]:
         """Text of some passages."""
         return [self.text(*self.bounds(passage)) for passage in passages]
+
+
+def _before(begins: np.ndarray, place: int) -> int:
+    # Of the array's own type: another would make numpy convert the whole array first.
+    return int(np.searchsorted(begins, begins.dtype.type(place), side="right")) - 1
+
+
+def _each(begins: np.ndarray, places: np.ndarray) -> list[int]:
+    found = np.searchsorted(begins, places.astype(begins.dtype), side="right").astype(np.int64) - 1
+    return found[np.diff(found, prepend=-1) > 0].tolist()

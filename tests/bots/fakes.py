@@ -21,6 +21,7 @@ def hit(rank: int, mode: Mode = "vector") -> Hit:
         source="ja_web",
         url=f"https://example.org/{rank}.html",
         title=f"雪国 {rank}",
+        date="",
         doc_id=f"{rank:032x}",
         text=text,
         spans=((begin, begin + 5),),

@@ -8,6 +8,8 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from pretrain.order import Order
 
 Owners = Mapping[int, tuple[str, str, int]]  # token -> source, doc_id, offset
@@ -52,3 +54,12 @@ def check_iterations(order: Order, owners: Owners, recorded: Sequence[Sequence[S
             expected = sorted(set().union(*(read[source, document, at] for at in range(begin, stop))))
             assert order.iterations(source, document, begin, end) == tuple(expected), (source, document, begin, end)
         assert order.read(source, document) == any(read[source, document, at] for at in range(length))
+        tokens, epochs = order.samples(source, document)
+        assert tokens == length
+        cut: dict[int, set[int]] = defaultdict(set)
+        for begins, iterations in epochs:
+            assert begins[0] == 0 and (np.diff(begins) > 0).all()
+            for begin, end, iteration in zip(begins, [*begins[1:], length], iterations, strict=True):
+                for at in range(begin, end):
+                    cut[at] |= {int(iteration)} - {0}
+        assert cut == {at: read[source, document, at] for at in range(length)}

@@ -23,7 +23,18 @@ from tests.search.world import World, make_world
 
 ROOT = Path(__file__).parents[2]
 HIT = Hit(
-    1, "vector", "ja_web", "https://example.jp/1", "題", "00ff", "源氏物語は\x1b[2J長い。\n", ((0, 4),), 0.51234567, (412,), 600
+    1,
+    "vector",
+    "ja_web",
+    "https://example.jp/1",
+    "題",
+    "2020-01-02",
+    "00ff",
+    "源氏物語は\x1b[2J長い。\n",
+    ((0, 4),),
+    0.51234567,
+    (412,),
+    600,
 )
 
 
@@ -137,7 +148,7 @@ def test_a_hit_as_people_read_it() -> None:
 
 @pytest.mark.parametrize(
     ("iterations", "shown"),
-    [((), "未読"), ((7,), "7/600"), ((1, 2, 3), "1,2,3/600"), ((1, 2, 3, 600), "1,2,3,…/600")],
+    [((), "未読"), ((7,), "7/600"), ((1, 2, 3), "1, 2, 3/600"), ((1, 2, 3, 600), "1, 2, 3, …/600")],
 )
 def test_label_shows_the_first_iterations(iterations: tuple[int, ...], shown: str) -> None:
     label = replace(HIT, mode="ngram", rank=2, iterations=iterations).label()
@@ -146,14 +157,16 @@ def test_label_shows_the_first_iterations(iterations: tuple[int, ...], shown: st
 
 def test_a_hit_as_json() -> None:
     assert HIT.as_dict() == {
-        "rank": 1, "mode": "vector", "source": "ja_web", "url": "https://example.jp/1", "title": "題", "doc_id": "00ff",
-        "text": "源氏物語は\x1b[2J長い。\n", "spans": [[0, 4]], "score": 0.512346, "iterations": [412], "total_iterations": 600,
+        "rank": 1, "mode": "vector", "source": "ja_web", "url": "https://example.jp/1", "title": "題", "date": "2020-01-02",
+        "doc_id": "00ff",
+        "text": "源氏物語は\x1b[2J長い。\n", "spans": [[0, 4]], "score": 0.512346, "iterations": [412], "undone": [],
+        "total_iterations": 600,
     }  # fmt: skip
 
 
 def test_nothing_found_says_what_was_searched(world: World, searcher: Searcher, capsys: pytest.CaptureFixture[str]) -> None:
     ask(world, "--query", "鱻麤龘")
-    digest, size = searcher.digest[7:15], f"{searcher.searched_bytes:,}"
+    digest, size = searcher.texts.digest[7:15], f"{searcher.texts.searched_bytes:,}"
     searched = f"({size} バイトの学習データ、索引 {digest})"
     assert (
         capsys.readouterr().out == f"n-gram: 見つかりませんでした {searched}\n\nベクトル: 見つかりませんでした {searched}\n\n"

@@ -1,6 +1,5 @@
 """Hits against scans of the documents, their iterations against what each batch held."""
 
-import random
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, RecipeDrift
 from search.hits import Hit, Page
-from search.query import Searcher, token_range
+from search.query import Searcher
 from search.rank import shared_spans, weight
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
@@ -53,7 +52,7 @@ def test_the_index_holds_what_training_read_and_nothing_else(world: World, searc
     assert unread > 0, "the test needs documents that training has not reached"
     assert sealed.stats["documents"] == len(rows)
     assert sealed.stats["unread"] == unread + len(world.held_out)
-    assert sealed.stats["bytes"] == searcher.searched_bytes == sum(len(row["text"].encode()) for row in rows)
+    assert sealed.stats["bytes"] == searcher.texts.searched_bytes == sum(len(row["text"].encode()) for row in rows)
     assert sealed.stats["characters"] == sum(len(row["text"]) for row in rows)
     assert len(sealed.stats["shards"]) > 1
     assert sealed.inputs == {s: open_sealed(world.run.root(s)).digest for s in ("corpus", "tokenizer", "pack", "pretrain")}
@@ -103,7 +102,9 @@ def test_vector_hits_know_the_iterations_of_their_passage(world: World, searcher
 
 def test_vector_hits_are_the_nearest_of_all_passages(searcher: Searcher) -> None:
     texts = [
-        (s, p, t) for s, shard in enumerate(searcher.shards) for p, t in enumerate(shard.passage_texts(range(shard.passages)))
+        (s, p, t)
+        for s, shard in enumerate(searcher.texts.shards)
+        for p, t in enumerate(shard.passage_texts(range(shard.passages)))
     ]
     vectors = searcher.embedder.embed([t for _, _, t in texts])
     for query in ("源氏物語の作者", "ファイルの保存", "🙂"):
@@ -142,7 +143,7 @@ def test_the_number_of_shards_changes_no_answer(
     other = replace(world, run=replace(world.run, artifacts=artifacts))
     make_index(other, "--set", f"index.shard_bytes={shard_bytes}")
     one = Searcher.open(other.run)
-    assert min(len(one.shards), 8) == shards != len(searcher.shards)
+    assert min(len(one.texts.shards), 8) == shards != len(searcher.texts.shards)
     for query in (*QUERIES, "源氏物語を読む人は何を思うのか", "保存の方法"):
         for mode in ("ngram", "vector"):
             ours, theirs = one.search(query, mode, limit=30), searcher.search(query, mode, limit=30)
@@ -151,7 +152,7 @@ def test_the_number_of_shards_changes_no_answer(
 
 def test_absence_is_an_answer(searcher: Searcher, world: World) -> None:
     page = searcher.search("鱻麤龘", "ngram")
-    assert page == Page((), 0, 0, searcher.searched_bytes, open_sealed(world.run.root("index")).digest)
+    assert page == Page((), 0, 0, searcher.texts.searched_bytes, open_sealed(world.run.root("index")).digest)
     assert searcher.search("鱻麤龘", "vector").hits == ()
     assert all(searcher.count(row["text"]) == 0 for row in world.held_out if len(row["text"]) > 30)
 
@@ -201,7 +202,9 @@ def test_an_index_of_another_model_is_refused(world: World, tmp_path: Path) -> N
         Searcher.open(run)
 
 
-@pytest.mark.parametrize("name", ["ngram/00001/suffixes.i32", "passages/00000/documents.arrow", "vector/00000.faiss"])
+@pytest.mark.parametrize(
+    "name", ["shards/00001/suffixes.u32", "shards/00000/documents.jsonl", "shards/00000/reads.begins.npy", "vector/00000/index.faiss"]
+)
 def test_damage_is_refused_by_name(world: World, tmp_path: Path, name: str) -> None:
     artifacts = tmp_path / "artifacts"
     shutil.copytree(world.run.artifacts, artifacts)
@@ -215,16 +218,3 @@ def test_damage_is_refused_by_name(world: World, tmp_path: Path, name: str) -> N
     path.unlink()
     with pytest.raises(CorruptArtifact, match=name):
         Searcher.open(run)
-
-
-def test_token_range_against_a_scan() -> None:
-    rng = random.Random(4)
-    for _ in range(300):
-        begins = sorted([0, *(rng.randrange(12) for _ in range(rng.randrange(8)))])
-        ends = [next((b for b in begins[i:] if b > begins[i]), 12) for i in range(len(begins))]
-        begin = rng.randrange(12)
-        end = rng.randint(begin + 1, 12)
-        first, last = token_range(begins, begin, end)
-        held = [i for i in range(len(begins)) if begins[i] < end and ends[i] > begin]
-        assert list(range(first, last)) == held
-    assert token_range([0, 3], 2, 2) == token_range([], 0, 4) == (0, 0)
