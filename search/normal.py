@@ -1,0 +1,179 @@
+"""The normalized view: text folded so that width, case, kana and kanji variants are equal, mapped back to what stands there.
+
+What is folded: `search.normal_tables`. Further ゝ and ゞ become the kana that they repeat where that kana is unvoiced
+(こゝろ is こころ, たゞ is ただ; づゝ stays, which is read づつ and would be guessed), and the group of both is found as one.
+々 and 〳〵 stay: what they repeat may be several characters. A query folds like the text; one that begins inside a group,
+as ゝろ or a lone voicing mark does, finds only what stands so in the folded text.
+
+`fold_bytes` folds a shard. Its `OffsetMap` gives the bytes of the text that any folded bytes come from, as whole groups:
+what lies between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
+bytes a group:
+
+    events.u8    (P, 2): bytes that moved alike, then the number of the next group's sizes; 0 for a step without a group
+    marks.i64    (ceil(P / 64) + 1, 2): bytes folded and of the text before every 64th of those, and all in the end
+    sizes.i32    (at most 255, 2): bytes of a group, folded and in the text, the most frequent pairs; number 0 is (0, 0)
+    rare.i64     (R, 3): which of the events has other sizes (number 255), ascending, and those
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import CorruptArtifact
+
+# What folds alike may change with either; an index says by which it was made, and a query by others is refused.
+RULES = f"1, Unicode {unicodedata.unidata_version}"
+EVENTS, MARKS, SIZES, RARE = "events.u8", "marks.i64", "sizes.i32", "rare.i64"
+FILES = (EVENTS, MARKS, SIZES, RARE)
+# A look-up reads at most so many events, 128 bytes, behind a binary search over the marks.
+MARK_EVERY = 64
+MOST_GAP = 255
+_RARE = 255
+_BITS = 31  # a group is no longer than its document
+
+
+@dataclass(frozen=True)
+class OffsetMap:
+    """Which bytes of a text its folded bytes come from."""
+
+    events: np.ndarray  # (P, 2) uint8
+    marks: np.ndarray  # (blocks + 1, 2) int64
+    sizes: np.ndarray  # (at most _RARE, 2) int32
+    rare: np.ndarray  # (R, 3) int64
+
+    @property
+    def folded_bytes(self) -> int:
+        """Bytes of the folded text."""
+        return int(self.marks[-1, 0])
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of the text."""
+        return int(self.marks[-1, 1])
+
+    def origins(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The bytes of the text that made folded bytes [begin, end), and no fewer than whole characters.
+
+        Args:
+            begins, ends: (n,) integers, 0 <= begin < end <= folded_bytes, where folded characters begin and end.
+        Returns: (n, 2) int64, first byte and the one behind the last.
+        """
+        from search.normal_kernels import locate
+
+        found = np.empty((len(begins), 2), np.int64)
+        begins, ends = np.asarray(begins, np.int64), np.asarray(ends, np.int64)
+        locate(begins, ends, self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the four files."""
+        for name, array in zip(FILES, (self.events, self.marks, self.sizes, self.rare), strict=True):
+            array.astype(array.dtype.newbyteorder("<"), copy=False).tofile(folder / name)
+
+    @classmethod
+    def open(cls, folder: Path, folded_bytes: int, text_bytes: int) -> "OffsetMap":
+        """Open what `save` wrote, events and marks by mmap.
+
+        Raises: CorruptArtifact if a file is missing or the files do not fit the sizes of the folded and of the original text.
+        """
+        try:
+            events = _map(folder / EVENTS, np.uint8).reshape(-1, 2)
+            marks = _map(folder / MARKS, np.int64).reshape(-1, 2)
+            sizes = _frozen(np.fromfile(folder / SIZES, "<i4").astype(np.int32, copy=False).reshape(-1, 2))
+            rare = _frozen(np.fromfile(folder / RARE, "<i8").astype(np.int64, copy=False).reshape(-1, 3))
+        except (OSError, ValueError) as error:
+            raise CorruptArtifact(f"{folder}: not a readable offset map ({error}); make the index again") from error
+        made = cls(events, marks, sizes, rare)
+        if (
+            len(marks) != _blocks(len(events)) + 1
+            or not 0 < len(sizes) <= _RARE
+            or len(rare) != np.count_nonzero(events[:, 1] == _RARE)
+            or (made.folded_bytes, made.text_bytes) != (folded_bytes, text_bytes)
+            or int(events[:, 1].max(where=events[:, 1] != _RARE, initial=0)) >= len(sizes)
+        ):
+            raise CorruptArtifact(
+                f"{folder}: {len(events)} events, {len(marks)} marks and {len(sizes)} sizes of {made.folded_bytes} folded "
+                f"bytes do not fit {folded_bytes} folded bytes of {text_bytes}; make the index again"
+            )
+        return made
+
+
+def fold_bytes(text: np.ndarray) -> tuple[np.ndarray, OffsetMap]:
+    """Fold a text, or many of which each is followed by the byte 0xFF, over which nothing joins.
+
+    Args:
+        text: (bytes,) uint8, valid UTF-8 but for 0xFF.
+    Returns: (folded bytes,) uint8, UTF-8 with the same 0xFF, and the map back.
+    """
+    from search.normal_kernels import fold as fold_into
+    from search.normal_kernels import room
+    from search.normal_tables import tables
+
+    text = _frozen(text)
+    made = tables()
+    size, count = room(text, made)
+    folded, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
+    size, count = fold_into(text, made, folded, events)
+    return folded[:size], _packed(events[:count], size, len(text))
+
+
+def fold(text: str) -> tuple[str, np.ndarray]:
+    """Fold a text and say where each folded character comes from.
+
+    Returns: the folded text, and (characters, 2) int64: first character of the text and the one behind the last of the
+        group that made each; ascending, and together all that was not dropped before the first.
+    """
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    folded, map_back = fold_bytes(data)
+    begins = np.flatnonzero((folded & 0xC0) != 0x80)
+    origins = map_back.origins(begins, np.append(begins[1:], len(folded)) if len(begins) else begins)
+    before = np.zeros(len(data) + 1, np.int64)
+    np.cumsum((data & 0xC0) != 0x80, out=before[1:])
+    return folded.tobytes().decode("utf-8", "surrogatepass"), before[origins]
+
+
+def folded(text: str) -> str:
+    """A query as it stands in the folded text."""
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    return fold_bytes(data)[0].tobytes().decode("utf-8", "surrogatepass")
+
+
+def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
+    """The compact form of `search.normal_kernels.fold`'s events."""
+    from search.normal_kernels import pack
+
+    # One number a pair: unique rows take ten times as long.
+    kinds, number, counts = np.unique(events[:, 1] << _BITS | events[:, 2], return_inverse=True, return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")[: _RARE - 1]
+    codes = np.full(len(kinds), _RARE, np.uint8)
+    codes[frequent] = np.arange(1, len(frequent) + 1)
+    code = codes[number]
+    steps = len(events) + int((np.maximum(events[:, 0] - 1, 0) // MOST_GAP).sum())
+    pairs = np.empty((steps, 2), np.uint8)
+    marks = np.zeros((_blocks(steps) + 1, 2), np.int64)
+    made = pack(events, code, pairs, marks[:-1], MARK_EVERY, MOST_GAP)
+    assert made == steps, f"{made} events written, {steps} counted"
+    marks[-1] = folded_bytes, text_bytes
+    rare = np.column_stack([np.flatnonzero(pairs[:, 1] == _RARE), events[code == _RARE, 1:]])
+    of_groups = np.column_stack([kinds[frequent] >> _BITS, kinds[frequent] & (1 << _BITS) - 1])
+    sizes = np.concatenate([np.zeros((1, 2), np.int64), of_groups]).astype(np.int32)
+    return OffsetMap(_frozen(pairs), _frozen(marks), _frozen(sizes), _frozen(rare))
+
+
+def _blocks(events: int) -> int:
+    return max(-(-events // MARK_EVERY), 1)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """The same array, read-only, as one that is mapped: kernels are compiled for one kind."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _map(path: Path, kind: type) -> np.ndarray:
+    if not path.stat().st_size:
+        return _frozen(np.empty(0, kind))
+    return np.memmap(path, np.dtype(kind).newbyteorder("<"), "r").view(np.ndarray)
