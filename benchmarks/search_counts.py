@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.machine import describe
 from benchmarks.search_infini import THEIRS, Peer, available, theirs
-from benchmarks.search_scan import Scan
+from benchmarks.search_scan import Scan, points_of
 from benchmarks.search_texts import RARE, Texts, load, ours, parser, working
 from search.ngram import SuffixArray
 
@@ -39,7 +39,7 @@ def main() -> None:
     assert len(asked) >= LEAST_QUERIES
     assert all(1 <= len(query) <= MOST for query in asked)
     print(describe("numpy", "numba", "pydivsufsort", *(["infini-gram"] if available() else [])), flush=True)
-    truth = Scan(texts.documents).count(asked)
+    truth = Scan(map(points_of, texts.documents)).count([points_of(query) for query in asked])
     failed = check_truth(texts.documents, asked, truth)
     with working(arguments.work) as work:
         failed += against_ours(ours(work, texts.documents), kinds, iter(truth))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 THEIRS = "infini-gram"
-_FOLDER, _COST = "theirs", "cost.json"
+_FOLDER, _COST, _SOURCE = "theirs", "cost.json", "source/documents.jsonl"
 # GiB that its builder may use: the documents are then sorted in one part, which is its fastest way.
 _MEMORY = 4
 END = 0xFF  # what it sets between documents, as we do
@@ -47,13 +47,17 @@ def theirs(work: Path, documents: list[str]) -> tuple[Path, Cost]:
 
     if not (work / _FOLDER).exists():
         with whole_path(work / _FOLDER) as folder:
-            source = folder / "source"
-            source.mkdir(parents=True)
-            with (source / "documents.jsonl").open("w", encoding="utf-8") as file:
+            (folder / _SOURCE).parent.mkdir(parents=True)
+            with (folder / _SOURCE).open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in documents)
             cost = in_process(_build, folder)
             (folder / _COST).write_text(json.dumps(vars(cost)))
     return work / _FOLDER / "index", Cost(**json.loads((work / _FOLDER / _COST).read_text()))
+
+
+def source_of(work: Path) -> Path:
+    """The JSON lines that its index below `work` was built of."""
+    return work / _FOLDER / _SOURCE
 
 
 def in_process(build: Callable[..., None], *arguments: object) -> Cost:
@@ -79,7 +83,13 @@ def _build(folder: Path | None = None) -> None:
     if folder is None:
         return
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    options = {"data_dir": folder / "source", "save_dir": folder / "index", "token_dtype": "u8", "cpus": 1, "mem": _MEMORY}
+    options = {
+        "data_dir": (folder / _SOURCE).parent,
+        "save_dir": folder / "index",
+        "token_dtype": "u8",
+        "cpus": 1,
+        "mem": _MEMORY,
+    }
     sys.argv = ["indexing", *(f"--{name}={value}" for name, value in options.items()), f"--ulimit={limit}"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         indexing.main()

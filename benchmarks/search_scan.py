@@ -1,37 +1,36 @@
 """Counting without an index: every position of every document is compared with every query that begins like it.
 
-No byte, no suffix and no order is involved: documents and queries are code points. It is the truth that the suffix array
-is measured against.
+No byte, no suffix and no order is involved: documents and queries are numbers, code points or tokens. Of code points it is
+the truth that the suffix array is measured against.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.compiled import compiled
 
-# Stands between documents and is no code point.
+# Stands between documents and is no code point and no token.
 _BETWEEN = -1
+_MOST = 0x110000  # code points, and more than a vocabulary has pieces
 
 
 class Scan:
     """Documents, to be scanned for any number of queries at once."""
 
-    def __init__(self, documents: Sequence[str]) -> None:
+    def __init__(self, documents: Iterable[np.ndarray]) -> None:
         gap = np.array([_BETWEEN], np.int32)
-        self._points = np.concatenate([part for text in documents for part in (points_of(text), gap)])
+        self._numbers = np.concatenate([part for numbers in documents for part in (numbers.astype(np.int32, copy=False), gap)])
 
-    def count(self, queries: Sequence[str]) -> list[int]:
+    def count(self, queries: Sequence[np.ndarray]) -> list[int]:
         """How often each occurs, overlapping occurrences too; none may be empty."""
-        parts = [points_of(query) for query in queries]
-        begins = np.cumsum([0, *map(len, parts)])
-        flat = np.concatenate(parts)
-        # queries by their first character, as chains: the first query of a character, and the next one of the same
-        head, following = np.full(0x110000, -1, np.int32), np.full(len(parts), -1, np.int32)
-        for number, part in enumerate(parts):
-            following[number], head[part[0]] = head[part[0]], number
-        return _scan(self._points, flat, begins, head, following).tolist()
+        begins = np.cumsum([0, *map(len, queries)])
+        # queries by their first number, as chains: the first query that begins so, and the next one that does
+        head, following = np.full(_MOST, -1, np.int32), np.full(len(queries), -1, np.int32)
+        for number, query in enumerate(queries):
+            following[number], head[query[0]] = head[query[0]], number
+        return _scan(self._numbers, np.concatenate(queries).astype(np.int32), begins, head, following).tolist()
 
 
 def points_of(text: str) -> np.ndarray:
