@@ -49,7 +49,7 @@ class Searcher:
         """
         self._index = index
         self.total: int = index.stats["iterations"]
-        self._undone = frozenset(i for first, last in undone for i in range(first, last + 1))
+        self.undone = frozenset(i for first, last in undone for i in range(first, last + 1))
         self.embedder = Embedder.open(index.data / VECTOR / "model")
         self._state = self._opened()
 
@@ -160,8 +160,8 @@ class Searcher:
             text=text,
             spans=spans,
             score=found.score,
-            iterations=tuple(i for i in iterations if i not in self._undone),
-            undone=tuple(i for i in iterations if i in self._undone),
+            iterations=tuple(i for i in iterations if i not in self.undone),
+            undone=tuple(i for i in iterations if i in self.undone),
             total_iterations=self.total,
         )
 

@@ -12,7 +12,7 @@ in none. A hit's iterations so are a few steps, without the tokenizer and withou
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,14 +52,21 @@ class ReadsWriter:
             np.save(folder / name, np.concatenate([np.empty(0, np.uint32), *parts]))
 
 
+class ReadsArrays(NamedTuple):
+    """One shard's parts as kernels read them."""
+
+    documents: np.ndarray  # (D + 1,)
+    epochs: np.ndarray  # (E + 1,)
+    begins: np.ndarray  # (P,) uint32
+    iterations: np.ndarray  # (P,) uint32
+
+
 class Reads:
     """One shard's reads, opened by mmap."""
 
     def __init__(self, folder: Path, documents: int) -> None:
         """Raises: CorruptArtifact if a file is missing, or they do not fit `documents` documents."""
-        arrays = self._documents, self._epochs, self._begins, self._iterations = tuple(
-            load(folder / name) for name in (DOCUMENTS, EPOCHS, BEGINS, ITERATIONS)
-        )
+        self.arrays = arrays = ReadsArrays(*(load(folder / name) for name in (DOCUMENTS, EPOCHS, BEGINS, ITERATIONS)))
         sizes = [len(array) for array in arrays]
         if sizes[0] != documents + 1 or int(arrays[0][-1]) != sizes[1] - 1 or not sizes[2] == sizes[3] == int(arrays[1][-1]):
             raise CorruptArtifact(f"{folder}: reads of sizes {sizes} do not fit {documents} documents; make the index again")
@@ -69,13 +76,14 @@ class Reads:
 
         A token is read whole: a part begins where its first token does.
         """
-        found = _iterations(self._documents, self._epochs, self._begins, self._iterations, document, np.array(spans, np.int64))
+        found = _iterations(*self.arrays, document, np.array(spans, np.int64))
         return tuple(found.tolist())
 
     def parts(self, document: int) -> Iterator[tuple[int, int]]:
         """Every part of every epoch: where it begins in the document, and its iteration."""
-        first, last = (int(self._epochs[epoch]) for epoch in self._documents[document : document + 2])
-        yield from zip(self._begins[first:last].tolist(), self._iterations[first:last].tolist(), strict=True)
+        arrays = self.arrays
+        first, last = (int(arrays.epochs[epoch]) for epoch in arrays.documents[document : document + 2])
+        yield from zip(arrays.begins[first:last].tolist(), arrays.iterations[first:last].tolist(), strict=True)
 
 
 def compact(numbers: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ class Shard:
                 f"{folder}: {self.documents} documents in {lines} bytes of rows, {len(self.document_begins)} begins and "
                 f"{passages} passages do not fit {size} bytes of text; make the index again"
             )
-        self._reads = Reads(folder, self.documents)
+        self.reads = Reads(folder, self.documents)
 
     @property
     def passages(self) -> int:
@@ -153,7 +153,7 @@ class Shard:
 
     def iterations(self, document: Document, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
         """Every iteration that read a token of one of the byte ranges of text.u8, which lie in that document; ascending."""
-        return self._reads.iterations(document.number, [(a - document.begin, b - document.begin) for a, b in spans])
+        return self.reads.iterations(document.number, [(a - document.begin, b - document.begin) for a, b in spans])
 
     def text(self, begin: int, end: int) -> str:
         """Text of bytes [begin, end), which must be whole characters."""
