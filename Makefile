@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan doctor arithmetic ask chat search batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan doctor arithmetic ask chat search batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -98,6 +98,8 @@ tokenizer-lab: setup ## every recipe on the same text, one table: make tokenizer
 	@$(PY) -m benchmarks.tokenizer_lab $(if $(DATA),--data $(call quoted,DATA))
 bench-tokenizer: setup ## every figure about the tokenizer: make bench-tokenizer DATA=folder [ONLY="parity speed"]
 	@$(PY) -m benchmarks.tokenizer $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
+bench-search: setup ## every figure about search: make bench-search DATA=folder [ONLY="counts peer"]
+	@$(PY) -m benchmarks.search $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 test: setup ## the test suite
 	@$(PY) -m pytest
 check: setup ## format, lint, types, import rules
