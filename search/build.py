@@ -48,6 +48,8 @@ class TextShard:
     pack: Path
     tokenizer: Path
     settings: IndexSettings
+    unread: bool = False  # documents that training has not read, too
+    known: tuple[tuple[Path, str], ...] = ()  # shards (data, name) whose documents are left out
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class VectorShard:
 
     name: str
     data: Path
+    model: Path  # folder of the embedding
     kind: AnyKind = "auto"
 
 
@@ -92,9 +95,9 @@ def plan(files: Sequence[Path], shard_bytes: int) -> list[tuple[Rows, ...]]:
 
 
 def index_text(shard: TextShard) -> dict[str, Any]:
-    """Write text, suffix array, documents, passages and reads of one shard; only of documents that training has read.
+    """Write text, suffix array, documents, passages and reads of one shard.
 
-    Returns: documents read and not read, passages, bytes, characters, and documents by source.
+    Returns: documents indexed, not read and known, passages, bytes, characters, and documents by source.
     Raises: BadInput if the shard is too large; CorruptArtifact if a document is not what training read.
     """
     from pretrain.order import Order
@@ -104,15 +107,10 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     sizes_V = np.array([len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocab_size)], np.int64)
     least, most = shard.settings.passage_least, shard.settings.passage_most
     text, rows, documents, passages, reads = bytearray(), [], [], [], ReadsWriter()
-    sources: Counter[str] = Counter()
-    unread = 0
-    for row, tokens in _encoded(shard.rows, tokenizer):
-        if not order.read(row["source"], row["doc_id"]):
-            unread += 1
-            continue
+    left_out: Counter[str] = Counter()
+    for row, tokens in _encoded(_wanted(shard, order, left_out), tokenizer):
         documents.append(len(text))
         rows.append([row[name] or "" for name in store.COLUMNS])
-        sources[row["source"]] += 1
         for begin, end in cut(row["text"], least=least, most=most):
             passages.append(len(text))
             text += row["text"][begin:end].encode()
@@ -130,9 +128,11 @@ def index_text(shard: TextShard) -> dict[str, Any]:
             store.write(folder, rows, documents, passages, len(text))
             reads.save(folder)
             characters = ngram.build(np.frombuffer(text, np.uint8), folder)
+    sources = Counter(row[store.COLUMNS.index("source")] for row in rows)
     return {
         "documents": len(rows),
-        "unread": unread,
+        "unread": left_out["unread"],
+        "known": left_out["known"],
         "passages": len(passages),
         "bytes": len(text) - len(rows),
         "characters": characters,
@@ -140,20 +140,56 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     }
 
 
+def _wanted(shard: TextShard, order: "Order", left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The documents that the shard is to hold; counts the others."""
+    known = [store.Ids(data / store.SHARDS / name) for data, name in shard.known]
+    for row in _documents(shard.rows):
+        if any(row["doc_id"] in ids for ids in known):
+            left_out["known"] += 1
+        elif shard.unread or order.read(row["source"], row["doc_id"]):
+            yield row
+        else:
+            left_out["unread"] += 1
+
+
 def _cut_by_training(
     order: "Order", row: Mapping[str, str], token_begins: np.ndarray, size: int
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """Where the document's tokens begin, and its samples.
+    """Where the document's tokens begin, and its samples; none where it is not in the training data.
 
     Raises: CorruptArtifact if training cut a text of another length.
     """
     tokens, samples = order.samples(row["source"], row["doc_id"])
-    if (len(token_begins), int(token_begins[-1])) != (tokens, size):
+    if samples and (len(token_begins), int(token_begins[-1])) != (tokens, size):
         raise CorruptArtifact(
             f"document {row['doc_id']} of {row['source']!r}: {len(token_begins)} tokens of {int(token_begins[-1])} bytes, "
             f"training read {tokens} tokens of {size} bytes; make corpus, tokenizer, pack and pretrain of one run"
         )
     return token_begins, samples
+
+
+@dataclass(frozen=True)
+class CountCopies:
+    """What `count_copies` needs to know."""
+
+    clusters: tuple[Path, ...]  # Parquet files with a row a copy
+    data: Path
+
+
+def count_copies(task: CountCopies) -> dict[str, Any]:
+    """Write copies/: for how many documents, left out as its copies, each stands; takes 16 bytes of memory a copy."""
+    import pyarrow.parquet as pq
+
+    found = [np.empty(0, store.ID)]
+    for path in task.clusters:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS * 64, columns=["survivor"]):
+                found.append(np.array([bytes.fromhex(row) for row in batch["survivor"].to_pylist()], store.ID))
+    ids, counts = np.unique(np.concatenate(found), return_counts=True)
+    with whole_path(task.data / store.COPIES) as folder:
+        folder.mkdir()
+        store.write_copies(folder, ids, counts)
+    return {"documents_with_copies": len(ids), "copies": int(counts.sum())}
 
 
 def fit_embedding(task: FitTask) -> dict[str, Any]:
@@ -167,7 +203,7 @@ def fit_embedding(task: FitTask) -> dict[str, Any]:
         texts += store.Shard(task.data, name).passage_texts(inside.tolist())
         before += count
     made = embed.make(task.settings, texts)
-    with whole_path(task.data / store.VECTOR / "model") as folder:
+    with whole_path(task.data / store.VECTOR / store.MODEL) as folder:
         folder.mkdir()
         made.save(folder)
     return {"fitted_on": size, **made.identity.as_dict()}
@@ -178,7 +214,7 @@ def index_vectors(shard: VectorShard) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     opened = store.Shard(shard.data, shard.name)
-    embedder = embed.Embedder.open(shard.data / store.VECTOR / "model")
+    embedder = embed.Embedder.open(shard.model)
     count = opened.passages
     with threadpool_limits(1), whole_path(shard.data / store.VECTOR / shard.name) as folder:
         folder.mkdir()
@@ -191,9 +227,8 @@ def _embedded(shard: store.Shard, embedder: embed.Embedder, passages: Sequence[i
         yield embedder.embed(shard.passage_texts(passages[begin : begin + embed.BATCH]))
 
 
-def _encoded(rows: Sequence[Rows], tokenizer: "Tokenizer") -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Documents of some row ranges, in order, a batch at a time in memory, and their tokens."""
-    documents = _documents(rows)
+def _encoded(documents: Iterator[dict[str, Any]], tokenizer: "Tokenizer") -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Documents and their tokens, a batch at a time in memory."""
     while batch := list(islice(documents, ENCODED)):
         yield from zip(batch, tokenizer.encode_arrays(row["text"] for row in batch), strict=True)
 

@@ -1,15 +1,14 @@
 """Index the training data: suffix arrays, passages and vectors of every document that pretraining has read."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from pipeline import cli
 from pipeline.artifact import begin, open_sealed
-from pipeline.documents import document_files
 from pipeline.errors import BadInput
 from pipeline.progress import say
-from pipeline.shards import map_shards
+from search import steps
 from search.settings import IndexSettings
+from search.store import MODEL, VECTOR
 
 RECIPE = 2  # bump when a change of this package changes the bytes of an index
 INPUTS = ("corpus", "tokenizer", "pack", "pretrain")
@@ -29,33 +28,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     with begin(run, "index", settings, inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "索引"):
             return
-        from pretrain.order import Order
-        from search.build import FitTask, TextShard, VectorShard, fit_embedding, index_text, index_vectors, plan
-
-        order, pack, tokenizer = found["pretrain"].data / "order", found["pack"].data, found["tokenizer"].data
-        iterations = Order.open(order, pack).total
-        rows = {f"{n:05}": part for n, part in enumerate(plan(document_files(found["corpus"]), settings.shard_bytes))}
-        texts = {name: TextShard(name, part, artifact.data, order, pack, tokenizer, settings) for name, part in rows.items()}
-        made = map_shards(index_text, texts, artifact, step="text", label="索引 (n-gram)")
+        trained = steps.Trained.of(found)
+        made = steps.index_texts(artifact, found["corpus"], trained, settings)
         kept = {name: stats for name, stats in made.items() if stats["passages"]}
         if not kept:
             raise BadInput(
                 f"{found['pretrain'].root}: training read none of {found['corpus'].root}'s documents; nothing to index"
             )
-        counts = tuple((name, stats["passages"]) for name, stats in kept.items())
-        fit = {"model": FitTask(counts, artifact.data, settings)}
-        model = map_shards(fit_embedding, fit, artifact, step="fit", label="索引 (埋め込みの学習)")["model"]
-        vectors = {name: VectorShard(name, artifact.data, settings.neighbours) for name in kept}
-        map_shards(index_vectors, vectors, artifact, step="vectors", label="索引 (ベクトル)")
-        sources: Counter[str] = Counter()
-        for stats in kept.values():
-            sources.update(stats["sources"])
-        totals = {
-            key: sum(stats[key] for stats in made.values())
-            for key in ("documents", "unread", "passages", "bytes", "characters")
-        }
+        copies = steps.count_copies(artifact, found["corpus"])
+        model = steps.fit_embedding(artifact, kept, settings)
+        steps.index_vectors(artifact, list(kept), artifact.data / VECTOR / MODEL, settings)
+        totals = steps.totals(made)
         sealed = artifact.seal(
-            {**totals, "iterations": iterations, "sources": dict(sorted(sources.items())), "model": model, "shards": kept},
+            {**totals, **copies, "iterations": trained.iterations(), "model": model, "shards": kept},
             licences=found["corpus"].body["licences"],
         )
         say(

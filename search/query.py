@@ -12,7 +12,7 @@ from search import rank
 from search.catalog import open_catalog, path_of
 from search.embed import Embedder
 from search.hits import MODES, Hit, Mode, Page
-from search.store import VECTOR, Shard
+from search.store import MODEL, VECTOR, Shard
 from search.texts import Texts
 from search.vector import Neighbours
 
@@ -50,7 +50,7 @@ class Searcher:
         self._index = index
         self.total: int = index.stats["iterations"]
         self.undone = frozenset(i for first, last in undone for i in range(first, last + 1))
-        self.embedder = Embedder.open(index.data / VECTOR / "model")
+        self.embedder = Embedder.open(index.data / VECTOR / MODEL)
         self._state = self._opened()
 
     @classmethod

@@ -76,7 +76,7 @@ class Reads:
 
         A token is read whole: a part begins where its first token does.
         """
-        found = _iterations(*self.arrays, document, np.array(spans, np.int64))
+        found = _iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
         return tuple(found.tolist())
 
     def parts(self, document: int) -> Iterator[tuple[int, int]]:
@@ -119,7 +119,7 @@ def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, docum
                 else:
                     last = middle
             part = max(first - 1, low)
-            while part < high and begins[part] < end:
+            while begin < end and part < high and begins[part] < end:
                 if iterations[part] > 0:
                     found.append(np.int64(iterations[part]))
                 part += 1

@@ -48,4 +48,4 @@ class IndexSettings:
         if self.embedder == SVD and (self.embedder_revision or self.prompts):
             raise ValueError('embedder_revision and prompts have no effect on embedder "svd"; leave them out')
         if not 1 <= self.shard_bytes < MOST_BYTES // 2:
-            raise ValueError(f"shard_bytes must be between 1 and {MOST_BYTES // 2}: offsets are int32")
+            raise ValueError(f"shard_bytes must be between 1 and {MOST_BYTES // 2}: offsets have five bytes")

@@ -20,7 +20,8 @@ from search import ngram
 from search.ngram import NOTHING
 from search.reads import Reads, compact, load
 
-SHARDS, VECTOR = "shards", "vector"
+SHARDS, VECTOR, MODEL, COPIES = "shards", "vector", "model", "copies"
+COPIED, COPY_COUNTS = "ids.npy", "counts.npy"
 ROWS, LINES, DOCUMENT_BEGINS = "documents.jsonl", "documents.lines.npy", "documents.begins.npy"
 IDS, BY_ID, PASSAGE_BEGINS = "documents.ids.npy", "documents.by_id.npy", "passages.begins.npy"
 ID = np.dtype("S16")
@@ -59,6 +60,51 @@ def write(folder: Path, rows: Sequence[Sequence[str]], documents: Sequence[int],
     np.save(folder / PASSAGE_BEGINS, compact(np.array(passages)))
 
 
+def write_copies(folder: Path, ids: np.ndarray, counts: np.ndarray) -> None:
+    """Write for how many copies each document stands, (n,) S16 ascending and (n,)."""
+    np.save(folder / COPIED, ids)
+    np.save(folder / COPY_COUNTS, compact(counts))
+
+
+class Copies:
+    """For how many documents, left out of the corpus as copies, each document stands."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises: CorruptArtifact if a file is missing or they do not fit."""
+        self._ids, self._counts = load(folder / COPIED), load(folder / COPY_COUNTS)
+        if len(self._ids) != len(self._counts):
+            raise CorruptArtifact(f"{folder}: {len(self._counts)} counts of {len(self._ids)} ids; make the index again")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def of(self, doc_id: str) -> int:
+        """Exact and near copies of a document that were crawled, beside itself."""
+        at = _find(self._ids, doc_id)
+        return 0 if at is None else int(self._counts[at])
+
+
+class Ids:
+    """The doc_ids of one shard."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises: CorruptArtifact if a file is missing or they do not fit."""
+        self._ids, self._numbers = load(folder / IDS), load(folder / BY_ID)
+        if len(self._ids) != len(self._numbers):
+            raise CorruptArtifact(f"{folder}: {len(self._numbers)} documents of {len(self._ids)} ids; make the index again")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, doc_id: str) -> bool:
+        return _find(self._ids, doc_id) is not None
+
+    def number(self, doc_id: str) -> int | None:
+        """Number of the document in its shard, None where it is not there."""
+        at = _find(self._ids, doc_id)
+        return None if at is None else int(self._numbers[at])
+
+
 class Shard:
     """One opened shard: its suffix array, its documents, its passages and when training read them."""
 
@@ -71,9 +117,9 @@ class Shard:
         """
         folder = data / SHARDS / name
         self.name, self.data = name, data
-        self._lines, self._ids, self._by_id = (load(folder / array) for array in (LINES, IDS, BY_ID))
+        self._lines, self.ids = load(folder / LINES), Ids(folder)
         self.document_begins, self.passage_begins = load(folder / DOCUMENT_BEGINS), load(folder / PASSAGE_BEGINS)
-        self.removed = frozenset(number for doc_id in removed if (number := self.number_of(doc_id)) is not None)
+        self.removed = frozenset(number for doc_id in removed if (number := self.ids.number(doc_id)) is not None)
         ranges = [(int(self.document_begins[n]), int(self.document_begins[n + 1])) for n in sorted(self.removed)]
         self.suffixes = ngram.SuffixArray(folder, np.array(ranges, np.int64) if ranges else NOTHING)
         try:
@@ -83,7 +129,7 @@ class Shard:
         self.documents = len(self._lines) - 1
         size, lines, passages = len(self.suffixes.text), len(self._rows), len(self.passage_begins)
         if (
-            not self.documents + 1 == len(self.document_begins) == len(self._ids) + 1 == len(self._by_id) + 1
+            not self.documents + 1 == len(self.document_begins) == len(self.ids) + 1
             or int(self.document_begins[-1]) != size
             or int(self._lines[-1]) != lines
             or not passages
@@ -138,12 +184,6 @@ class Shard:
         """Number of the document that a byte offset lies in."""
         return _before(self.document_begins, place)
 
-    def number_of(self, doc_id: str) -> int | None:
-        """Number of a document by its doc_id, None where the shard has it not."""
-        key = np.array(bytes.fromhex(doc_id), ID)
-        at = int(np.searchsorted(self._ids, key))
-        return int(self._by_id[at]) if at < len(self._ids) and self._ids[at] == key else None
-
     def document(self, number: int) -> Document:
         """A document by its number."""
         line = self._rows[int(self._lines[number]) : int(self._lines[number + 1])]
@@ -162,6 +202,12 @@ class Shard:
     def passage_texts(self, passages: Sequence[int]) -> list[str]:
         """Text of some passages."""
         return [self.text(*self.bounds(passage)) for passage in passages]
+
+
+def _find(ids: np.ndarray, doc_id: str) -> int | None:
+    key = np.array(bytes.fromhex(doc_id), ID)
+    at = int(np.searchsorted(ids, key))
+    return at if at < len(ids) and ids[at] == key else None
 
 
 def _before(begins: np.ndarray, place: int) -> int:

@@ -2,13 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
 from search.catalog import Catalog, Part
 from search.ngram import character_begins
-from search.store import Shard
+from search.store import COPIES, Copies, Shard
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a number of occurrences is worth."""
+
+    occurrences: int  # in the text that is searched; they may overlap
+    documents: int  # distinct documents; the corpus keeps one of each cluster of near-duplicates
+    crawled: int  # documents before near-duplicates were left out
+
+    def as_dict(self) -> dict[str, int]:
+        """As JSON values."""
+        return vars(self).copy()
 
 
 class Texts:
@@ -17,6 +31,7 @@ class Texts:
     def __init__(self, catalog: Catalog) -> None:
         """Raises: CorruptArtifact if a shard is missing, damaged, or not what its manifest counted."""
         self.shards = [_open(part, catalog) for part in catalog.parts()]
+        self.copies = Copies(catalog.index.data / COPIES)
         self.digest = catalog.digest
         self.searched_bytes = sum(shard.text_bytes for shard in self.shards)
         self.characters = sum(shard.suffixes.kept(0, shard.suffixes.size) for shard in self.shards)
@@ -37,6 +52,15 @@ class Texts:
             places = shard.suffixes.positions(*found)
             if len(places):
                 yield shard, places
+
+    def spread(self, text: str) -> "Spread":
+        """How the occurrences of `text` spread over documents, and over what was crawled."""
+        occurrences = documents = copies = 0
+        for shard, places in self.places(text):
+            found = shard.documents_of(places)
+            occurrences, documents = occurrences + len(places), documents + len(found)
+            copies += sum(self.copies.of(shard.document(number).doc_id) for number in found) if len(self.copies) else 0
+        return Spread(occurrences, documents, documents + copies)
 
     def matches(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Matching statistics: the longest part of `text` that occurs, from each of its characters on.

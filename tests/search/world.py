@@ -54,7 +54,7 @@ TABLE = "[index]\nshard_bytes = {shard_bytes}\npassage_least = 20\npassage_most 
 
 
 def sentence(source: str, rng: random.Random) -> str:
-    return "".join(rng.choice(PARTS[source]) for _ in range(rng.randint(3, 9)))
+    return "".join(rng.choice(PARTS.get(source, PARTS["a"])) for _ in range(rng.randint(3, 9)))
 
 
 def text(source: str, number: int) -> str:
@@ -108,7 +108,7 @@ def make_world(folder: Path, *, shard_bytes: int = 40_000, iterations: int = 25,
     """Seal corpus, tokenizer, pack and pretrain of a run below `folder`; two epochs of "a", a part of "b"."""
     folder.mkdir(parents=True, exist_ok=True)
     run = run_file(folder, TABLE.format(shard_bytes=shard_bytes), name=name)
-    rows = {source: [_row(source, number) for number in range(documents)] for source in PARTS}
+    rows = {source: [new_row(source, number) for number in range(documents)] for source in PARTS}
     with begin(run, "corpus", None, {}, recipe=1) as artifact:
         (artifact.data / "documents").mkdir()
         for source, group in rows.items():
@@ -135,7 +135,7 @@ def make_world(folder: Path, *, shard_bytes: int = 40_000, iterations: int = 25,
     return world
 
 
-def _row(source: str, number: int) -> dict[str, str]:
+def new_row(source: str, number: int) -> dict[str, str]:
     body = text(source, number)
     values = {
         "doc_id": hashlib.sha256(f"{source}{number}".encode()).hexdigest()[:32],
