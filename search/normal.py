@@ -9,24 +9,24 @@ as ゝろ or a lone voicing mark does, finds only what stands so in the folded t
 what lies between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
 bytes a group:
 
-    events.u8    (P, 2): bytes that moved alike, then the number of the next group's sizes; 0 for a step without a group
-    marks.i64    (ceil(P / 64) + 1, 2): bytes folded and of the text before every 64th of those, and all in the end
-    sizes.i32    (at most 255, 2): bytes of a group, folded and in the text, the most frequent pairs; number 0 is (0, 0)
-    rare.i64     (R, 3): which of the events has other sizes (number 255), ascending, and those
+    origins.events.npy    (P, 2) uint8: bytes that moved alike, then the number of the next group's sizes; 0 for a mere step
+    origins.marks.npy     (ceil(P / 64) + 1, 2) int64: bytes folded and of the text before every 64th of those, and all of both
+    origins.sizes.npy     (at most 255, 2) int32: bytes of a group, folded and in the text, frequent ones; number 0 is (0, 0)
+    origins.rare.npy      (R, 3) int64: which of the events has other sizes (number 255), ascending, and those
 """
 
-import unicodedata
+import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
+from search.reads import load
 
-# What folds alike may change with either; an index says by which it was made, and a query by others is refused.
-RULES = f"1, Unicode {unicodedata.unidata_version}"
-EVENTS, MARKS, SIZES, RARE = "events.u8", "marks.i64", "sizes.i32", "rare.i64"
-FILES = (EVENTS, MARKS, SIZES, RARE)
+RULES = 1  # bump when a change of the kernels changes what a text folds to; the tables are looked at by `rules`
+EVENTS, MARKS, SIZES, RARE = FILES = tuple(f"origins.{name}.npy" for name in ("events", "marks", "sizes", "rare"))
 # A look-up reads at most so many events, 128 bytes, behind a binary search over the marks.
 MARK_EVERY = 64
 MOST_GAP = 255
@@ -67,37 +67,57 @@ class OffsetMap:
         locate(begins, ends, self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
         return found
 
+    def places(self, begins: np.ndarray) -> np.ndarray:
+        """Where the groups that begin at bytes of the text stand in the folded text; the inverse of `origins`.
+
+        Args:
+            begins: (n,) integers, 0 <= begin <= text_bytes. Inside a group they give where the group begins.
+        Returns: (n,) int64.
+        """
+        from search.normal_kernels import place_all
+
+        found = np.empty(len(begins), np.int64)
+        place_all(np.asarray(begins, np.int64), self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
+        return found
+
     def save(self, folder: Path) -> None:
         """Write the four files."""
         for name, array in zip(FILES, (self.events, self.marks, self.sizes, self.rare), strict=True):
-            array.astype(array.dtype.newbyteorder("<"), copy=False).tofile(folder / name)
+            np.save(folder / name, array)
 
     @classmethod
     def open(cls, folder: Path, folded_bytes: int, text_bytes: int) -> "OffsetMap":
-        """Open what `save` wrote, events and marks by mmap.
+        """Open what `save` wrote, by mmap.
 
         Raises: CorruptArtifact if a file is missing or the files do not fit the sizes of the folded and of the original text.
         """
-        try:
-            events = _map(folder / EVENTS, np.uint8).reshape(-1, 2)
-            marks = _map(folder / MARKS, np.int64).reshape(-1, 2)
-            sizes = _frozen(np.fromfile(folder / SIZES, "<i4").astype(np.int32, copy=False).reshape(-1, 2))
-            rare = _frozen(np.fromfile(folder / RARE, "<i8").astype(np.int64, copy=False).reshape(-1, 3))
-        except (OSError, ValueError) as error:
-            raise CorruptArtifact(f"{folder}: not a readable offset map ({error}); make the index again") from error
+        events, marks, sizes, rare = (load(folder / name) for name in FILES)
+        shapes = [array.shape[1:] for array in (events, marks, sizes, rare)]
+        types = [array.dtype for array in (events, marks, sizes, rare)]
+        if shapes != [(2,), (2,), (2,), (3,)] or types != [np.uint8, np.int64, np.int32, np.int64]:
+            raise CorruptArtifact(f"{folder}: arrays {shapes} of {types} are no offset map; make the index again")
         made = cls(events, marks, sizes, rare)
         if (
             len(marks) != _blocks(len(events)) + 1
             or not 0 < len(sizes) <= _RARE
-            or len(rare) != np.count_nonzero(events[:, 1] == _RARE)
             or (made.folded_bytes, made.text_bytes) != (folded_bytes, text_bytes)
-            or int(events[:, 1].max(where=events[:, 1] != _RARE, initial=0)) >= len(sizes)
         ):
             raise CorruptArtifact(
                 f"{folder}: {len(events)} events, {len(marks)} marks and {len(sizes)} sizes of {made.folded_bytes} folded "
                 f"bytes do not fit {folded_bytes} folded bytes of {text_bytes}; make the index again"
             )
         return made
+
+
+@functools.cache
+def rules() -> str:
+    """Digest of what folds to what; texts and queries folded under different ones do not meet."""
+    from search.normal_tables import tables
+
+    digest = hashlib.sha256(f"{RULES}".encode())
+    for array in tables():
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def fold_bytes(text: np.ndarray) -> tuple[np.ndarray, OffsetMap]:
@@ -171,9 +191,3 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _map(path: Path, kind: type) -> np.ndarray:
-    if not path.stat().st_size:
-        return _frozen(np.empty(0, kind))
-    return np.memmap(path, np.dtype(kind).newbyteorder("<"), "r").view(np.ndarray)

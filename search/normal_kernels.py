@@ -307,31 +307,47 @@ def pack(events: Any, codes: Any, packed: Any, marks: Any, every: int, most: int
 
 
 @compiled
-def locate(begins: Any, ends: Any, packed: Any, marks: Any, sizes: Any, rare: Any, every: int, found: Any) -> None:
+def locate(begins: Any, ends: Any, events: Any, marks: Any, sizes: Any, rare: Any, every: int, found: Any) -> None:
     """Where folded bytes [begin, end) come from; found: (n, 2) int64, bytes of the text."""
     for place in range(len(begins)):
-        found[place, 0] = _locate(begins[place], False, packed, marks, sizes, rare, every)
-        found[place, 1] = _locate(ends[place] - 1, True, packed, marks, sizes, rare, every)
+        found[place, 0] = _locate(begins[place], 0, False, events, marks, sizes, rare, every)
+        found[place, 1] = _locate(ends[place] - 1, 0, True, events, marks, sizes, rare, every)
 
 
 @compiled
-def _locate(at: int, behind: bool, packed: Any, marks: Any, sizes: Any, rare: Any, every: int) -> int:
-    """The text's byte for a folded one; of a group its first, or the one behind it."""
-    block = np.searchsorted(marks[:, 0], at, side="right") - 1
-    folded, begin = marks[block, 0], marks[block, 1]
-    for place in range(block * every, min((block + 1) * every, len(packed))):
-        gap, code = np.int64(packed[place, 0]), packed[place, 1]
-        if at < folded + gap:
+def place_all(begins: Any, events: Any, marks: Any, sizes: Any, rare: Any, every: int, found: Any) -> None:
+    """Where the groups of bytes of the text begin when folded; found: (n,) int64."""
+    for place in range(len(begins)):
+        found[place] = _locate(begins[place], 1, False, events, marks, sizes, rare, every)
+
+
+@compiled
+def _locate(at: int, side: int, behind: bool, events: Any, marks: Any, sizes: Any, rare: Any, every: int) -> int:
+    """The byte that stands on the other side for one of `side`, 0 folded or 1 the text; of a group its first, or its end."""
+    other = 1 - side
+    first, last = 0, len(marks) - 1
+    while last - first > 1:
+        middle = (first + last) >> 1
+        if marks[middle, side] <= at:
+            first = middle
+        else:
+            last = middle
+    here, there = marks[first, side], marks[first, other]
+    for place in range(first * every, min((first + 1) * every, len(events))):
+        gap, code = np.int64(events[place, 0]), events[place, 1]
+        if at < here + gap:
             break
-        folded += gap
-        begin += gap
+        here += gap
+        there += gap
         if code < len(sizes):
-            made, taken = sizes[code, 0], sizes[code, 1]
+            own, others = np.int64(sizes[code, side]), np.int64(sizes[code, other])
         else:
             row = np.searchsorted(rare[:, 0], place)
-            made, taken = rare[row, 1], rare[row, 2]
-        if at < folded + made:
-            return begin + taken if behind else begin
-        folded += made
-        begin += taken
-    return begin + at - folded + behind
+            if row == len(rare):  # only in a damaged map
+                break
+            own, others = rare[row, 1 + side], rare[row, 1 + other]
+        if at < here + own:
+            return there + others if behind else there
+        here += own
+        there += others
+    return there + at - here + behind

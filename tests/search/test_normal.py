@@ -213,6 +213,7 @@ def test_a_saved_map_gives_every_range(tmp_path: Path) -> None:
     found = opened.origins(table[first, 0], table[last, 1])
     assert np.array_equal(found, np.column_stack([table[first, 2], table[last, 3]]))
     assert np.array_equal(found, map_back.origins(table[first, 0], table[last, 1]))
+    assert np.array_equal(opened.places(np.append(table[:, 2], len(text))), np.append(table[:, 0], len(result)))
 
 
 def test_empty_and_unchanged_texts_have_a_map(tmp_path: Path) -> None:
@@ -234,11 +235,14 @@ def test_a_map_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     map_back.save(tmp_path)
     with pytest.raises(CorruptArtifact, match="do not fit"):
         OffsetMap.open(tmp_path, len(result) + 1, len(data))
-    (tmp_path / SIZES).write_bytes(bytes(8))
+    np.save(tmp_path / SIZES, np.zeros((256, 2), np.int32))
     with pytest.raises(CorruptArtifact, match="do not fit"):
         OffsetMap.open(tmp_path, len(result), len(data))
+    np.save(tmp_path / SIZES, map_back.sizes.astype(np.int64))
+    with pytest.raises(CorruptArtifact, match="no offset map"):
+        OffsetMap.open(tmp_path, len(result), len(data))
     (tmp_path / EVENTS).unlink()
-    with pytest.raises(CorruptArtifact, match=r"events\.u8"):
+    with pytest.raises(CorruptArtifact, match=r"origins\.events\.npy"):
         OffsetMap.open(tmp_path, len(result), len(data))
 
 
