@@ -25,7 +25,7 @@ ORDERS = (1.0, 0.5, 0.2)
 # BM25: a second occurrence adds a sixth of the first one, and length counts nearly in full. R@1 there: k1 .1 .922/.895,
 # .2 .922/.892, .3 .922/.885, .6 .906/.872; b .5 to 1 differ by .002.
 SATURATION, LENGTH = 0.2, 0.75
-# Suffixes whose passages are looked up, rarest n-grams first: this many, and in a large corpus one in so many characters, so
+# Suffixes whose passages are looked up, rarest n-grams first, the rarest one always: this many, and in a large corpus one in so many characters, so
 # that a shard has the same to do in any corpus. R@1 and R@3 of 740 questions among 23,700,000 characters: 100 suffixes
 # .882/.908, 300 .891/.926, 1,000 .893/.927, 3,000 to 120,000 .893/.928.
 BUDGET, CHARACTERS_PER_SUFFIX = 10_000, 4_000
@@ -67,7 +67,7 @@ class Ranked(NamedTuple):
 class _Query(NamedTuple):
     """A query's G distinct n-grams as the kernels count them."""
 
-    ranges: list[list[list[tuple[int, int]]]]  # of each n-gram in each shard: ranks of every spelling
+    ranges: list[list[list[tuple[int, int, int]]]]  # of each n-gram in each shard: ranks and bytes of every spelling
     weights: np.ndarray  # (G,) float64
     counts: np.ndarray  # (G,) int64: occurrences in all shards
     characters: tuple[np.ndarray, np.ndarray, int]  # `kernels.table` of code points and its bits
@@ -122,10 +122,10 @@ def _query(shards: Sequence[Indexed], query: str) -> _Query:
     grams = list(dict.fromkeys(query[begin : begin + size] for begin, size in starts))
     grams = [gram for gram in grams if len(gram) > 1 or content(gram) == 1]
     ranges = [
-        [[shard.suffixes.range(spelling.encode()) for spelling in spellings] for shard in shards]
+        [[(*shard.suffixes.range(spelling), len(spelling)) for spelling in spellings] for shard in shards]
         for spellings in map(_spellings, grams)
     ]
-    counts = np.array([sum(high - low for shard in found for low, high in shard) for found in ranges], np.int64)
+    counts = np.array([sum(high - low for shard in found for low, high, _ in shard) for found in ranges], np.int64)
     passages = sum(len(shard.passage_begins) for shard in shards)
     order = np.array([ORDERS[len(gram) - 1] for gram in grams])
     points = [
@@ -158,21 +158,22 @@ def _partial(shard: Indexed, number: int, query: _Query, grams: Sequence[int]) -
     """Passages of a shard that hold any of some n-grams, ascending, and the summed weight of those."""
     sums, passages = np.zeros(len(shard.passage_begins)), [np.empty(0, np.int64)]
     for gram in grams:
-        for low, high in query.ranges[gram][number]:
+        for low, high, size in query.ranges[gram][number]:
             if low < high:
                 places = shard.suffixes.positions(low, high)
-                passages.append(kernels.nominate(places, shard.passage_begins, query.weights[gram], sums))
+                passages.append(kernels.nominate(places, size, shard.passage_begins, query.weights[gram], sums))
     held = np.sort(np.concatenate(passages))
     return held, sums[held]
 
 
-def _spellings(gram: str) -> list[str]:
+def _spellings(gram: str) -> list[bytes]:
     """How a folded n-gram may stand in a text: as it is; with letters, digits or marks of ASCII, in capitals and full width."""
     if not any(character.isascii() or character != character.upper() for character in gram):
-        return [gram]
+        return [gram.encode()]
     cases = dict.fromkeys((gram, gram.upper(), gram.capitalize(), gram[0] + gram[1:].upper()))
     same = [spelling for spelling in cases if len(spelling) == len(gram)]
-    return list(dict.fromkeys([*same, *(spelling.translate(_TO_FULL_WIDTH) for spelling in same)]))
+    full = (spelling.translate(_TO_FULL_WIDTH) for spelling in same)
+    return [spelling.encode() for spelling in dict.fromkeys([*same, *full])]
 
 
 @cache

@@ -50,7 +50,8 @@ def _fill(keys: Any, values: Any, bits: int) -> Any:
 
 
 @inlined
-def _find(slots: Any, held: Any, bits: int, key: Any, missing: int) -> Any:
+def find(slots: Any, held: Any, bits: int, key: Any, missing: int) -> Any:
+    """Value of a key in what `make_table` made, `missing` where it has none."""
     slot = _slot(key, bits)
     while slots[slot] != EMPTY and slots[slot] != key:
         slot = (slot + 1) & (len(slots) - 1)
@@ -58,11 +59,12 @@ def _find(slots: Any, held: Any, bits: int, key: Any, missing: int) -> Any:
 
 
 @compiled
-def nominate(places: Any, begins: Any, weight: float, sums: Any) -> Any:
-    """Add a weight to every passage that one of the places lies in, once however many do.
+def nominate(places: Any, size: int, begins: Any, weight: float, sums: Any) -> Any:
+    """Add a weight to every passage that has one of the places and the bytes from there on, once however many it has.
 
     Args:
-        places: (n,) int64, ascending. begins: (P,) where passages begin, ascending.
+        places: (n,) int64, ascending, none with another document within its bytes. size: those bytes.
+        begins: (P,) where passages begin, ascending.
         weight: above 0.
         sums: (P,) float64, added to.
     Returns: the passages whose sum was 0 before, (m,) int64.
@@ -83,6 +85,8 @@ def nominate(places: Any, begins: Any, weight: float, sums: Any) -> Any:
                 first = middle
             else:
                 end = middle
+        if first + 1 < len(begins) and place + size > np.int64(begins[first + 1]):
+            continue  # the next passage has the end of it
         if first != last:
             if sums[first] == 0:
                 fresh[count] = first
@@ -127,19 +131,19 @@ def _count(text: Any, begins: Any, passage: int, characters: Any, grams: Any, co
         point, width = _point(text, place)
         place += width
         length += 1
-        found = np.int64(_find(points, ids, point_bits, point, 0))
+        found = np.int64(find(points, ids, point_bits, point, 0))
         run = (run & _MASK) << ID_BITS | found
         if not found:
             continue
-        number = _find(keys, numbers, key_bits, found, EMPTY)
+        number = find(keys, numbers, key_bits, found, EMPTY)
         if number >= 0:
             counts[number] += 1
         if run >> ID_BITS & _SECOND:
-            number = _find(keys, numbers, key_bits, run & _MASK, EMPTY)
+            number = find(keys, numbers, key_bits, run & _MASK, EMPTY)
             if number >= 0:
                 counts[number] += 1
             if run >> 2 * ID_BITS:
-                number = _find(keys, numbers, key_bits, run, EMPTY)
+                number = find(keys, numbers, key_bits, run, EMPTY)
                 if number >= 0:
                     counts[number] += 1
     return length

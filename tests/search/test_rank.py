@@ -1,4 +1,4 @@
-"""Shared spans against a naive search for them, weights against their definition."""
+"""Shared spans against a naive search for them, weights and highlights against their definition."""
 
 import math
 from itertools import pairwise
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.rank import content, joined, places, shared_spans, weight
+from search.rank import content, fold, highlights, joined, places, shared_spans, weight
 
 letters = st.text(alphabet="あい漢字a。", max_size=18)
 
@@ -44,3 +44,30 @@ def test_content_counts_what_carries_meaning() -> None:
 def test_weight_is_content_times_surprise() -> None:
     assert weight("源氏物語", 5, 5000) == pytest.approx(4 * math.log(1000))
     assert weight("です", 5, 5000) < weight("源氏", 5, 5000) < weight("源氏", 1, 5000)
+
+
+mixed = st.text(alphabet="あいう漢字カaAａＡ1１①。 ", max_size=24)
+
+
+@given(mixed, mixed)
+def test_highlights_are_shared_runs_but_for_case_and_width(query: str, passage: str) -> None:
+    spans = highlights(query, passage)
+    assert all(a[1] < b[0] for a, b in pairwise(spans))
+    asked = fold(query)
+    for begin, end in spans:
+        assert 0 <= begin < end <= len(passage)
+        # every character of a span lies in a run of two that the query has too
+        runs = [i for i in range(begin, end - 1) if fold(passage[i]) + fold(passage[i + 1]) in asked]
+        assert {i for run in runs for i in (run, run + 1)} == set(range(begin, end))
+    pairs = [fold(a) + fold(b) for a, b in pairwise(passage)]
+    assert bool(spans) == any(pair in asked for pair in pairs)
+
+
+def test_highlights_leave_out_what_says_nothing_where_something_says_more() -> None:
+    assert highlights("光源氏ですか。", "これは光源氏ですか。それですか。") == ((3, 10),)
+    assert highlights("光源氏でしたか", "光源氏が、どうでしたか") == ((0, 3),)
+    assert highlights("そうでしたか", "光源氏が、どうでしたか") == ((6, 11),)
+
+
+def test_highlights_stand_in_the_passage_as_it_is_spelled() -> None:
+    assert highlights("ＰＫＯとは", "この pko と Pko") == ((3, 6), (9, 12))
