@@ -127,16 +127,8 @@ def fold_bytes(text: np.ndarray) -> tuple[np.ndarray, OffsetMap]:
         text: (bytes,) uint8, valid UTF-8 but for 0xFF.
     Returns: (folded bytes,) uint8, UTF-8 with the same 0xFF, and the map back.
     """
-    from search.normal_kernels import fold as fold_into
-    from search.normal_kernels import room
-    from search.normal_tables import tables
-
-    text = _frozen(text)
-    made = tables()
-    size, count = room(text, made)
-    folded, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
-    size, count = fold_into(text, made, folded, events)
-    return folded[:size], _packed(events[:count], size, len(text))
+    made, events = _made(text)
+    return made, _packed(events, len(made), len(text))
 
 
 def fold(text: str) -> tuple[str, np.ndarray]:
@@ -145,19 +137,35 @@ def fold(text: str) -> tuple[str, np.ndarray]:
     Returns: the folded text, and (characters, 2) int64: first character of the text and the one behind the last of the
         group that made each; ascending, and together all that was not dropped before the first.
     """
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    folded, map_back = fold_bytes(data)
-    begins = np.flatnonzero((folded & 0xC0) != 0x80)
-    origins = map_back.origins(begins, np.append(begins[1:], len(folded)) if len(begins) else begins)
+    data = _utf8(text)
+    made, map_back = fold_bytes(data)
+    begins = np.flatnonzero((made & 0xC0) != 0x80)
+    origins = map_back.origins(begins, np.append(begins[1:], len(made)) if len(begins) else begins)
     before = np.zeros(len(data) + 1, np.int64)
     np.cumsum((data & 0xC0) != 0x80, out=before[1:])
-    return folded.tobytes().decode("utf-8", "surrogatepass"), before[origins]
+    return made.tobytes().decode("utf-8", "surrogatepass"), before[origins]
 
 
 def folded(text: str) -> str:
     """A query as it stands in the folded text."""
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    return fold_bytes(data)[0].tobytes().decode("utf-8", "surrogatepass")
+    return _made(_utf8(text))[0].tobytes().decode("utf-8", "surrogatepass")
+
+
+def _utf8(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+
+
+def _made(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The folded bytes and the events of `search.normal_kernels.fold`."""
+    from search.normal_kernels import fold as fold_into
+    from search.normal_kernels import room
+    from search.normal_tables import tables
+
+    text, known = _frozen(text), tables()
+    size, count = room(text, known)
+    made, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
+    size, count = fold_into(text, known, made, events)
+    return made[:size], events[:count]
 
 
 def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
