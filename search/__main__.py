@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pipeline import cli
 from pipeline.progress import say
-from search.hits import MODE_NAMES, MODES, Hit, Mode, Page
+from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
 
 # Bold yellow, as grep marks a match; only on a terminal.
 MARK, PLAIN = "\x1b[1;33m", "\x1b[0m"
@@ -64,7 +64,7 @@ def _summary(page: Page, mode: Mode) -> str:
 def _parser() -> argparse.ArgumentParser:
     made = cli.parser("search", __doc__ or "")
     made.add_argument("--query", required=True, help="text to look for")
-    made.add_argument("--mode", choices=MODES, help="exact n-grams or vectors; both where left out")
+    made.add_argument("--mode", choices=EVERY_MODE, help="exact n-grams or vectors; both where left out; or normalized n-grams")
     made.add_argument("--offset", type=int, default=0, help="hits to leave out, to see the next page")
     made.add_argument("--limit", type=int, default=5, help="hits a page")
     made.add_argument("--json", action="store_true", help="print JSON")

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.documents import BATCH_ROWS
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import whole_path
-from search import embed, ngram, store, vector
+from search import embed, ngram, normal_view, store, vector
 from search.kernels import SEPARATOR
 from search.ngram import MOST_BYTES
 from search.passages import cut
@@ -128,6 +128,9 @@ def index_text(shard: TextShard) -> dict[str, Any]:
             store.write(folder, rows, documents, passages, len(text))
             reads.save(folder)
             characters = ngram.build(np.frombuffer(text, np.uint8), folder)
+            if shard.settings.normalized:
+                (folder / store.NORMAL).mkdir()
+                normal_view.build(np.frombuffer(text, np.uint8), folder / store.NORMAL)
     sources = Counter(row[store.COLUMNS.index("source")] for row in rows)
     return {
         "documents": len(rows),

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Mode = Literal["ngram", "vector"]
-MODES: tuple[Mode, ...] = get_args(Mode)
-MODE_NAMES: dict[Mode, str] = {"ngram": "n-gram", "vector": "ベクトル"}
+Mode = Literal["ngram", "vector", "normalized"]
+EVERY_MODE: tuple[Mode, ...] = get_args(Mode)
+MODES: tuple[Mode, ...] = ("ngram", "vector")  # where none is named
+MODE_NAMES: dict[Mode, str] = {"ngram": "n-gram", "vector": "ベクトル", "normalized": "n-gram (表記ゆれを含む)"}
 # A label stays one line: a passage read in every epoch lists its first iterations only (`as_dict` has them all).
 SHOWN_ITERATIONS = 3
 
@@ -75,6 +76,20 @@ class Hit:
         first = ", ".join(f"{i:,}" for i in self.iterations[:SHOWN_ITERATIONS])
         more = ", …" if len(self.iterations) > SHOWN_ITERATIONS else ""
         return f"{first}{more}/{self.total_iterations:,}"
+
+
+@dataclass(frozen=True)
+class DocumentRead:
+    """A document of the index, and when training read any of it."""
+
+    doc_id: str
+    source: str
+    url: str
+    title: str
+    date: str
+    iterations: tuple[int, ...]
+    undone: tuple[int, ...]
+    total_iterations: int
 
 
 @dataclass(frozen=True)

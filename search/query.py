@@ -1,9 +1,11 @@
 """Ask the index: hits of a query, each with its document and the exact training iterations of what it shows."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
+
+import numpy as np
 
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import BadInput, ConfigError, RecipeDrift
@@ -11,21 +13,15 @@ from pipeline.runfile import RunFile
 from search import rank
 from search.catalog import open_catalog, path_of
 from search.embed import Embedder
-from search.hits import MODES, Hit, Mode, Page
+from search.hits import EVERY_MODE, MODES, DocumentRead, Hit, Mode, Page
 from search.store import MODEL, VECTOR, Shard
 from search.texts import Texts
 from search.vector import Neighbours
 
 __all__ = ["MODES", "Hit", "Mode", "Page", "Searcher"]
 
-# The artifacts whose digests an index holds; at query time these must be there still.
-INPUTS = ("corpus", "tokenizer", "pack", "pretrain")
-# Passages that a query which occurs nowhere as a whole is compared with, and vector neighbours that can be paged through.
-CANDIDATES, NEIGHBOURS = 400, 200
-# Shared spans up to this long (characters) nominate passages; a longer one has them as parts.
-LONGEST_NOMINATOR = 12
-# A span that occurs more often than this nominates nothing: it says nothing, and fetching it would be slow.
-COMMON = 20_000
+# Vector neighbours that can be paged through.
+NEIGHBOURS = 200
 
 
 @dataclass(frozen=True)
@@ -89,66 +85,74 @@ class Searcher:
     def search(self, query: str, mode: Mode, *, offset: int = 0, limit: int = 5) -> Page:
         """One page of hits, best first; the same query gives the same page, for any number of shards.
 
-        "ngram": passages where the whole query occurs, in corpus order; where it occurs nowhere, passages that share
-        its longest and rarest parts. "vector": passages that resemble it.
+        "ngram": passages where the whole query occurs, in corpus order; where it occurs nowhere, passages that share its rare
+        parts. "normalized": as "ngram", but only where the whole query occurs, for all spellings of it that mean the
+        same (width, case, old characters). "vector": passages that resemble it.
 
         Args:
             offset: hits to leave out, those of earlier pages.
             limit: hits of this page at most.
         Raises: BadInput for an empty query or one that is no Unicode text, and for a bad page; ConfigError for an unknown mode.
         """
-        text = _clean(query)
+        text = clean(query)
         if offset < 0 or limit < 1:
             raise BadInput(f"page of {limit} hits from {offset}: expected offset >= 0 and limit >= 1")
-        state, occurrences = self._now(), 0
+        state = self._now()
+        found: _Answer
         if mode == "vector":
-            ranked = self._near(state, text)
+            found = _Passages(self._near(state, text), text)
+        elif mode == "normalized":
+            found = _Exact.folded(state.texts, text)
         elif mode == "ngram":
-            ranked, occurrences = _exact(state.texts, text)
-            ranked = ranked or _alike(state.texts, text)
+            exact = _Exact.of(state.texts, text)
+            found = exact if exact.occurrences else _Passages(rank.rank(state.texts.shards, text), text)
         else:
-            raise ConfigError(f"unknown search mode {mode!r}; expected one of {list(MODES)}")
-        page = enumerate(ranked[offset : offset + limit], start=offset + 1)
-        hits = tuple(self._hit(state.texts, number, mode, found, text, whole=occurrences > 0) for number, found in page)
-        return Page(hits, len(ranked), occurrences, state.texts.searched_bytes, state.texts.digest)
+            raise ConfigError(f"unknown search mode {mode!r}; expected one of {list(EVERY_MODE)}")
+        page = found.page(state.texts, offset, limit)
+        hits = tuple(self._hit(state.texts, number, mode, *row) for number, row in enumerate(page, start=offset + 1))
+        return Page(hits, found.total, found.occurrences, state.texts.searched_bytes, state.texts.digest)
 
     def count(self, query: str) -> int:
         """How often `query` occurs, character for character; occurrences may overlap."""
-        return self.texts.count(_clean(query))
+        return self.texts.count(clean(query))
 
-    def _near(self, state: _State, text: str) -> list["_Found"]:
+    def document(self, doc_id: str) -> DocumentRead | None:
+        """Where a document comes from and when it was read, None where the index has it not."""
+        for shard in self.texts.shards:
+            if (number := shard.ids.number(doc_id)) is not None and number not in shard.removed:
+                found = shard.document(number)
+                iterations = self._read(shard.iterations(found, [(found.begin, found.end)]))
+                about = (found.doc_id, found.source, found.url, found.title, found.date)
+                return DocumentRead(*about, *iterations, self.total)
+        return None
+
+    def _near(self, state: _State, text: str) -> list[rank.Ranked]:
         """The NEIGHBOURS passages whose vectors are nearest."""
         vector = self.embedder.embed_query(text)
         if not vector.any():
             return []
         found = [
-            _Found(number, passage, score)
+            rank.Ranked(number, passage, score)
             for number, (shard, near) in enumerate(zip(state.texts.shards, state.neighbours, strict=True))
             for passage, score in near.search(vector, NEIGHBOURS)
             if not shard.is_removed(passage)
         ]
-        return sorted(found, key=_best_first)[:NEIGHBOURS]
+        return sorted(found, key=lambda row: (-row.score, row.shard, row.passage))[:NEIGHBOURS]
 
-    def _hit(self, texts: Texts, number: int, mode: Mode, found: "_Found", query: str, *, whole: bool) -> Hit:
-        """Fill in text, spans and provenance.
+    def _hit(
+        self, texts: Texts, number: int, mode: Mode, found: rank.Ranked, end: int, spans: tuple[tuple[int, int], ...]
+    ) -> Hit:
+        """Fill in text and provenance.
 
         Args:
-            whole: the query occurs here as a whole; where it runs beyond its passage, the following ones come along.
+            end: byte of the shard's text where what is shown ends; it begins with the passage.
+            spans: character ranges of what is shown.
         """
         shard = texts.shards[found.shard]
-        begin, end = shard.bounds(found.passage)
-        if whole:
-            key = query.encode()
-            places = shard.suffixes.occurrences(key, begin, end)
-            end = shard.bounds(shard.passage_at(places[-1] + len(key) - 1))[1]
-            starts = [len(shard.text(begin, place)) for place in places]
-            text, spans = shard.text(begin, end), rank.joined([(start, start + len(query)) for start in starts])
-        else:
-            text = shard.text(begin, end)
-            spans = rank.places({query[a:b] for a, b in rank.shared_spans(query, text)}, text)
-        read = _bytes_of(spans, text, begin) if mode == "ngram" else [(begin, end)]
-        document = shard.document_at(begin)
-        iterations = shard.iterations(document, read)
+        begin = int(shard.passage_begins[found.passage])
+        text, document = shard.text(begin, end), shard.document_at(begin)
+        shown = [(begin, end)] if mode == "vector" else _bytes_of(spans, text, begin)
+        iterations, undone = self._read(shard.iterations(document, shown))
         return Hit(
             rank=number,
             mode=mode,
@@ -160,58 +164,97 @@ class Searcher:
             text=text,
             spans=spans,
             score=found.score,
-            iterations=tuple(i for i in iterations if i not in self.undone),
-            undone=tuple(i for i in iterations if i in self.undone),
+            iterations=iterations,
+            undone=undone,
             total_iterations=self.total,
         )
 
-
-def _exact(texts: Texts, text: str) -> tuple[Sequence["_Found"], int]:
-    """Every passage in which an occurrence of the whole text begins, in corpus order, and the number of occurrences."""
-    occurrences = texts.count(text)
-    if not occurrences:
-        return [], 0
-    score = rank.weight(text, occurrences, texts.characters)
-    shards = {id(shard): number for number, shard in enumerate(texts.shards)}
-    return [
-        _Found(shards[id(shard)], passage, score)
-        for shard, places in texts.places(text)
-        for passage in shard.passages_of(places)
-    ], occurrences
+    def _read(self, iterations: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those whose effect is in the weights, and the others."""
+        return tuple(i for i in iterations if i not in self.undone), tuple(i for i in iterations if i in self.undone)
 
 
-def _alike(texts: Texts, text: str) -> list["_Found"]:
-    """Candidates by the summed weight of the distinct maximal spans that they share with the text."""
-    weights = _Weights(texts.shards, texts.characters)
-    scored = []
-    for number, passage in _nominate(texts, text, weights):
-        (body,) = texts.shards[number].passage_texts([passage])
-        spans = {text[begin:end] for begin, end in rank.shared_spans(text, body)}
-        score = sum(sorted(map(weights, spans)))
-        if score > 0:
-            scored.append(_Found(number, passage, score))
-    return sorted(scored, key=_best_first)
+class _Answer(Protocol):
+    """All hits of a query, of which a page is made."""
+
+    @property
+    def total(self) -> int: ...
+    @property
+    def occurrences(self) -> int: ...
+    def page(self, texts: Texts, offset: int, limit: int) -> Iterator["_Row"]: ...
 
 
-def _nominate(texts: Texts, text: str, weights: "_Weights") -> list[tuple[int, int]]:
-    """The first CANDIDATES (shard, passage) that have the weightiest parts of the text."""
-    key = text.encode()
-    longest = [len(key[begin : begin + length].decode()) for begin, length in zip(*texts.matches(text), strict=True)]
-    parts = {
-        text[begin : begin + size]
-        for begin, most in enumerate(longest)
-        for size in range(rank.LEAST_SPAN, min(most, LONGEST_NOMINATOR) + 1)
-    }
-    chosen: dict[tuple[int, int], None] = {}
-    for part in sorted(parts, key=lambda part: (-weights(part), part)):
-        if weights(part) <= 0 or len(chosen) >= CANDIDATES:
-            break
-        if weights.count(part) > COMMON:
-            continue
-        for number, (shard, found) in enumerate(zip(texts.shards, weights.ranges(part), strict=True)):
-            passages = shard.passages_of(shard.suffixes.positions(*found))
-            chosen |= dict.fromkeys((number, passage) for passage in passages)
-    return list(chosen)[:CANDIDATES]
+_Row = tuple[rank.Ranked, int, tuple[tuple[int, int], ...]]  # passage, where what is shown ends, character ranges of it
+
+
+@dataclass(frozen=True)
+class _Passages:
+    """Passages that are like the query, best first."""
+
+    ranked: Sequence[rank.Ranked]
+    query: str
+    occurrences: int = 0
+
+    @property
+    def total(self) -> int:
+        return len(self.ranked)
+
+    def page(self, texts: Texts, offset: int, limit: int) -> Iterator[_Row]:
+        for found in self.ranked[offset : offset + limit]:
+            begin, end = texts.shards[found.shard].bounds(found.passage)
+            yield found, end, rank.highlights(self.query, texts.shards[found.shard].text(begin, end))
+
+
+@dataclass(frozen=True)
+class _Exact:
+    """Every passage in which an occurrence of the whole query begins, in corpus order."""
+
+    spans: Sequence[np.ndarray]  # of each shard (n, 2) int64, bytes of its text, ascending
+    passages: Sequence[np.ndarray]  # of each shard, ascending
+    score: float
+
+    @classmethod
+    def of(cls, texts: Texts, text: str) -> "_Exact":
+        size = len(text.encode())
+        places = [shard.suffixes.positions(*found) for shard, found in zip(texts.shards, texts.ranges(text), strict=True)]
+        return cls._made(texts, text, [np.stack([found, found + size], axis=1) for found in places])
+
+    @classmethod
+    def folded(cls, texts: Texts, text: str) -> "_Exact":
+        """Raises: BadInput if the index has no normalized view."""
+        if any(shard.normal is None for shard in texts.shards):
+            raise BadInput("this index has no normalized view; make it with `normalized = true` in [index]")
+        return cls._made(texts, text, [shard.normal.spans(text) for shard in texts.shards if shard.normal])
+
+    @classmethod
+    def _made(cls, texts: Texts, text: str, spans: Sequence[np.ndarray]) -> "_Exact":
+        passages = [shard.passages_of(found[:, 0]) for shard, found in zip(texts.shards, spans, strict=True)]
+        count = sum(map(len, spans))
+        return cls(spans, passages, rank.weight(text, count, texts.characters) if count else 0.0)
+
+    @property
+    def occurrences(self) -> int:
+        return sum(map(len, self.spans))
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.passages))
+
+    def page(self, texts: Texts, offset: int, limit: int) -> Iterator[_Row]:
+        """An occurrence that runs beyond its passage brings the following ones along."""
+        for number, passages in enumerate(self.passages):
+            for passage in passages[offset : offset + limit].tolist():
+                yield self._row(texts.shards[number], rank.Ranked(number, passage, self.score))
+            limit -= len(passages[offset : offset + limit])
+            offset = max(offset - len(passages), 0)
+
+    def _row(self, shard: Shard, found: rank.Ranked) -> _Row:
+        begin, end = shard.bounds(found.passage)
+        first, last = np.searchsorted(self.spans[found.shard][:, 0], [begin, end]).tolist()
+        spans = self.spans[found.shard][first:last]
+        end = shard.bounds(shard.passage_at(int(spans[:, 1].max()) - 1))[1]
+        characters = [(len(shard.text(begin, a)), len(shard.text(begin, b))) for a, b in spans.tolist()]
+        return found, end, rank.joined(characters)
 
 
 def _bytes_of(spans: Sequence[tuple[int, int]], text: str, begin: int) -> list[tuple[int, int]]:
@@ -228,43 +271,7 @@ def _version(index: Manifest) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-class _Found(NamedTuple):
-    """A passage that answers, before its text is fetched."""
-
-    shard: int
-    passage: int
-    score: float
-
-
-class _Weights:
-    """Memory of how often parts of one query occur, and so of what they say."""
-
-    def __init__(self, shards: Sequence[Shard], characters: int) -> None:
-        self._shards, self._characters = shards, characters
-        self._ranges: dict[str, list[tuple[int, int]]] = {}
-        self._weights: dict[str, float] = {}
-
-    def ranges(self, part: str) -> list[tuple[int, int]]:
-        """Suffix ranks of a part in each shard."""
-        if part not in self._ranges:
-            self._ranges[part] = [shard.suffixes.range(part.encode()) for shard in self._shards]
-        return self._ranges[part]
-
-    def count(self, part: str) -> int:
-        """How often it occurs."""
-        return sum(high - low for low, high in self.ranges(part))
-
-    def __call__(self, part: str) -> float:
-        if part not in self._weights:
-            self._weights[part] = rank.weight(part, max(self.count(part), 1), self._characters)
-        return self._weights[part]
-
-
-def _best_first(found: _Found) -> tuple[float, int, int]:
-    return -found.score, found.shard, found.passage
-
-
-def _clean(query: str) -> str:
+def clean(query: str) -> str:
     """The query as the corpus writes text: NFC, no white space around it.
 
     Raises: BadInput if nothing is left, or it holds what no UTF-8 text can.

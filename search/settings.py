@@ -36,6 +36,9 @@ class IndexSettings:
     # Kind of every shard's vector index; "auto" chooses by how many vectors the shard has.
     neighbours: AnyKind = "auto"
 
+    # A second n-gram index of the same size, over the text without differences of width, case, kana and old characters.
+    normalized: bool = False
+
     def __post_init__(self) -> None:
         if not 1 <= self.passage_least <= self.passage_most:
             raise ValueError("passage_least must be between 1 and passage_most")

@@ -18,9 +18,10 @@ import numpy as np
 from pipeline.errors import CorruptArtifact
 from search import ngram
 from search.ngram import NOTHING
+from search.normal_view import NormalView
 from search.reads import Reads, compact, load
 
-SHARDS, VECTOR, MODEL, COPIES = "shards", "vector", "model", "copies"
+SHARDS, NORMAL, VECTOR, MODEL, COPIES = "shards", "normal", "vector", "model", "copies"
 COPIED, COPY_COUNTS = "ids.npy", "counts.npy"
 ROWS, LINES, DOCUMENT_BEGINS = "documents.jsonl", "documents.lines.npy", "documents.begins.npy"
 IDS, BY_ID, PASSAGE_BEGINS = "documents.ids.npy", "documents.by_id.npy", "passages.begins.npy"
@@ -140,6 +141,9 @@ class Shard:
                 f"{passages} passages do not fit {size} bytes of text; make the index again"
             )
         self.reads = Reads(folder, self.documents)
+        self.normal: NormalView | None = None
+        if (folder / NORMAL).exists():
+            self.normal = NormalView(folder / NORMAL, size, self.suffixes.removed)
 
     @property
     def passages(self) -> int:
@@ -156,13 +160,13 @@ class Shard:
         """Number of the passage that a byte offset lies in."""
         return _before(self.passage_begins, place)
 
-    def passages_of(self, places: np.ndarray) -> list[int]:
-        """Numbers of the passages that ascending byte offsets lie in, each once, ascending."""
+    def passages_of(self, places: np.ndarray) -> np.ndarray:
+        """Numbers of the passages that ascending byte offsets lie in, each once, ascending, int64."""
         return _each(self.passage_begins, places)
 
     def documents_of(self, places: np.ndarray) -> list[int]:
         """Numbers of the documents that ascending byte offsets lie in, each once, ascending."""
-        return _each(self.document_begins, places)
+        return _each(self.document_begins, places).tolist()
 
     def is_removed(self, passage: int) -> bool:
         """Whether a passage belongs to a removed document."""
@@ -215,6 +219,6 @@ def _before(begins: np.ndarray, place: int) -> int:
     return int(np.searchsorted(begins, begins.dtype.type(place), side="right")) - 1
 
 
-def _each(begins: np.ndarray, places: np.ndarray) -> list[int]:
+def _each(begins: np.ndarray, places: np.ndarray) -> np.ndarray:
     found = np.searchsorted(begins, places.astype(begins.dtype), side="right").astype(np.int64) - 1
-    return found[np.diff(found, prepend=-1) > 0].tolist()
+    return found[np.diff(found, prepend=-1) > 0]

@@ -12,8 +12,9 @@ import pytest
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, RecipeDrift
 from search.hits import Hit, Page
+from search.normal import folded
 from search.query import Searcher
-from search.rank import shared_spans, weight
+from search.rank import highlights
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 
@@ -118,14 +119,9 @@ def test_a_question_finds_passages_with_its_longest_rare_parts(world: World, sea
     assert searcher.count(query) == 0
     hits = all_hits(searcher, query, "ngram")
     assert "第14章はaだけの文で" in hits[0].text
-    whole = "\n".join(row["text"] for row in world.rows())
-    characters = sum(len(row["text"]) for row in world.rows())
     for hit in hits[:10]:
-        spans = {query[a:b] for a, b in shared_spans(query, hit.text)}
-        score = sum(weight(span, len(occurrences(whole, span)), characters) for span in spans)
-        assert hit.score == pytest.approx(score)
-        marked = {hit.text[i] for b, e in hit.spans for i in range(b, e)}
-        assert marked == set("".join(spans))
+        assert hit.spans == highlights(query, hit.text) != ()
+        assert all(hit.text[b:e] in query for b, e in hit.spans)
         row = document(world, hit)
         starts = occurrences(row["text"], hit.text)
         assert hit.iterations in [brute(world, row, [(s + b, s + e) for b, e in hit.spans]) for s in starts]
@@ -141,13 +137,32 @@ def test_the_number_of_shards_changes_no_answer(
     for stage in ("corpus", "tokenizer", "pack", "pretrain"):
         shutil.copytree(world.run.root(stage), artifacts / stage / world.run.name)
     other = replace(world, run=replace(world.run, artifacts=artifacts))
-    make_index(other, "--set", f"index.shard_bytes={shard_bytes}")
+    make_index(other, "--set", f"index.shard_bytes={shard_bytes}", "--set", "index.normalized=true")
     one = Searcher.open(other.run)
     assert min(len(one.texts.shards), 8) == shards != len(searcher.texts.shards)
     for query in (*QUERIES, "源氏物語を読む人は何を思うのか", "保存の方法"):
         for mode in ("ngram", "vector"):
             ours, theirs = one.search(query, mode, limit=30), searcher.search(query, mode, limit=30)
             assert ours.hits == theirs.hits and (ours.total, ours.occurrences) == (theirs.total, theirs.occurrences)
+    for query in ("ﾌｧｲﾙ", "Ａ.*[B]", "源氏物語の作者", "鱻麤龘"):
+        check_normalized(world, one, query)
+    with pytest.raises(BadInput, match="normalized = true"):
+        searcher.search("ﾌｧｲﾙ", "normalized")
+
+
+def check_normalized(world: World, searcher: Searcher, query: str) -> None:
+    """Hits are the passages with a stretch that folds to the folded query; these texts fold character by character."""
+    rows = world.rows()
+    counts = {row["doc_id"]: len(occurrences(folded(row["text"]), folded(query))) for row in rows}
+    hits = all_hits(searcher, query, "normalized")
+    page = searcher.search(query, "normalized")
+    assert (page.occurrences, page.total) == (sum(counts.values()), len(hits))
+    assert {hit.doc_id for hit in hits} == {doc_id for doc_id, count in counts.items() if count}
+    for hit in hits:
+        assert all(folded(query) in folded(hit.text[begin:end]) for begin, end in hit.spans) and hit.spans
+        row = document(world, hit)
+        starts = occurrences(row["text"], hit.text)
+        assert hit.iterations in [brute(world, row, [(s + b, s + e) for b, e in hit.spans]) for s in starts]
 
 
 def test_absence_is_an_answer(searcher: Searcher, world: World) -> None:
@@ -184,7 +199,7 @@ def test_bad_pages_and_modes_are_refused(searcher: Searcher) -> None:
         searcher.search("源", "ngram", limit=0)
     with pytest.raises(BadInput, match="from -1"):
         searcher.search("源", "ngram", offset=-1)
-    with pytest.raises(ConfigError, match=r"unknown search mode 'fuzzy'; expected one of \['ngram', 'vector'\]"):
+    with pytest.raises(ConfigError, match=r"unknown search mode 'fuzzy'; expected one of \['ngram', 'vector', 'normalized'\]"):
         searcher.search("源", "fuzzy")  # type: ignore[arg-type]
 
 
@@ -203,7 +218,8 @@ def test_an_index_of_another_model_is_refused(world: World, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["shards/00001/suffixes.u32", "shards/00000/documents.jsonl", "shards/00000/reads.begins.npy", "vector/00000/index.faiss"]
+    "name",
+    ["shards/00001/suffixes.u32", "shards/00000/documents.jsonl", "shards/00000/reads.begins.npy", "vector/00000/index.faiss"],
 )
 def test_damage_is_refused_by_name(world: World, tmp_path: Path, name: str) -> None:
     artifacts = tmp_path / "artifacts"
