@@ -25,9 +25,9 @@ ORDERS = (1.0, 0.5, 0.2)
 # BM25: a second occurrence adds a sixth of the first one, and length counts nearly in full. R@1 there: k1 .1 .922/.895,
 # .2 .922/.892, .3 .922/.885, .6 .906/.872; b .5 to 1 differ by .002.
 SATURATION, LENGTH = 0.2, 0.75
-# Suffixes whose passages are looked up, rarest n-grams first, the rarest one always: this many, and in a large corpus one in so many characters, so
-# that a shard has the same to do in any corpus. R@1 and R@3 of 740 questions among 23,700,000 characters: 100 suffixes
-# .882/.908, 300 .891/.926, 1,000 .893/.927, 3,000 to 120,000 .893/.928.
+# Suffixes whose passages are looked up, rarest n-grams first, the rarest one always: this many, and in a large corpus one in
+# so many characters, so that a shard has the same to do in any corpus. R@1 and R@3 of 740 questions among 23,700,000
+# characters: 100 suffixes .882/.908, 300 .891/.926, 1,000 .893/.927, 3,000 to 120,000 .893/.928.
 BUDGET, CHARACTERS_PER_SUFFIX = 10_000, 4_000
 # Nominated passages whose text is read. R@3 there: 50 .927, 100 to 1,000 .928.
 CANDIDATES = 200
