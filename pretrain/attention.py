@@ -4,6 +4,8 @@ Shapes: B samples, S positions, H query heads, G key/value heads, R = H / G, D w
 """
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +18,14 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn import functional
 
-from pretrain import runtime
+from pretrain import products, runtime
 
 # Up to this length a CPU is faster with the whole score matrix than with torch's flash kernel
 # (bf16, 2 threads, forward and backward, ms: S 256 2.8 against 7.8, S 512 5.0 against 13.6, S 2048 94 against 81).
 DENSE_UP_TO = 1024
+# Positions whose scores are made at once in fp32, so that they stay in the cache (1 thread, forward and backward of 4 samples,
+# ms, torch's flash kernel, then blocks of 64, 128, 256: S 256 13.4, 11.4, 8.8, 9.3; S 512 57, 48, 39, 37).
+BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,13 @@ class SdpaCoreAttention(MegatronModule):
         S, B = query.shape[:2]
         if packed_seq_params is not None:
             return _varlen(query, key, value, packed_seq_params)
+        dense = not query.is_cuda and S <= DENSE_UP_TO
+        if dense and products.wanted(query.dtype):
+            out_BGSRD: Any = _Blocks.apply(*(_by_group(t, key.size(2)) for t in (query, key, value)), attention_mask)
+            return out_BGSRD.permute(2, 0, 1, 3, 4).reshape(S, B, -1)
         q, k, v = (t.permute(1, 2, 0, 3) for t in (query, key, value))
-        if attention_mask is not None and not q.is_cuda and S <= DENSE_UP_TO:
-            out = _dense(q, k, v, attention_mask)
+        if dense:
+            out = _dense(q, k, v, _causal(S, q) if attention_mask is None else attention_mask)
         else:
             out = functional.scaled_dot_product_attention(
                 q, k, v, attn_mask=attention_mask, is_causal=attention_mask is None, enable_gqa=q.size(1) != k.size(1)
@@ -105,6 +114,60 @@ def _dense(q_BHSD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, bias_B1SS: Tensor) ->
     scores = (q @ k_BGSD.transpose(-1, -2)).view(B, G, H // G, S, S)
     weights = (scores + bias_B1SS[:, :, None]).softmax(-1)
     return (weights.view(B, G, H // G * S, S) @ v_BGSD).view(B, H, S, D)
+
+
+def _causal(S: int, like: Tensor) -> Tensor:
+    """The bias [1, 1, S, S] of one document a sample."""
+    return torch.full((1, 1, S, S), float("-inf"), dtype=like.dtype, device=like.device).triu_(1)
+
+
+def _by_group(x_SBHD: Tensor, G: int) -> Tensor:
+    """[B, G, S, H / G, D] in a row."""
+    return x_SBHD.unflatten(2, (G, -1)).permute(1, 2, 0, 3, 4).contiguous()
+
+
+class _Blocks(torch.autograd.Function):
+    """`_dense` in fp32 a block of positions of one group at a time: what stands behind a block is never computed."""
+
+    @staticmethod
+    def forward(ctx: Any, q_BGSRD: Tensor, k_BGS1D: Tensor, v_BGS1D: Tensor, bias_B1SS: Tensor | None) -> Tensor:
+        B, G, S, R, D = q_BGSRD.shape
+        q_BGSRD, behind_SS = q_BGSRD * D**-0.5, _causal(min(S, BLOCK), q_BGSRD)[0, 0]
+        out_BGSRD, weights = torch.empty_like(q_BGSRD), []
+        for b, g, begin, end in _blocks(B, G, S):
+            scores = products.by_rows(q_BGSRD[b, g, begin:end].view(-1, D), k_BGS1D[b, g, :end, 0])
+            by_place = scores.view(end - begin, R, end)
+            if bias_B1SS is None:
+                by_place[..., begin:] += behind_SS[: end - begin, None, : end - begin]
+            else:
+                by_place += bias_B1SS[b, 0, begin:end, None, :end]
+            weights.append(scores.softmax(-1))
+            out_BGSRD[b, g, begin:end] = products.by_rows(weights[-1], v_BGS1D[b, g, :end, 0].t()).view(-1, R, D)
+        ctx.save_for_backward(q_BGSRD, k_BGS1D, v_BGS1D, out_BGSRD, *weights)
+        return out_BGSRD
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """FlashAttention's (arXiv:2205.14135 §B.2), with the weights kept."""
+        q_BGSRD, k_BGS1D, v_BGS1D, out_BGSRD, *weights = ctx.saved_tensors
+        B, G, S, R, D = q_BGSRD.shape
+        dout_BGSRD = grad_outputs[0].contiguous()
+        mean_BGSR = (dout_BGSRD * out_BGSRD).sum(-1)
+        dq_BGSRD, dk_BGS1D, dv_BGS1D = torch.empty_like(q_BGSRD), torch.zeros_like(k_BGS1D), torch.zeros_like(v_BGS1D)
+        for (b, g, begin, end), weight in zip(_blocks(B, G, S), weights, strict=True):
+            q, dout = (t[b, g, begin:end].view(-1, D) for t in (q_BGSRD, dout_BGSRD))
+            k, v = k_BGS1D[b, g, :end, 0], v_BGS1D[b, g, :end, 0]
+            dv_BGS1D[b, g, :end, 0] += products.by_columns(weight, dout)
+            dscores = products.by_rows(dout, v).sub_(mean_BGSR[b, g, begin:end].reshape(-1, 1)).mul_(weight)
+            dq_BGSRD[b, g, begin:end] = products.by_rows(dscores, k.t()).view(-1, R, D)
+            dk_BGS1D[b, g, :end, 0] += products.by_columns(dscores, q)
+        return dq_BGSRD.mul_(D**-0.5), dk_BGS1D, dv_BGS1D, None
+
+
+def _blocks(B: int, G: int, S: int) -> Iterator[tuple[int, int, int, int]]:
+    """Sample, group, first position and the one behind the last."""
+    for b, g, begin in itertools.product(range(B), range(G), range(0, S, BLOCK)):
+        yield b, g, begin, min(begin + BLOCK, S)
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) -> Tensor:

@@ -11,7 +11,7 @@ from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch.nn import functional
 
-from pretrain import runtime, upstream
+from pretrain import products, runtime, upstream
 from pretrain.attention import block_spec, transformer_engine
 from pretrain.loss import Decoder
 from pretrain.schedule import build_scheduler
@@ -78,6 +78,8 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
         vp_stage=piece,
     )
     model.z_loss, model.entries = settings.z_loss, vocab_size
+    if products.wanted(config.params_dtype):
+        products.install(model)
     return model.to(runtime.DEVICE)
 
 

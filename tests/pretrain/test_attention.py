@@ -50,6 +50,42 @@ def test_dense_attention_is_torchs(batch: int, length: int, groups: int, repeats
         torch.testing.assert_close(a, b)
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 2),
+    st.integers(1, 11),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(2, 5),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_attention_on_a_cpu_is_torchs_whatever_the_block(
+    batch: int, length: int, groups: int, repeats: int, block: int, ends: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    config = TransformerConfig(
+        num_layers=1, hidden_size=4 * groups * repeats, num_attention_heads=groups * repeats, attention_dropout=0.0
+    )
+    core = attention.SdpaCoreAttention(config, 1, None, "self")
+    q = torch.randn(length, batch, groups * repeats, 4, requires_grad=True)
+    k, v = (torch.randn(length, batch, groups, 4, requires_grad=True) for _ in range(2))
+    bias = documents(torch.randint(1, 5, (batch, length)), EOS, torch.float32).bias if ends else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", block)
+        ours = core(q, k, v, bias)
+        theirs = functional.scaled_dot_product_attention(
+            *(part.permute(1, 2, 0, 3) for part in (q, k, v)), attn_mask=bias, is_causal=not ends, enable_gqa=True
+        )
+        theirs = theirs.permute(2, 0, 1, 3).flatten(2)
+        torch.testing.assert_close(ours, theirs)
+        weight = torch.randn_like(ours)
+        for a, b in zip(*(torch.autograd.grad((o * weight).sum(), (q, k, v)) for o in (ours, theirs)), strict=True):
+            torch.testing.assert_close(a, b)
+    again = core(*(part.bfloat16() for part in (q, k, v)), None if bias is None else bias.bfloat16())
+    torch.testing.assert_close(again.float(), theirs, atol=0.05, rtol=0.05)
+
+
 def together_and_apart(settings: PretrainSettings, dense_up_to: int) -> tuple[Any, Any, torch.Tensor]:
     """Logits and gradients of a row of documents, of each document in a row of its own; logits of the row without ends."""
     attention.DENSE_UP_TO = dense_up_to  # in this forked rank only
