@@ -61,6 +61,7 @@ def groups(text: str) -> list[tuple[str, int, int]]:
 @example("こゝゝろ、づゝ、たゞ、ゝ゚は゛ゝ")
 @example("e\u0301\u0323\u0327a\u0323\u0301\ufe0f\u0301")
 @example("\ufe0f\u3099か\ufe0f\u3099")
+@example("a\u0305\u0301")  # a mark behind another of its class does not reach the letter
 def test_the_fold_is_that_of_the_whole_text_at_once(text: str) -> None:
     assert folded(text) == truth(text)
 
