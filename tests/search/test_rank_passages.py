@@ -144,6 +144,13 @@ def test_what_is_removed_is_not_found(tmp_path: Path) -> None:
     assert [row.passage for row in found] == [0, 3]
 
 
+def test_begins_of_a_large_shard_read_only_and_in_eight_bytes_are_the_same(tmp_path: Path) -> None:
+    made = shard([["源氏物語の作者。", "紫式部という作者。"], ["平家物語。"]], tmp_path)
+    begins = made.passage_begins.astype(np.int64)
+    begins.flags.writeable = False
+    assert rank.rank([made._replace(passage_begins=begins)], "物語の作者は") == rank.rank([made], "物語の作者は") != []
+
+
 def test_a_long_query_is_ranked_by_its_beginning(tmp_path: Path) -> None:
     opened = [shard([["源氏物語"], ["平家物語"]], tmp_path)]
     filling = "の" * rank.LONGEST_QUERY
