@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan doctor arithmetic ask chat index-add index-remove search batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan doctor arithmetic ask chat index-add index-remove search-serve search batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -46,6 +46,8 @@ lora: setup ## instruction tuning with LoRA
 	@$(PY) -m finetune.lora $(ARGS)
 index: setup ## index the training data: n-grams and vectors
 	@$(PY) -m search.index $(ARGS)
+search-serve: setup ## search over HTTP on loopback, with an OpenAPI schema; elsewhere with a token
+	@$(PY) -m search.serve $(ARGS)
 index-add: setup ## search another run's corpus too, in new shards: make index-add FROM=run
 	@$(PY) -m search.add $(ARGS) $(call option,FROM,from)
 index-remove: setup ## find some documents no more: make index-remove DOC=doc_id | URL=url | HOST=host | SOURCE=source [WHY=…] [JSON=1]

@@ -18,6 +18,7 @@ STAGES = {
     "finetune": "finetune",
     "lora": "finetune.lora",
     "index": "search.index",
+    "search": "search.serve",
     "bots": "bots",
     "publish": "publish",
 }

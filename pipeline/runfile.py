@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, MissingInput
 T = TypeVar("T")
 
 # The tables a run file may have: one a stage, and `ray` for where the shards run.
-TABLES = ("fetch", "corpus", "tokenizer", "pack", "pretrain", "finetune", "lora", "index", "bots", "publish", "ray")
+TABLES = ("fetch", "corpus", "tokenizer", "pack", "pretrain", "finetune", "lora", "index", "search", "bots", "publish", "ray")
 # In a string of the run file this stands for the folder given as DATA=… on the command line.
 DATA_MARK = "${DATA}"
 
