@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,29 +18,42 @@ from search import catalog, exposure, occurrences
 from search.exposure import Exposure
 from search.query import Searcher
 from tests.search.conftest import make_index
-from tests.search.world import World
+from tests.search.world import World, make_world
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ("源氏物語", "。", "紫式部の作者", "🙂", "a.*[b]", "か\u3099", "葛\U000e0100", "第7章はaだけの文である。", "\n")
 Row = dict[str, str]
 
 
+def order_of(world: World) -> Order:
+    return Order.open(world.run.root("pretrain") / "data" / "order", world.run.root("pack") / "data")
+
+
 def reads(world: World, rows: list[Row], text: str) -> Counter[tuple[str, int]]:
-    """(source, iteration) -> occurrences whose first character that iteration read: one a token and epoch."""
+    """(source, iteration) -> occurrences whose first character one of its samples had, from what every batch held."""
+    order = order_of(world)
+    by_token: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for iteration in range(1, world.total + 1):
+        for span in order.documents(iteration):
+            for token in range(span.begin, span.end):
+                by_token[span.doc_id, token].append(iteration)
     found: Counter[tuple[str, int]] = Counter()
     for row in rows:
         for at in (i for i in range(len(row["text"])) if row["text"].startswith(text, i)):
-            found.update((row["source"], i) for i in first_byte(world, row, at))
+            token = first_token(world, row, at)
+            iterations = by_token[row["doc_id"], token]
+            assert set(iterations) == world.read[row["doc_id"], token]
+            found.update((row["source"], i) for i in iterations)
     return found
 
 
-def first_byte(world: World, row: Row, at: int) -> list[int]:
-    """Iterations, one an epoch, of the token that holds the first byte of character `at`."""
+def first_token(world: World, row: Row, at: int) -> int:
+    """The token that holds the first byte of character `at`."""
     byte, end = len(row["text"][:at].encode()), 0
     for number, token in enumerate(world.tokenizer.encode(row["text"])):
         end += len(world.tokenizer.token_bytes(token))
         if byte < end:
-            return sorted(world.read[row["doc_id"], number])
+            return number
     raise AssertionError
 
 
@@ -76,12 +89,23 @@ def test_every_read_is_counted_in_its_iteration_and_source(world: World, searche
         assert sizes == sorted(sizes, reverse=True)
 
 
-def test_each_epoch_of_each_occurrence_is_read_unread_or_undone(world: World, searcher: Searcher) -> None:
+def test_each_epoch_of_each_occurrence_is_read_or_unread(tmp_path: Path, ray_session: None) -> None:
+    world = make_world(tmp_path, iterations=60, documents=10)
+    make_index(world)
+    searcher, order = Searcher.open(world.run), order_of(world)
+    epochs = {row["doc_id"]: len(order.samples(row["source"], row["doc_id"])[1]) for row in world.rows()}
+    assert max(epochs.values()) > 2
+    for text in ("源氏物語", "実行する", "。"):
+        found = exposure.exposure(searcher, text, buckets=world.total)
+        assert counted(found) == {(s, i - 1): n for (s, i), n in reads(world, world.rows(), text).items()}
+        assert found.total + found.unread == sum(row["text"].count(text) * epochs[row["doc_id"]] for row in world.rows())
+        assert found.total > found.occurrences
+
+
+def test_undone_iterations_are_left_out_and_said(world: World, searcher: Searcher) -> None:
     text = "源氏物語"
-    order = Order.open(world.run.root("pretrain") / "data" / "order", world.run.root("pack") / "data")
-    cut = sum(row["text"].count(text) * len(order.samples(row["source"], row["doc_id"])[1]) for row in world.rows())
     found = exposure.exposure(searcher, text)
-    assert found.unread > 0 and found.total + found.unread == cut > found.occurrences
+    assert found.unread > 0
     undone = ((3, 6), (11, 11))
     other = exposure.exposure(Searcher(open_sealed(world.run.root("index")), undone), text, buckets=world.total)
     truth = reads(world, world.rows(), text)

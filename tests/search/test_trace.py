@@ -20,7 +20,7 @@ from search.query import Searcher
 from search.trace import Trace, TraceSettings, main, trace
 from search.trace_show import MARK, PLAIN, render
 from tests.search.conftest import make_index
-from tests.search.world import World
+from tests.search.world import World, make_world
 
 ROOT = Path(__file__).parents[2]
 Row = dict[str, str]
@@ -106,6 +106,16 @@ def test_every_maximal_span_with_all_its_occurrences(world: World, searcher: Sea
         assert (found.total_iterations, found.index) == (world.total, searcher.texts.digest)
         seen += len(found.spans)
     assert seen > 50
+
+
+def test_every_epoch_counts(tmp_path: Path, ray_session: None) -> None:
+    world = make_world(tmp_path, iterations=60, documents=10)
+    make_index(world)
+    searcher = Searcher.open(world.run)
+    for row in (*world.held_out, *world.rows()[:3]):
+        check(trace(searcher, row["text"][:200], TraceSettings(least=6)), world, world.rows())
+    spans = trace(searcher, world.rows()[0]["text"][:200]).spans
+    assert any(span.first and span.last and span.last > span.first for span in spans if span.count == 1)
 
 
 def test_undone_iterations_do_not_count(world: World) -> None:
