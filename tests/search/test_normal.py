@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact
@@ -25,12 +25,6 @@ TEXTS = st.text(st.sampled_from(ALPHABET), max_size=25) | st.text(max_size=25)
 
 
 REPLACED = replacements()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    """Tables and kernels are made before hypothesis looks at the clock."""
-    fold("か゛")
 
 
 def truth(text: str) -> str:
@@ -57,6 +51,7 @@ def groups(text: str) -> list[tuple[str, int, int]]:
     return found
 
 
+@settings(deadline=None)
 @given(TEXTS)
 @example("こゝゝろ、づゝ、たゞ、ゝ゚は゛ゝ")
 @example("e\u0301\u0323\u0327a\u0323\u0301\ufe0f\u0301")
@@ -66,11 +61,13 @@ def test_the_fold_is_that_of_the_whole_text_at_once(text: str) -> None:
     assert folded(text) == truth(text)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert folded(folded(text)) == folded(text)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_canonically_equal_texts_fold_alike(text: str) -> None:
     assert folded(unicodedata.normalize("NFD", text)) == folded(unicodedata.normalize("NFC", text)) == folded(text)
@@ -132,6 +129,7 @@ def test_kanji_forms_are_one_letter_each() -> None:
         assert (folded(form), folded(letter)) == (letter, letter)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 @example("こゝゝろヽ゚e\u0323\ufe0f\u0301…㌔\u1100\u1161\u11a8")
 def test_every_group_is_what_its_own_characters_fold_to(text: str) -> None:
@@ -149,6 +147,7 @@ def test_every_group_is_what_its_own_characters_fold_to(text: str) -> None:
     assert place == len(text)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.data())
 def test_any_run_of_groups_is_found_as_it_stands(text: str, data: st.DataObject) -> None:
     found = groups(text)
@@ -159,6 +158,7 @@ def test_any_run_of_groups_is_found_as_it_stands(text: str, data: st.DataObject)
     assert folded(text[found[first][1] : found[last][2]]) == "".join(part for part, _, _ in found[first : last + 1])
 
 
+@settings(deadline=None)
 @given(TEXTS, st.data())
 def test_what_a_query_finds_contains_it(text: str, data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(text)))
@@ -171,6 +171,7 @@ def test_what_a_query_finds_contains_it(text: str, data: st.DataObject) -> None:
             assert query in folded(span)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=6))
 def test_nothing_joins_over_the_end_of_a_document(texts: list[str]) -> None:
     data = b"".join(text.encode() + b"\xff" for text in texts)

@@ -16,13 +16,6 @@ from tests.search.test_normal import ALPHABET
 DOCUMENTS = st.lists(st.text(st.sampled_from("かカｶゝ゛国國aＡ…。" + ALPHABET[-30:]), max_size=30), min_size=1, max_size=5)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    """Tables and kernels are made before hypothesis looks at the clock."""
-    with tempfile.TemporaryDirectory() as folder:
-        made(["か゛国", "国"], Path(folder), removed=[1]).spans("国")
-
-
 def made(texts: list[str], folder: Path, removed: list[int] | None = None) -> NormalView:
     data = b"".join(text.encode() + b"\xff" for text in texts)
     build(np.frombuffer(bytearray(data), np.uint8), folder)
