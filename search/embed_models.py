@@ -6,7 +6,7 @@ Both are asked for by who wants them: neither package is needed otherwise, and a
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -94,17 +94,15 @@ class SentenceModel(Embedder):
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(n, d); rounding, below 1e-6, depends on what stands beside a text."""
-        return self._encode(texts, self._passage)
+        return self._encode(self._model.encode_document, texts, self._passage)
 
     def embed_query(self, text: str) -> np.ndarray:
         """(d,)."""
-        return self._encode([text], self._query)[0]
+        return self._encode(self._model.encode_query, [text], self._query)[0]
 
-    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
-        vectors = self._model.encode(
-            list(texts), prompt=prompt, batch_size=FORWARD, normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(vectors, np.float32)
+    def _encode(self, encode: Callable[..., Any], texts: Sequence[str], prompt: str) -> np.ndarray:
+        vectors = encode(list(texts), prompt=prompt, batch_size=FORWARD, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, np.float32).reshape(len(texts), self.dimensions)
 
 
 def _sentence_transformer(name: str, revision: str, where: str) -> Any:
@@ -112,6 +110,9 @@ def _sentence_transformer(name: str, revision: str, where: str) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingInput(f"{where}{name!r} needs a package ({error}); `pip install sentence-transformers==6.2.0`") from error
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of loading weights: it would stand between the lines of our own progress
     try:
         return SentenceTransformer(name, revision=revision or None, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
