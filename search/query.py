@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import BadInput, ConfigError, RecipeDrift
 from pipeline.runfile import RunFile
-from search import rank
+from search import normal, rank
 from search.catalog import open_catalog, path_of
-from search.embed import Embedder
+from search.embed import Embedder, agree, identity_of
 from search.hits import EVERY_MODE, MODES, DocumentRead, Hit, Mode, Page
+from search.settings import IndexSettings
 from search.store import MODEL, VECTOR, Shard
 from search.texts import Texts
 from search.vector import Neighbours
@@ -46,7 +48,7 @@ class Searcher:
         self._index = index
         self.total: int = index.stats["iterations"]
         self.undone = frozenset(i for first, last in undone for i in range(first, last + 1))
-        self.embedder = Embedder.open(index.data / VECTOR / MODEL)
+        self.identity = identity_of(index.data / VECTOR / MODEL)
         self._state = self._opened()
 
     @classmethod
@@ -63,7 +65,17 @@ class Searcher:
                 f"{index.root}: made for pretrain {index.inputs['pretrain'][7:15]}, but {pretrain.root} now is "
                 f"{pretrain.digest[7:15]}; `make clean-index index RUN={run.name}`"
             )
-        return cls(index, pretrain.stats.get("undone", ()))
+        searcher = cls(index, pretrain.stats.get("undone", ()))
+        agree(run.settings("index", IndexSettings), searcher.identity, str(run.path))
+        return searcher
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """What made the vectors; loaded when it is first asked for, which takes seconds for a large one.
+
+        Raises: RecipeDrift, MissingInput or CorruptArtifact if it is not what the index was made with.
+        """
+        return Embedder.open(self._index.data / VECTOR / MODEL)
 
     @property
     def texts(self) -> Texts:
@@ -78,8 +90,7 @@ class Searcher:
     def _opened(self) -> _State:
         version = _version(self._index)
         catalog = open_catalog(self._index)
-        identity = self.embedder.identity
-        found = [Neighbours(part.data / VECTOR / part.name, part.passages, identity) for part in catalog.parts()]
+        found = [Neighbours(part.data / VECTOR / part.name, part.passages, self.identity) for part in catalog.parts()]
         return _State(Texts(catalog), tuple(found), version)
 
     def search(self, query: str, mode: Mode, *, offset: int = 0, limit: int = 5) -> Page:
@@ -221,7 +232,9 @@ class _Exact:
 
     @classmethod
     def folded(cls, texts: Texts, text: str) -> "_Exact":
-        """Raises: BadInput if the index has no normalized view."""
+        """Raises: BadInput if the index has no normalized view, or nothing of the query is left when it is folded."""
+        if not normal.folded(text):
+            raise BadInput(f"the query {text!r} is empty once spelling is put aside; search for it with mode ngram")
         if any(shard.normal is None for shard in texts.shards):
             raise BadInput("this index has no normalized view; make it with `normalized = true` in [index]")
         return cls._made(texts, text, [shard.normal.spans(text) for shard in texts.shards if shard.normal])
