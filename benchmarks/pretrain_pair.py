@@ -64,8 +64,7 @@ class Theirs:
         adam = settings.optimizer
         big, small = ([p for p in self.model.parameters() if (p.dim() > 1) == more] for more in (True, False))
         groups = [{"params": big, "weight_decay": adam.weight_decay}, {"params": small, "weight_decay": 0.0}]
-        fused = runtime.HAVE_CUDA
-        self._optimizer = torch.optim.AdamW(groups, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=fused)
+        self._optimizer = torch.optim.AdamW(groups, lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps, fused=True)
 
     def step(self, batches: Sequence[Batch], lr: float) -> float:
         """Train on the micro-batches of one iteration; returns the loss, nats a token."""
