@@ -86,12 +86,7 @@ class Embedder(ABC):
         Raises: CorruptArtifact if a file is missing or damaged; MissingInput if a package or model is not there;
             RecipeDrift if what is there now is another model, revision or size, or answers otherwise.
         """
-        try:
-            saved = json.loads((folder / FILE).read_text("utf-8"))
-            probe = np.array(saved.pop("probe"), np.float32)
-            made = Identity(**{**saved, "prompts": tuple(saved["prompts"])})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptArtifact(f"{folder / FILE}: not readable ({error}); make the index again") from error
+        made, probe = _saved(folder)
         opened = _open(made, folder)
         if opened.identity != made:
             message = f"{folder}: the index was made with {made}, now there is {opened.identity}"
@@ -105,6 +100,14 @@ class Embedder(ABC):
                 f"{LEAST_COSINE} at least); bring back the versions that made it, or make the index again"
             )
         return opened
+
+
+def identity_of(folder: Path) -> Identity:
+    """What made the vectors of an index, by its folder vector/model; loads no model.
+
+    Raises: CorruptArtifact if it is missing or damaged.
+    """
+    return _saved(folder)[0]
 
 
 def make(settings: IndexSettings, texts: Sequence[str]) -> Embedder:
@@ -146,6 +149,16 @@ def agree(settings: IndexSettings, identity: Identity, where: str) -> None:
                 f"{where} [index]: {key} = {found!r}, but the index was made with {expected!r}; "
                 "put that back, or `make clean-index index`"
             )
+
+
+def _saved(folder: Path) -> tuple[Identity, np.ndarray]:
+    """What `save` wrote: the identity and the vector of PROBE."""
+    try:
+        saved = json.loads((folder / FILE).read_text("utf-8"))
+        probe = np.array(saved.pop("probe"), np.float32)
+        return Identity(**{**saved, "prompts": tuple(saved["prompts"])}), probe
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptArtifact(f"{folder / FILE}: not readable ({error}); make the index again") from error
 
 
 def _open(made: Identity, folder: Path) -> Embedder:

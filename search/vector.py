@@ -34,8 +34,8 @@ LEAST_TRAINED = 1_000
 # Half of faiss' "4 to 16 sqrt(n)": SVD vectors are whitened and hardly cluster, so that more lists find no more at the
 # same cost (250,000: 512 and 2,048 lists), and training them takes longer.
 LISTS_PER_ROOT, MOST_LISTS = 2, 4096
-# Vectors that codes and lists are trained on: 64 a list at most, 268 MB of 256 dimensions.
-MOST_TRAINED = 64 * MOST_LISTS
+# Vectors that lists are trained on, each (faiss asks for 39 to 256), and that codes are: 67 MB of 256 dimensions at least.
+TRAINED_LIST, TRAINED = 64, 65_536
 # faiss' HNSW32: 64 links a vector.
 LINKS = 32
 # What `build` demands of itself: recall of the ten nearest after the exact comparison, and what it asks to see it.
@@ -89,7 +89,7 @@ def build(
     rows = _rows(folder / ROWS, about)
     index = _empty(about)
     if not index.is_trained:
-        size = min(count, MOST_TRAINED)
+        size = min(count, max(TRAINED, TRAINED_LIST * _lists(about)))
         index.train(_wide(rows[np.arange(size) * count // size], about.width))
     for _, block in _blocks(rows, about.width):
         index.add(block)
@@ -196,7 +196,9 @@ def _rows(path: Path, about: About) -> np.ndarray:
 
 def _wide(rows: np.ndarray, width: int) -> np.ndarray:
     """(n, w) float32, contiguous, with zeros in the dimensions that are added."""
-    return np.ascontiguousarray(np.pad(rows.astype(np.float32), ((0, 0), (0, width - rows.shape[1]))))
+    wide = np.zeros((len(rows), width), np.float32)
+    wide[:, : rows.shape[1]] = rows
+    return wide
 
 
 def _blocks(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -207,7 +209,7 @@ def _blocks(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
 def _empty(about: About) -> Any:
     import faiss
 
-    lists = _lists(about.count)
+    lists = _lists(about)
     factory = {
         "flat": "SQfp16",
         "scan": f"PQ{about.width // 2}x4fs",
@@ -216,14 +218,14 @@ def _empty(about: About) -> Any:
         "ivf-pq": f"IVF{lists},PQ{about.width // 2}x4fs",
     }[about.kind]
     index: Any = faiss.index_factory(about.width, factory, faiss.METRIC_INNER_PRODUCT)
-    if about.kind.startswith("ivf"):
+    if lists:
         faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1  # no warning on stderr where a shard is small
     return index
 
 
-def _lists(count: int) -> int:
-    """The power of two below LISTS_PER_ROOT * sqrt(count)."""
-    return min(1 << int(np.log2(LISTS_PER_ROOT * count**0.5)), MOST_LISTS)
+def _lists(about: About) -> int:
+    """The power of two below LISTS_PER_ROOT * sqrt(n), 0 for kinds without lists."""
+    return min(1 << int(np.log2(LISTS_PER_ROOT * about.count**0.5)), MOST_LISTS) if about.kind.startswith("ivf") else 0
 
 
 def _candidates(index: Any, queries_QW: np.ndarray, about: About, probes: int, pool: int) -> np.ndarray:
@@ -264,7 +266,7 @@ def _tuned(index: Any, rows: np.ndarray, about: About) -> About:
         ]
         return float(np.mean(found)) if found else 1.0
 
-    most = _lists(about.count) if about.kind.startswith("ivf") else 0
+    most = _lists(about)
     steps = sorted({max(most >> shift, min(most, 1)) for shift in range(7)})
     probes, _ = _first(steps, lambda step: recall(step, POOLS[-1]))
     pool, reached = _first(POOLS, lambda size: recall(probes, size))

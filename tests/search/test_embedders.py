@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import ConfigError, MissingInput, RecipeDrift
+from pipeline.runfile import load_run
 from search import embed
 from search.embed import Embedder, Identity, agree, make, sample_size
 from search.embed_models import E5_PROMPTS, SentenceModel, load
@@ -240,9 +241,14 @@ def test_an_index_is_made_and_asked_with_a_sentence_model(model: Path, tmp_path:
     world = make_world(tmp_path / "world", iterations=5, documents=12)
     make_index(world, "--set", f"index.embedder={model}", "--set", "index.neighbours=scan")
     assert open_sealed(world.run.root("index")).stats["model"]["embedder"] == str(model)
-    searcher = Searcher.open(world.run)
+    run = load_run(str(world.run.path), overrides=(f"index.embedder={model}",), artifacts=str(world.run.artifacts))
+    searcher = Searcher.open(run)
+    assert searcher.identity == load(str(model), "", ()).identity
+    assert "embedder" not in vars(searcher)  # not loaded before vectors are asked for
     assert isinstance(searcher.embedder, SentenceModel)
     page = searcher.search("猫は犬", "vector", limit=3)
     texts = [text for shard in searcher.texts.shards for text in shard.passage_texts(range(shard.passages))]
     cosine = np.sort(searcher.embedder.embed(texts) @ searcher.embedder.embed_query("猫は犬"))[::-1]
     np.testing.assert_allclose([hit.score for hit in page.hits], cosine[:3], atol=2e-3)
+    with pytest.raises(RecipeDrift, match="embedder = 'svd', but the index was made with"):
+        Searcher.open(world.run)  # its run file names none
