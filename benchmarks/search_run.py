@@ -6,6 +6,7 @@ What search is measured on where a hit needs its document and its iterations.
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,24 +26,32 @@ max_characters = {CHARACTERS}
 [pack]
 [index]
 shard_bytes = {{shard_bytes}}
-normalized = {{normalized}}
 [ray]
 workers = {{workers}}
 """
 
 
-def make_run(folder: Path, documents: Sequence[str], *, shard_bytes: int, workers: int = 1, normalized: bool = False) -> RunFile:
-    """A sealed run of the documents; what is there already is taken as it is."""
+def make_run(
+    folder: Path, documents: Sequence[str], *, shard_bytes: int, workers: int = 1, like: RunFile | None = None
+) -> RunFile:
+    """A sealed run of the documents; what is there already is taken as it is.
+
+    Args:
+        like: a run of the same documents, of which all but the index is taken over.
+    """
     from pretrain import pack
     from search import index
     from tokenizer import __main__ as tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{NAME}.toml"
-    path.write_text(RUN.format(shard_bytes=shard_bytes, workers=workers, normalized=str(normalized).lower()), "utf-8")
+    path.write_text(RUN.format(shard_bytes=shard_bytes, workers=workers), "utf-8")
     artifacts = folder / "artifacts"
+    for stage in ("corpus", "tokenizer", "pack", "pretrain"):
+        if like:
+            shutil.copytree(like.root(stage), artifacts / stage / NAME, dirs_exist_ok=True)
     run, line = load_run(str(path), artifacts=str(artifacts)), ["--run", str(path), "--artifacts", str(artifacts)]
-    with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):  # noqa: PTH123
+    with Path(os.devnull).open("w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         _corpus(run, documents)
         tokenizer.main(line)
         pack.main(line)

@@ -220,15 +220,15 @@ class _Passages:
 class _Exact:
     """Every passage in which an occurrence of the whole query begins, in corpus order."""
 
-    spans: Sequence[np.ndarray]  # of each shard (n, 2) int64, bytes of its text, ascending
+    begins: Sequence[np.ndarray]  # of each shard (n,) int64, bytes of its text, ascending
+    ends: Sequence[np.ndarray] | int  # where they end; or how long each of them is
     passages: Sequence[np.ndarray]  # of each shard, ascending
     score: float
 
     @classmethod
     def of(cls, texts: Texts, text: str) -> "_Exact":
-        size = len(text.encode())
         places = [shard.suffixes.positions(*found) for shard, found in zip(texts.shards, texts.ranges(text), strict=True)]
-        return cls._made(texts, text, [np.stack([found, found + size], axis=1) for found in places])
+        return cls._made(texts, text, places, len(text.encode()))
 
     @classmethod
     def folded(cls, texts: Texts, text: str) -> "_Exact":
@@ -237,17 +237,19 @@ class _Exact:
             raise BadInput(f"the query {text!r} is empty once spelling is put aside; search for it with mode ngram")
         if any(shard.normal is None for shard in texts.shards):
             raise BadInput("this index has no normalized view; make it with `normalized = true` in [index]")
-        return cls._made(texts, text, [shard.normal.spans(text) for shard in texts.shards if shard.normal])
+        spans = [shard.normal.spans(text) for shard in texts.shards if shard.normal]
+        begins, ends = ([np.ascontiguousarray(found[:, side]) for found in spans] for side in range(2))
+        return cls._made(texts, text, begins, ends)
 
     @classmethod
-    def _made(cls, texts: Texts, text: str, spans: Sequence[np.ndarray]) -> "_Exact":
-        passages = [shard.passages_of(found[:, 0]) for shard, found in zip(texts.shards, spans, strict=True)]
-        count = sum(map(len, spans))
-        return cls(spans, passages, rank.weight(text, count, texts.characters) if count else 0.0)
+    def _made(cls, texts: Texts, text: str, begins: Sequence[np.ndarray], ends: Sequence[np.ndarray] | int) -> "_Exact":
+        passages = [shard.passages_of(found) for shard, found in zip(texts.shards, begins, strict=True)]
+        count = sum(map(len, begins))
+        return cls(begins, ends, passages, rank.weight(text, count, texts.characters) if count else 0.0)
 
     @property
     def occurrences(self) -> int:
-        return sum(map(len, self.spans))
+        return sum(map(len, self.begins))
 
     @property
     def total(self) -> int:
@@ -263,10 +265,16 @@ class _Exact:
 
     def _row(self, shard: Shard, found: rank.Ranked) -> _Row:
         begin, end = shard.bounds(found.passage)
-        first, last = np.searchsorted(self.spans[found.shard][:, 0], [begin, end]).tolist()
-        spans = self.spans[found.shard][first:last]
-        end = shard.bounds(shard.passage_at(int(spans[:, 1].max()) - 1))[1]
-        characters = [(len(shard.text(begin, a)), len(shard.text(begin, b))) for a, b in spans.tolist()]
+        mine = self.begins[found.shard]
+        first, last = np.searchsorted(mine, [begin, end]).tolist()
+        begins = mine[first:last].tolist()
+        if isinstance(self.ends, int):
+            ends = [place + self.ends for place in begins]
+        else:
+            ends = self.ends[found.shard][first:last].tolist()
+        if (furthest := max(ends)) > end:
+            end = shard.bounds(shard.passage_at(furthest - 1))[1]
+        characters = [(len(shard.text(begin, a)), len(shard.text(begin, b))) for a, b in zip(begins, ends, strict=True)]
         return found, end, rank.joined(characters)
 
 
