@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan doctor arithmetic ask chat index-add index-remove search-serve search batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup demo all plan doctor arithmetic ask chat index-add index-remove search-serve search trace exposure contamination batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -54,6 +54,12 @@ index-remove: setup ## find some documents no more: make index-remove DOC=doc_id
 	@$(PY) -m search.remove $(ARGS) $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(call option,SOURCE,source) $(call option,WHY,why) $(if $(JSON),--json)
 search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector] [JSON=1]
 	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
+trace: setup ## what of a text stands verbatim in the training data, and when it was read: make trace TEXT=文 | FILE=file [LEAST=8] [KEEP=0.05] [JSON=1]
+	@$(PY) -m search.trace $(ARGS) $(call option,TEXT,text) $(call option,FILE,file) $(call option,LEAST,least) $(call option,KEEP,keep) $(if $(JSON),--json)
+exposure: setup ## how often training read a string, over its iterations and by source: make exposure Q=言葉 [OUT=folder] [BUCKETS=60] [JSON=1]
+	@$(PY) -m search.exposure $(ARGS) --query $(call quoted,Q) $(call option,OUT,out) $(call option,BUCKETS,buckets) $(if $(JSON),--json)
+contamination: setup ## what of a benchmark each checkpoint had read: make contamination BENCH=file [FIELDS="question context"] [CHECKPOINTS="100 200"] [JSON=1]
+	@$(PY) -m search.contamination $(ARGS) --bench $(call quoted,BENCH) $(call option,FIELDS,fields) $(call option,CHECKPOINTS,checkpoints) $(if $(JSON),--json)
 explain: setup ## the life of one document, with what was seen in its text: make explain DOC=doc_id|URL [JSON=1]
 	@$(PY) -m corpus.explain $(ARGS) --doc $(call quoted,DOC) $(if $(JSON),--json)
 retune: setup ## what other thresholds would gain and lose: make retune SET="kana=0.1 kuten=off" [JSON=1]

@@ -236,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print what of one benchmark was read."""
     arguments = _parser().parse_args(argv)
     run = cli.open_run(arguments)
-    settings = ContaminationSettings(tuple(arguments.field), arguments.least, arguments.share, arguments.shortest)
+    settings = ContaminationSettings(tuple(_words(arguments.fields)), arguments.least, arguments.share, arguments.shortest)
     if arguments.dry_run:
         say(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
         return
@@ -257,15 +257,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.replace(",", " ").split()]
+        return [int(part) for part in _words(text)]
     except ValueError as error:
         raise ConfigError(f"--checkpoints {text!r}: expected iterations, for example 100,200") from error
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
 
 
 def _parser() -> argparse.ArgumentParser:
     made, default = cli.parser("search.contamination", (__doc__ or "").split("\n", 1)[0]), ContaminationSettings()
     made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON lines, or plain lines")
-    made.add_argument("--field", action="append", default=[], help="field whose texts are looked for; every string if left out")
+    made.add_argument(
+        "--fields", default="", help="whose texts are looked for, for example question,context; every string if left out"
+    )
     made.add_argument("--checkpoints", help="iterations, for example 100,200; the checkpoints of the run if left out")
     made.add_argument("--least", type=int, default=default.least, help="characters of a verbatim stretch at least")
     made.add_argument("--share", type=float, default=default.share, help="share in such stretches from which a text is near")

@@ -297,10 +297,10 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     bench = write(
         tmp_path, "b.jsonl", lines(*({"id": f"x{n}", "text": text, "other": "鱻"} for n, text in enumerate(texts(world))))
     )
-    main([*line, str(bench), "--json", "--checkpoints", "3, 9", "--field", "text", "--least", "5"])
+    main([*line, str(bench), "--json", "--checkpoints", "3, 9", "--fields", "text, nothing", "--least", "5"])
     printed = json.loads(capsys.readouterr().out)
-    settings = ContaminationSettings(("text",), least=5)
-    wanted = contamination(searcher, read_items(bench, ("text",)), (3, 9), settings, benchmark="b.jsonl")
+    settings = ContaminationSettings(("text", "nothing"), least=5)
+    wanted = contamination(searcher, read_items(bench, ("text", "nothing")), (3, 9), settings, benchmark="b.jsonl")
     assert printed == json.loads(json.dumps(wanted.as_dict()))
     assert printed["checkpoints"] == [3, 9, world.total] and printed["by_field"].keys() == {"text"}
     assert printed["total"]["exact"] == sum(row["verdict"] == "exact" for row in printed["checked"])
