@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from pretrain import products, runtime
 
-# Up to this length a CPU is faster with the whole score matrix than with torch's flash kernel
-# (bf16, 2 threads, forward and backward, ms: S 256 2.8 against 7.8, S 512 5.0 against 13.6, S 2048 94 against 81).
+# Up to this length a CPU keeps every attention weight for the backward pass; above, that takes too much memory. Against torch's
+# flash kernel, forward and backward, ms: bf16, whole matrices, 2 threads, S 256 2.8 against 7.8, S 512 5.0 against 13.6, S 2048
+# 94 against 81; fp32, in blocks, 1 thread, S 1024 91 against 148, S 2048 125 against 247.
 DENSE_UP_TO = 1024
 # Positions whose scores are made at once in fp32, so that they stay in the cache (1 thread, forward and backward of 4 samples,
 # ms, torch's flash kernel, then blocks of 64, 128, 256: S 256 13.4, 11.4, 8.8, 9.3; S 512 57, 48, 39, 37).
