@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,14 +152,20 @@ def trace(searcher: Indexed, text: str, settings: TraceSettings | None = None) -
         _Found(a, b, text[a:b], look(texts, text[a:b].encode(), undone, settings.looked), likely) for (a, b), likely in kept
     ]
     found.sort(key=lambda one: (one.seen.count, one.begin - one.end, one.begin))
-    shown = _choose(found, texts, settings.documents)
-    numbers = {document: number for number, document in enumerate(shown)}
-    sources = Sources.of(texts)
+    chosen = _choose(found, settings.documents)
+    marked: list[list[tuple[int, int]]] = [[] for _ in chosen]  # bytes of the shard's text that each document shows
+    spans, sources = [], Sources.of(texts)
+    for one in found:
+        holding = _holding(one, chosen)
+        spans.append(_span(one, sources, tuple(number for number, _ in holding)))
+        for number, part in holding:
+            place = _place(texts, part, chosen[number][1], marked[number][0][0] if marked[number] else None)
+            marked[number].append((place, place + len(one.text.encode())))
     return Trace(
         text=text,
-        spans=tuple(_span(one, sources, _shown_in(one, numbers)) for one in found),
+        spans=tuple(spans),
         found=len(bounds),
-        documents=tuple(_source(searcher, texts, document, spans, settings.around) for document, spans in shown.items()),
+        documents=tuple(_source(searcher, texts, *row, settings.around) for row in zip(chosen, marked, strict=True)),
         covered=covered(bounds) / len(text),
         least=settings.least,
         total_iterations=searcher.total,
@@ -204,47 +211,42 @@ def _unlikely(
 _Key = tuple[int, int]
 
 
-def _choose(found: Sequence[_Found], texts: Texts, most: int) -> dict[_Key, list[tuple[int, int]]]:
-    """At most `most` documents, and bytes [begin, end) of the shard's text that are shown of each.
-
-    The rarest span first: the documents chosen before that hold it show it too; only where there is none, the first one of
-    the corpus that does is chosen.
-    """
-    shown: dict[_Key, list[tuple[int, int]]] = {}
+def _choose(found: Sequence[_Found], most: int) -> list[_Key]:
+    """At most `most` documents: for the rarest span first, the first one of the corpus, where none chosen before holds it."""
+    chosen: list[_Key] = []
     for one in found:
-        holding = [(part, key) for part in one.seen.found for key in shown if key[0] == part.shard and _holds(part, key[1])]
-        if not holding and len(shown) < most and one.seen.found:
-            part = one.seen.found[0]
-            holding = [(part, (part.shard, int(part.documents[0])))]
-        size = len(one.text.encode())
-        for part, key in holding:
-            begins = texts.shards[key[0]].document_begins
-            first, last = np.searchsorted(part.places, (int(begins[key[1]]), int(begins[key[1] + 1])))
-            before = shown.setdefault(key, [])
-            places = part.places[first:last]
-            # Of several occurrences, the one nearest to what is shown already.
-            place = int(places[np.argmin(np.abs(places - before[0][0]))] if before else places[0])
-            before.append((place, place + size))
-    return shown
+        if len(chosen) < most and one.seen.found and not _holding(one, chosen):
+            first = one.seen.found[0]
+            chosen.append((first.shard, int(first.documents[0])))
+    return chosen
 
 
-def _holds(part: Places, document: int) -> bool:
-    at = int(np.searchsorted(part.documents, document))
-    return at < len(part.documents) and int(part.documents[at]) == document
+def _holding(one: _Found, chosen: Sequence[_Key]) -> list[tuple[int, Places]]:
+    """Which of the chosen documents hold a span, ascending, and the occurrences in their shard."""
+    found = []
+    for part in one.seen.found:
+        inside = [(number, document) for number, (shard, document) in enumerate(chosen) if shard == part.shard]
+        at = np.searchsorted(part.documents, [document for _, document in inside]).tolist() if inside else []
+        last = len(part.documents) - 1
+        found += [
+            (n, part) for (n, wanted), place in zip(inside, at, strict=True) if part.documents[min(place, last)] == wanted
+        ]
+    return sorted(found, key=lambda row: row[0])
 
 
-def _shown_in(one: _Found, numbers: dict[_Key, int]) -> tuple[int, ...]:
-    shown = (n for part in one.seen.found for key, n in numbers.items() if key[0] == part.shard and _holds(part, key[1]))
-    return tuple(sorted(shown))
+def _place(texts: Texts, part: Places, document: int, near: int | None) -> int:
+    """Where a document has a span: of several places the one nearest to what is shown already, else the first."""
+    begins = texts.shards[part.shard].document_begins
+    first, last = np.searchsorted(part.places, (int(begins[document]), int(begins[document + 1])))
+    places = part.places[first:last]
+    return int(places[0] if near is None else places[np.argmin(np.abs(places - near))])
 
 
 def _span(one: _Found, sources: Sources, shown: tuple[int, ...]) -> Span:
-    by_source: dict[str, int] = {}
+    by_source: Counter[str] = Counter()
     for part in one.seen.found:
-        counts = np.bincount(sources.codes(part.shard, part.documents)[part.documents])
-        for code in np.flatnonzero(counts).tolist():
-            name = sources.names[code]
-            by_source[name] = by_source.get(name, 0) + int(counts[code])
+        counts = np.bincount(sources.codes(part.shard, part.documents)[part.documents]).tolist()
+        by_source.update({sources.names[code]: count for code, count in enumerate(counts) if count})
     seen = one.seen
     return Span(
         begin=one.begin,
