@@ -27,7 +27,8 @@ from search.settings import AnyKind, Kind
 INDEX, ROWS, ABOUT = "index.faiss", "vectors.f16", "vectors.json"
 # Up to here a scan of all in half precision, which is exact and needs one file, takes 1 ms (measured: 0.02 ms a 1,000).
 FLAT_MOST = 50_000
-# Up to here codes of all are scanned: 0.8 ms for 250,000, and no list can be missed; above, lists halve that.
+# Up to here codes of all are scanned: 0.8 ms for 200,000, 6 ms for 1,000,000, and no list can be missed. SVD vectors hardly
+# cluster: lists that reach the same recall save a fifth (1,000,000) or nothing (200,000), a graph takes 12 ms for 200,000.
 SCAN_MOST = 4_000_000
 # Fewer vectors than this train no code: they are "flat", whatever is asked for.
 LEAST_TRAINED = 1_000

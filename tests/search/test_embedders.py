@@ -235,10 +235,11 @@ def test_settings_without_sense_are_refused(values: dict[str, Any]) -> None:
         IndexSettings(**values)
 
 
+@pytest.mark.timeout(900)  # two Ray workers and this process load torch and transformers
 def test_an_index_is_made_and_asked_with_a_sentence_model(model: Path, tmp_path: Path, ray_session: None) -> None:
     from search.query import Searcher
 
-    world = make_world(tmp_path / "world", iterations=5, documents=12)
+    world = make_world(tmp_path / "world", iterations=5, documents=12, shard_bytes=10_000_000)  # one: a worker loads torch
     make_index(world, "--set", f"index.embedder={model}", "--set", "index.neighbours=scan")
     assert open_sealed(world.run.root("index")).stats["model"]["embedder"] == str(model)
     run = load_run(str(world.run.path), overrides=(f"index.embedder={model}",), artifacts=str(world.run.artifacts))
