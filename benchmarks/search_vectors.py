@@ -20,7 +20,7 @@ T = TypeVar("T")
 COUNT, ASKED, TEN = 1_000_000, 500, 10
 NOISE, SEED = 0.7, 11
 BATCH = 50_000
-# hnsw is built over fewer: it takes a core twenty times as long as the other kinds.
+# hnsw is built over fewer: it takes a core five to twelve times as long as the other kinds.
 GRAPH = 200_000
 # Where the smaller kinds are compared, to choose the sizes at which one takes over.
 SIZES = (20_000, 50_000, 200_000)
