@@ -22,6 +22,7 @@ PARTS = (
     *SHARING,
     "rank",  # questions to paragraphs, against TF-IDF and BM25; vectors beside
     "vectors",  # kinds of vector index at a million vectors: recall, latency, bytes
+    "scale",  # building three sizes, and what terabytes take
     "serve",  # pages with provenance, shards against one, clients at once
 )
 PACKAGES = ("numpy", "numba", "pydivsufsort", "faiss-cpu", "scikit-learn", "sentencepiece")

@@ -80,7 +80,7 @@ def arithmetic(size: Size, text: float, name: str) -> str:
             f"memory of a task {size.peak / size.text * SHARD / 1e9:.1f} GB",
             f"serving: {machines} of machines with {DISK_A_MACHINE / 1e12:.0f} TB; "
             f"fences {size.fences * scale / 1e9:,.0f} GB in memory",
-            f"a count: {count:,.0f} ms of processor, {count / machines / CORES_A_MACHINE:.1f} ms on {CORES_A_MACHINE} cores each",
+            f"a count: {count:,.0f} ms of processor, {count / machines / CORES_A_MACHINE:.1f} ms with {CORES_A_MACHINE} cores",
         )
     )
 

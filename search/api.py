@@ -1,4 +1,4 @@
-"""The index over HTTP: what `make search` answers, as JSON; the OpenAPI schema is at /openapi.json."""
+"""The index over HTTP: what `make search`, `trace` and `exposure` answer, as JSON; the OpenAPI schema is at /openapi.json."""
 
 import secrets
 from dataclasses import asdict
@@ -9,16 +9,27 @@ from fastapi import Path as PathParameter
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
 
 from pipeline.errors import BadInput
+from search.exposure import BUCKETS, exposure
 from search.hits import Mode
 from search.query import Searcher, clean
+from search.trace import TraceSettings, trace
 
 # Longer queries are traces; a longer text than a trace takes is no answer of a model.
 LONGEST_QUERY, LONGEST_TRACE = 10_000, 100_000
-MOST_HITS = 100
+MOST_HITS, MOST_BUCKETS = 100, 1000
 
 _Text = Annotated[str, Query(min_length=1, max_length=LONGEST_QUERY, description="text to look for")]
+
+
+class _Trace(BaseModel):
+    """What is traced."""
+
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_TRACE, description="a model's answer")]
+    least: Annotated[int, Field(ge=1, description="characters of a part")] = TraceSettings.least
+    documents: Annotated[int, Field(ge=0, le=MOST_HITS, description="documents shown at most")] = TraceSettings.documents
 
 
 def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
@@ -81,6 +92,16 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
         texts = searcher.texts
         found = texts.following(clean(q)).most_common()
         return {"next": [list(row) for row in found], "total": sum(n for _, n in found), "index": texts.digest}
+
+    @app.post("/v1/trace")
+    def trace_text(asked: _Trace) -> dict[str, Any]:
+        """Maximal parts of a text that stand in the training data word for word, rarest first, with their documents."""
+        return trace(searcher, asked.text, TraceSettings(least=asked.least, documents=asked.documents)).as_dict()
+
+    @app.get("/v1/exposure")
+    def exposed(q: _Text, buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = BUCKETS) -> dict[str, Any]:
+        """When training read the occurrences of a text, by source: every epoch's reading counts."""
+        return exposure(searcher, q, buckets=buckets).as_dict()
 
     @app.get("/v1/documents/{doc_id}")
     def document(doc_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The HTTP API over a real socket: the same answers as the Searcher's."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ import uvicorn
 from pipeline.errors import ConfigError
 from search import serve
 from search.api import make_app
+from search.exposure import exposure
 from search.query import Searcher
 from search.serve import SearchSettings, listen, token_of
+from search.trace import TraceSettings, trace
 from tests.search.test_query import QUERIES, occurrences
 from tests.search.world import World
 
@@ -72,6 +75,17 @@ def test_a_document_and_the_index(url: str, searcher: Searcher, world: World) ->
     assert (about["index"], about["total_iterations"]) == (searcher.texts.digest, world.total)
 
 
+def test_traces_and_exposures_are_those_of_the_api(url: str, searcher: Searcher, world: World) -> None:
+    text = "源氏物語の作者は第7章はaだけの文である。と思う"
+    answer = requests.post(f"{url}/v1/trace", json={"text": text, "least": 5, "documents": 2}, timeout=30)
+    assert answer.json() == json.loads(json.dumps(trace(searcher, text, TraceSettings(least=5, documents=2)).as_dict()))
+    assert "第7章はaだけの文である。" in {span["text"] for span in answer.json()["spans"]}
+    found = get(url, "/v1/exposure", q="源氏物語", buckets=5)
+    assert found == json.loads(json.dumps(exposure(searcher, "源氏物語", buckets=5).as_dict()))
+    for bad in ({}, {"text": ""}, {"text": "あ", "least": 0}, {"text": "あ" * 100_001}):
+        assert requests.post(f"{url}/v1/trace", json=bad, timeout=30).status_code == 422
+
+
 def test_absence_is_an_answer(url: str, searcher: Searcher) -> None:
     found = get(url, "/v1/search", q="鱻麤龘")
     assert (found["total"], found["searched_bytes"], found["index"]) == (
@@ -93,9 +107,11 @@ def test_bad_requests_are_refused(url: str, query: dict[str, Any]) -> None:
 
 def test_the_schema_names_every_path(url: str) -> None:
     schema = get(url, "/openapi.json")
-    assert set(schema["paths"]) == {"/v1/index", "/v1/search", "/v1/count", "/v1/next", "/v1/documents/{doc_id}"}
+    assert set(schema["paths"]) == {
+        "/v1/index", "/v1/search", "/v1/count", "/v1/next", "/v1/trace", "/v1/exposure", "/v1/documents/{doc_id}"
+    }  # fmt: skip
     assert {row["name"] for row in schema["paths"]["/v1/search"]["get"]["parameters"]} == {"q", "mode", "offset", "limit"}
-    assert all(path["get"]["description"] for path in schema["paths"].values())
+    assert all(method["description"] for path in schema["paths"].values() for method in path.values())
 
 
 def test_without_the_token_nothing_is_said(searcher: Searcher) -> None:
