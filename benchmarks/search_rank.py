@@ -31,7 +31,7 @@ K1, B = (0.3, 0.6, 0.9, 1.2, 2.0), (0.2, 0.4, 0.75, 1.0)
 SLOW_QUESTIONS = 500
 AMONG_WORKS = 1000
 SHARDS = 4
-# Of issue 6: median of a ranked query.
+# Demanded of the median of a ranked query.
 MOST_MILLISECONDS = 20.0
 
 
