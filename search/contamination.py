@@ -35,8 +35,8 @@ class ContaminationSettings:
 
     fields: tuple[str, ...] = ()  # of the benchmark's records; (): every string
     # By chance, of the 17,702 different texts of JGLUE (JSQuAD, JCommonsenseQA, JSTS) in 20 million characters of Aozora Bunko:
-    # 1 is near with stretches of 13 and a share of .6 (.65 is the most), 16 with 10, 5 with 12, none with 15. Of texts of which
-    # 5 % of the characters were changed 71 % are near, 63 % with 15. PaLM takes .7 of 8 words.
+    # 1 is near with stretches of 13 and a share of .6 (.65 is the most), 17 with 10, 5 with 12, none with 15. Of texts of which
+    # 5 % of the characters were changed 70 % are near, 61 % with 15 (benchmarks/search_trace.py). PaLM takes .7 of 8 words.
     least: int = 13  # characters of a verbatim stretch
     share: float = 0.6  # of a text's characters that lie in such stretches: near
     # Shorter texts are looked for but not counted: 1 of 12 characters stands there by chance, none of 13.

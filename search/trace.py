@@ -31,9 +31,9 @@ class TraceSettings:
     """What is looked for and how much of it is shown."""
 
     # Characters of a span. In 1,364 works of Aozora Bunko, by chance: of Wikipedia's text 27 % stand in spans of 6, 7 % of 8,
-    # 1.4 % of 10, .3 % of 12; all of 8 are phrases that anybody writes (によって発表され).
+    # 1.4 % of 10, .3 % of 12; all of 8 are phrases that anybody writes (によって発表され; benchmarks/search_trace.py).
     least: int = 8
-    # Occurrences of a span whose documents and iterations are looked up: 70 µs a thousand.
+    # Occurrences of a span whose documents and iterations are looked up: 35 µs a thousand, of three epochs.
     looked: int = 10_000
     # Documents shown, as many as a reader looks at; OLMoTrace fetches ten a span.
     documents: int = 10
