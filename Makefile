@@ -52,8 +52,8 @@ index-add: setup ## search another run's corpus too, in new shards: make index-a
 	@$(PY) -m search.add $(ARGS) $(call option,FROM,from)
 index-remove: setup ## find some documents no more: make index-remove DOC=doc_id | URL=url | HOST=host | SOURCE=source [WHY=…] [JSON=1]
 	@$(PY) -m search.remove $(ARGS) $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(call option,SOURCE,source) $(call option,WHY,why) $(if $(JSON),--json)
-search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector] [JSON=1]
-	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(if $(JSON),--json)
+search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector|normalized] [ITER=checkpoint] [JSON=1]
+	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(call option,ITER,checkpoint) $(if $(JSON),--json)
 trace: setup ## what of a text stands verbatim in the training data, and when it was read: make trace TEXT=文 | FILE=file [LEAST=8] [KEEP=0.05] [JSON=1]
 	@$(PY) -m search.trace $(ARGS) $(call option,TEXT,text) $(call option,FILE,file) $(call option,LEAST,least) $(call option,KEEP,keep) $(if $(JSON),--json)
 exposure: setup ## how often training read a string, over its iterations and by source: make exposure Q=言葉 [OUT=folder] [BUCKETS=60] [JSON=1]

@@ -6,10 +6,15 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline import cli
+from pipeline.errors import BadInput
 from pipeline.progress import say
 from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
+
+if TYPE_CHECKING:
+    from search.texts import Spread
 
 # Bold yellow, as grep marks a match; only on a terminal.
 MARK, PLAIN = "\x1b[1;33m", "\x1b[0m"
@@ -25,38 +30,48 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         say(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
         return
-    from search.query import Searcher
+    from search.query import Searcher, clean
 
     searcher = Searcher.open(run)
+    if arguments.checkpoint is not None and not 0 <= arguments.checkpoint <= searcher.total:
+        raise BadInput(f"--checkpoint {arguments.checkpoint}: the run has iterations 1 to {searcher.total}; choose one of them")
     pages: dict[Mode, Page] = {
         mode: searcher.search(arguments.query, mode, offset=arguments.offset, limit=arguments.limit) for mode in modes
     }
+    exact = pages.get("ngram")
+    spread = searcher.texts.spread(clean(arguments.query)) if exact and exact.occurrences else None
     if arguments.json:
-        found = {"query": arguments.query, **{mode: page.as_dict() for mode, page in pages.items()}}
-        print(json.dumps(found, ensure_ascii=False, indent=1))
+        found = {"query": arguments.query, **{mode: page.as_dict(arguments.checkpoint) for mode, page in pages.items()}}
+        print(json.dumps(found | ({"spread": spread.as_dict()} if spread else {}), ensure_ascii=False, indent=1))
         return
     for mode, page in pages.items():
-        print(render(page, mode, colour=sys.stdout.isatty()))
+        of = spread if mode == "ngram" else None
+        print(render(page, mode, colour=sys.stdout.isatty(), checkpoint=arguments.checkpoint, spread=of))
 
 
-def render(page: Page, mode: Mode, *, colour: bool) -> str:
+def render(page: Page, mode: Mode, *, colour: bool, checkpoint: int | None = None, spread: "Spread | None" = None) -> str:
     """A page as people read it: every hit, then what was found and searched."""
-    hits = [_render(hit, colour=colour) for hit in page.hits]
-    return "\n".join([*hits, _summary(page, mode), ""])
+    hits = [_render(hit, colour=colour, checkpoint=checkpoint) for hit in page.hits]
+    return "\n".join([*hits, _summary(page, mode, spread), ""])
 
 
-def _render(hit: Hit, *, colour: bool) -> str:
+def _render(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
     shown = replace(hit, text=_CONTROL.sub("\ufffd", hit.text))
     text = shown.marked(*((MARK, PLAIN) if colour else ("", ""))).strip("\n")
     origin = "  ".join(_CONTROL.sub("\ufffd", part) for part in (hit.title, hit.url, hit.doc_id) if part)
-    return f"{hit.label()}\n{text}\n— {origin}\n"
+    label = hit.label()
+    if checkpoint is not None:
+        label += f" | チェックポイント {checkpoint:,}: {'既読' if hit.seen_by(checkpoint) else '未読'}"
+    return f"{label}\n{text}\n— {origin}\n"
 
 
-def _summary(page: Page, mode: Mode) -> str:
+def _summary(page: Page, mode: Mode, spread: "Spread | None") -> str:
     searched = f"{page.searched_bytes:,} バイトの学習データ、索引 {page.index[7:15]}"
     if not page.total:
         return f"{MODE_NAMES[mode]}: 見つかりませんでした ({searched})"
     exact = f"完全一致 {page.occurrences:,} か所、" if page.occurrences else ""
+    if spread:
+        exact += f"{spread.documents:,} 文書、重複を除く前は {spread.crawled:,} 文書、"
     shown = f"{page.hits[0].rank}–{page.hits[-1].rank} 件目" if page.hits else "この先はありません"
     return f"{MODE_NAMES[mode]}: {page.total:,} 件中 {shown} ({exact}{searched})"
 
@@ -67,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--mode", choices=EVERY_MODE, help="exact n-grams or vectors; both where left out; or normalized n-grams")
     made.add_argument("--offset", type=int, default=0, help="hits to leave out, to see the next page")
     made.add_argument("--limit", type=int, default=5, help="hits a page")
+    made.add_argument("--checkpoint", type=int, help="say whether the model of that iteration had read each hit")
     made.add_argument("--json", action="store_true", help="print JSON")
     return made
 

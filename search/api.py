@@ -76,9 +76,12 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
         mode: Mode = "ngram",
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10,
+        checkpoint: Annotated[
+            int | None, Query(ge=0, description="say of each hit whether this iteration's model had read it")
+        ] = None,
     ) -> dict[str, Any]:
         """One page of hits, best first, each with its document and the iterations of what it shows."""
-        return searcher.search(q, mode, offset=offset, limit=limit).as_dict()
+        return searcher.search(q, mode, offset=offset, limit=limit).as_dict(checkpoint)
 
     @app.get("/v1/count")
     def count(q: _Text) -> dict[str, Any]:

@@ -52,9 +52,10 @@ class Hit:
             last = end
         return "".join([*parts, self.text[last:]])
 
-    def as_dict(self) -> dict[str, Any]:
-        """The hit as JSON values."""
-        return {
+    def as_dict(self, checkpoint: int | None = None) -> dict[str, Any]:
+        """The hit as JSON values; with a checkpoint also whether it had read the hit."""
+        seen = {} if checkpoint is None else {"seen": self.seen_by(checkpoint)}
+        return seen | {
             "rank": self.rank,
             "mode": self.mode,
             "source": self.source,
@@ -102,10 +103,10 @@ class Page:
     searched_bytes: int = 0  # UTF-8 bytes of training text that were searched
     index: str = ""  # digest of the sealed index: with it, "not found" can be repeated
 
-    def as_dict(self) -> dict[str, Any]:
-        """The page as JSON values."""
+    def as_dict(self, checkpoint: int | None = None) -> dict[str, Any]:
+        """The page as JSON values; with a checkpoint also whether it had read each hit."""
         return {
-            "hits": [hit.as_dict() for hit in self.hits],
+            "hits": [hit.as_dict(checkpoint) for hit in self.hits],
             "total": self.total,
             "occurrences": self.occurrences,
             "searched_bytes": self.searched_bytes,

@@ -64,6 +64,13 @@ def test_answers_are_the_searchers(url: str, searcher: Searcher, world: World) -
         assert [count for _, count in behind["next"]] == sorted((count for _, count in behind["next"]), reverse=True)
 
 
+def test_a_hit_was_seen_by_a_checkpoint_or_not(url: str, searcher: Searcher, world: World) -> None:
+    plain = searcher.search("源氏物語", "ngram", limit=100).hits
+    for checkpoint in (0, world.total // 2, world.total):
+        hits = get(url, "/v1/search", q="源氏物語", limit=100, checkpoint=checkpoint)["hits"]
+        assert [hit["seen"] for hit in hits] == [any(i <= checkpoint for i in hit.iterations) for hit in plain]
+
+
 def test_a_document_and_the_index(url: str, searcher: Searcher, world: World) -> None:
     row = world.rows()[2]
     found = get(url, f"/v1/documents/{row['doc_id']}")
@@ -110,7 +117,9 @@ def test_the_schema_names_every_path(url: str) -> None:
     assert set(schema["paths"]) == {
         "/v1/index", "/v1/search", "/v1/count", "/v1/next", "/v1/trace", "/v1/exposure", "/v1/documents/{doc_id}"
     }  # fmt: skip
-    assert {row["name"] for row in schema["paths"]["/v1/search"]["get"]["parameters"]} == {"q", "mode", "offset", "limit"}
+    assert {row["name"] for row in schema["paths"]["/v1/search"]["get"]["parameters"]} == {
+        "q", "mode", "offset", "limit", "checkpoint"
+    }  # fmt: skip
     assert all(method["description"] for path in schema["paths"].values() for method in path.values())
 
 

@@ -119,7 +119,8 @@ def test_dry_runs_need_nothing(tmp_path: Path, world: World, capsys: pytest.Capt
 def test_json_is_the_page(world: World, searcher: Searcher, capsys: pytest.CaptureFixture[str]) -> None:
     ask(world, "--query", "源氏物語", "--json", "--limit", "2", "--offset", "1")
     got = json.loads(capsys.readouterr().out)
-    assert list(got) == ["query", "ngram", "vector"] and got["query"] == "源氏物語"
+    assert list(got) == ["query", "ngram", "vector", "spread"] and got["query"] == "源氏物語"
+    assert got["spread"] == searcher.texts.spread("源氏物語").as_dict()
     for mode in ("ngram", "vector"):
         assert got[mode] == searcher.search("源氏物語", mode, offset=1, limit=2).as_dict()
         assert [hit["rank"] for hit in got[mode]["hits"]] == [2, 3]
@@ -153,6 +154,20 @@ def test_a_hit_as_people_read_it() -> None:
 def test_label_shows_the_first_iterations(iterations: tuple[int, ...], shown: str) -> None:
     label = replace(HIT, mode="ngram", rank=2, iterations=iterations).label()
     assert label == f"検索: n-gram | 順位: 2 | 出典: ja_web | イテレーション: {shown}"
+
+
+def test_a_page_says_what_a_checkpoint_had_read(world: World, searcher: Searcher, capsys: pytest.CaptureFixture[str]) -> None:
+    page = searcher.search("源氏物語", "ngram", limit=5)
+    spread = searcher.texts.spread("源氏物語")
+    for checkpoint in (1, world.total):
+        ask(world, "--query", "源氏物語", "--mode", "ngram", "--checkpoint", str(checkpoint))
+        out = capsys.readouterr().out
+        for hit in page.hits:
+            read = bool(hit.iterations) and min(hit.iterations) <= checkpoint
+            assert f"{hit.label()} | チェックポイント {checkpoint}: {'既読' if read else '未読'}\n" in out
+        assert f"{spread.documents:,} 文書、重複を除く前は {spread.crawled:,} 文書" in out
+    with pytest.raises(BadInput, match="iterations 1 to"):
+        ask(world, "--query", "源氏物語", "--checkpoint", str(world.total + 1))
 
 
 def test_a_hit_as_json() -> None:
