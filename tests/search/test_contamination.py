@@ -6,12 +6,15 @@ import random
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, MissingInput
@@ -217,6 +220,31 @@ def test_records_are_read(tmp_path: Path, name: str, content: str | bytes) -> No
     assert [item.text for item in read_items(path, ("question",))] == ["問い", "が"]
 
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc."), inner, max_size=3),
+)
+
+
+def strings(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return {unicodedata.normalize("NFC", value).strip()}
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return set().union(*map(strings, inner))
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4), st.booleans())
+def test_every_string_at_any_depth_is_a_text(tmp_path_factory: pytest.TempPathFactory, records: list[Any], rows: bool) -> None:
+    path = tmp_path_factory.getbasetemp() / "values.json"
+    path.write_text("\n".join(map(json.dumps, records)) if rows else json.dumps(records), "utf-8")
+    wanted = set().union(*map(strings, records)) - {""}
+    if not wanted:
+        with pytest.raises(BadInput, match="no text in it"):
+            read_items(path)
+        return
+    assert {item.text for item in read_items(path)} == wanted
+
+
 def test_nested_records_and_plain_lines(tmp_path: Path) -> None:
     squad = write(tmp_path, "squad.json", json.dumps(SQUAD))
     assert [tuple(item) for item in read_items(squad)] == [
@@ -308,9 +336,13 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     assert "汚染検査: " in capsys.readouterr().out
     main([*line, str(bench), "--dry-run"])
     assert "探します" in capsys.readouterr().out
-    for given, why in ((["none"], "none: no such benchmark file"), ([str(bench), "--checkpoints", "x"], "--checkpoints 'x'")):
+    for options, why in ((["none"], "none: no such benchmark file"), ([str(bench), "--checkpoints", "x"], "--checkpoints 'x'")):
         done = subprocess.run(
-            [sys.executable, "-m", "search.contamination", *line, *given], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "search.contamination", *line, *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 2 and why in done.stderr and done.stderr.count("\n") == 1
 

@@ -10,14 +10,17 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
 from search import catalog, occurrences
 from search.occurrences import ranges
 from search.query import Searcher
-from search.trace import Trace, TraceSettings, main, trace
+from search.trace import Trace, TraceSettings, covered, main, maximal, trace
 from search.trace_show import MARK, PLAIN, render
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
@@ -195,6 +198,18 @@ def test_documents_are_bounded_and_shared(world: World, searcher: Searcher) -> N
     assert found.spans and all(span.shown for span in found.spans), "with room for all, every span is shown somewhere"
 
 
+@given(st.text("aが🙂\n", max_size=12), st.lists(st.text("aが🙂\n", max_size=12), max_size=4), st.integers(1, 3))
+def test_maximal_spans_by_their_definition(text: str, documents: list[str], least: int) -> None:
+    lengths = []
+    for begin in range(len(text)):
+        fits = (n for n in range(len(text) - begin, 0, -1) if any(text[begin : begin + n] in body for body in documents))
+        lengths.append(len(text[begin : begin + next(fits, 0)].encode()))
+    begins = np.cumsum([0, *(len(character.encode()) for character in text)])[:-1].astype(np.int64)
+    found = maximal(begins, np.array(lengths, np.int64), least=least)
+    assert found == sorted(truth([{"text": body} for body in documents], text, least))
+    assert covered(found) == len({i for begin, end in found for i in range(begin, end)})
+
+
 def test_ranges_hold_the_same_iterations() -> None:
     for numbers in (set[int](), {1}, {0, 1, 2}, {3, 4, 7, 9, 10}, set(range(5, 30)) - {11}):
         made = ranges(numbers)
@@ -238,21 +253,21 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     text = world.rows()[0]["text"][:100]
     file = tmp_path / "answer.txt"
     file.write_text(text, "utf-8")
-    for given in (["--text", text], ["--file", str(file)]):
-        main([*line, *given, "--least", "5", "--json"])
+    for options in (["--text", text], ["--file", str(file)]):
+        main([*line, *options, "--least", "5", "--json"])
         assert json.loads(capsys.readouterr().out) == json.loads(
             json.dumps(trace(searcher, text, TraceSettings(least=5)).as_dict())
         )
     main([*line, "--text", text, "--dry-run"])
     assert "8 文字以上の一致を探します" in capsys.readouterr().out
     file.write_bytes(b"\xff")
-    for given, why in (
+    for options, why in (
         (["--file", str(file)], "answer.txt: not readable as UTF-8 text"),
         (["--file", str(tmp_path / "none")], "none: no such file"),
         (["--text", " "], "the text to trace is empty"),
         (["--text", "a", "--least", "0"], "least = 0"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "search.trace", *line, *given], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "search.trace", *line, *options], cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert done.returncode == 2 and why in done.stderr and done.stderr.count("\n") == 1
