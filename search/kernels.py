@@ -19,6 +19,7 @@ SEPARATOR = 0xFF
 FENCE_EVERY, FENCE_BYTES = 256, 24
 _CONTINUATION, _TOP_TWO_BITS = 0x80, 0xC0
 _HIGH_SHIFT = 32
+_KEY_BYTES = 8
 
 
 class Arrays(NamedTuple):
@@ -28,6 +29,7 @@ class Arrays(NamedTuple):
     low: np.ndarray  # (S,) uint32: where each suffix begins, in the order of suffixes
     high: np.ndarray  # (S,) uint8: bits from the 32nd on; (0,) where no place needs them
     fences: np.ndarray  # (F, FENCE_BYTES) uint8: the first bytes of every FENCE_EVERY-th suffix
+    keys: np.ndarray  # (F,) uint64: the first _KEY_BYTES of each fence, in big-endian order, which one comparison compares
 
 
 @inlined
@@ -49,20 +51,36 @@ def _common(text: Any, place: int, query: Any, begin: int, end: int, known: int)
 
 
 @inlined
-def _fences_before(fences: Any, query: Any, begin: int, end: int, equal_too: bool) -> Any:
-    """How many fences stand before the first bytes of query[begin:end]; equal_too: or are those."""
-    size = min(end - begin, FENCE_BYTES)
-    first, last = 0, len(fences)
+def _fences_before(arrays: Any, query: Any, begin: int, end: int) -> Any:
+    """How many fences stand before the first bytes of query[begin:end]."""
+    key = np.uint64(0)
+    for place in range(begin, begin + _KEY_BYTES):
+        key = key << np.uint64(8) | np.uint64(query[place] if place < end else 0)
+    first, last = 0, len(arrays.keys)
     while first < last:
         middle = (first + last) >> 1
+        if arrays.keys[middle] < key:
+            first = middle + 1
+        else:
+            last = middle
+    return _fences_from(arrays.fences, query, begin, end, first, False) if end - begin > _KEY_BYTES else first
+
+
+@inlined
+def _fences_from(fences: Any, query: Any, begin: int, end: int, first: int, equal_too: bool) -> Any:
+    """As `_fences_before`, or with equal_too also those that begin with the query, where it is `first` or little more."""
+    size, last, step = min(end - begin, FENCE_BYTES), len(fences), 1
+    # Steps double until one is too far; then the rest is halved.
+    while first < last:
+        middle = first + step - 1 if step and first + step <= last else (first + last) >> 1
         place = 0
         while place < size and fences[middle, place] == query[begin + place]:
             place += 1
         before = equal_too if place == size else fences[middle, place] < query[begin + place]
         if before:
-            first = middle + 1
+            first, step = middle + 1, 2 * step
         else:
-            last = middle
+            last, step = middle, 0
     return first
 
 
@@ -82,12 +100,21 @@ def _bound(arrays: Any, query: Any, begin: int, end: int, first: int, last: int,
     return first
 
 
+def keys_of(fences: np.ndarray) -> np.ndarray:
+    """`Arrays.keys` of `Arrays.fences`."""
+    return np.ascontiguousarray(fences[:, :_KEY_BYTES]).view(">u8").ravel().astype(np.uint64)
+
+
 @inlined
 def _block(arrays: Any, query: Any, begin: int, end: int) -> Any:
-    """Ranks [first, last] that query[begin:end] stands between, and the fence before its end: from the fences alone."""
-    before = _fences_before(arrays.fences, query, begin, end, False)
-    until = _fences_before(arrays.fences, query, begin, end, True)
-    return max(before - 1, 0) * FENCE_EVERY, min(until * FENCE_EVERY, len(arrays.low)), max(until - 1, 0) * FENCE_EVERY
+    """From the fences alone: ranks [first, last] that the first suffix not before query[begin:end] is in, until which rank
+    suffixes may begin with the query, and the last fence that does or stands before all that do."""
+    before = _fences_before(arrays, query, begin, end)
+    behind = _fences_from(arrays.fences, query, begin, end, before, True)
+    until = min(behind * FENCE_EVERY, len(arrays.low))
+    # A fence that begins with the whole query is not before it; of a longer one, fences know the first bytes only.
+    last = min(before * FENCE_EVERY, until) if end - begin <= FENCE_BYTES else until
+    return max(before - 1, 0) * FENCE_EVERY, last, until, max(behind - 1, 0) * FENCE_EVERY
 
 
 @inlined
@@ -108,11 +135,24 @@ def _end(arrays: Any, query: Any, begin: int, end: int, first: int, last: int, f
 
 
 @compiled
-def find(arrays: Any, query: Any) -> Any:
-    """Ranks [first, last) of the suffixes that begin with the query, (m,) uint8."""
-    low, high, fence = _block(arrays, query, 0, len(query))
-    first = _bound(arrays, query, 0, len(query), low, high, False)
-    return first, _end(arrays, query, 0, len(query), first, high, fence)
+def characters(text: Any, places: Any) -> Any:
+    """Those of the places at which a character begins, in their order; the end of a document is none."""
+    found = np.empty_like(places)
+    count = 0
+    for place in places:
+        found[count] = place
+        byte = text[place]
+        count += byte & _TOP_TWO_BITS != _CONTINUATION and byte != SEPARATOR
+    return found[:count]
+
+
+@compiled
+def find(text: Any, low: Any, high: Any, fences: Any, keys: Any, query: Any) -> Any:
+    """Ranks [first, last) of the suffixes that begin with the query, bytes; handing on a named tuple would take 1 µs more."""
+    arrays = Arrays(text, low, high, fences, keys)
+    begin, end, until, fence = _block(arrays, query, 0, len(query))
+    first = _bound(arrays, query, 0, len(query), begin, end, False)
+    return first, _end(arrays, query, 0, len(query), first, until, fence)
 
 
 @inlined
@@ -131,7 +171,7 @@ def is_removed(place: int, removed: Any) -> Any:
 @inlined
 def _longest(arrays: Any, removed: Any, query: Any, begin: int, end: int) -> Any:
     """Bytes of the longest prefix of query[begin:end] that stands in the text outside `removed`, in whole characters."""
-    low, high, _ = _block(arrays, query, begin, end)
+    low, high, _, _ = _block(arrays, query, begin, end)
     first = _bound(arrays, query, begin, end, low, high, False)
     best = 0
     # What the nearest suffix on either side shares, none farther off does more.

@@ -30,7 +30,7 @@ _CONTINUATION, _TOP_TWO_BITS = 0x80, 0xC0
 
 
 def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> int:
-    """Write the four files of one shard; 7 bytes of memory a byte of text beside it, 11 from 2 GiB on.
+    """Write the four files of one shard; 5 bytes of memory a byte of text beside it, 9 from 2 GiB on.
 
     Args:
         text: (bytes,) uint8, writable (divsufsort asks for it), documents each followed by SEPARATOR; at most MOST_BYTES.
@@ -42,13 +42,11 @@ def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> 
 
     text.tofile(folder / TEXT)
     order = divsufsort(text)
-    starts = ((text & _TOP_TWO_BITS) != _CONTINUATION) & (text != SEPARATOR)
     five_bytes = len(text) > _FOUR_BYTES if five_bytes is None else five_bytes
     kept, fences = 0, []
     with (folder / SUFFIXES).open("wb") as low, (folder / SUFFIXES_HIGH).open("wb") as high:
         for begin in range(0, len(order), CHUNK):
-            part = order[begin : begin + CHUNK]
-            part = part[starts[part]]
+            part = kernels.characters(text, order[begin : begin + CHUNK])
             low.write(part.astype("<u4").tobytes())  # of int64 the lower four bytes
             if five_bytes:
                 high.write((part.astype(np.int64) >> 32).astype(np.uint8).tobytes())
@@ -83,11 +81,12 @@ class SuffixArray:
             )
         self.removed = removed
         text = np.frombuffer(self.text, np.uint8)
-        self._arrays = kernels.Arrays(text, low, high, fences.reshape(rows, FENCE_BYTES))
+        fences = fences.reshape(rows, FENCE_BYTES)
+        self._arrays = kernels.Arrays(text, low, high, fences, kernels.keys_of(fences))
 
     def range(self, query: bytes) -> tuple[int, int]:
         """Ranks [low, high) of the suffixes that begin with `query`, those in `removed` too."""
-        return kernels.find(self._arrays, np.frombuffer(query, np.uint8)) if query else (0, self.size)
+        return kernels.find(*self._arrays, query) if query else (0, self.size)
 
     def count(self, query: bytes) -> int:
         """How often `query` occurs; occurrences may overlap."""

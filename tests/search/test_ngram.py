@@ -119,7 +119,9 @@ def test_the_fifth_byte_of_an_offset_counts() -> None:
     """Three suffixes of a text of 12 GiB, of which only the pages that are looked at exist."""
     text = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (3 << 32,), (0,))
     places = np.array([5, (1 << 32) + 7, (2 << 32) + 9])
-    arrays = kernels.Arrays(text, places.astype(np.uint32), (places >> 32).astype(np.uint8), np.zeros((1, 24), np.uint8))
+    arrays = kernels.Arrays(
+        text, places.astype(np.uint32), (places >> 32).astype(np.uint8), np.zeros((1, 24), np.uint8), np.zeros(1, np.uint64)
+    )
     assert kernels.positions(arrays, 0, 3).tolist() == places.tolist()
 
 
