@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.errors import CorruptArtifact
 from search import kernels
+from search.codes import shorten
 from search.kernels import FENCE_BYTES, FENCE_EVERY, SEPARATOR
 
 TEXT, SUFFIXES, SUFFIXES_HIGH, FENCES = "text.u8", "suffixes.u32", "suffixes.high.u8", "fences.u8"
@@ -30,7 +31,7 @@ _CONTINUATION, _TOP_TWO_BITS = 0x80, 0xC0
 
 
 def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> int:
-    """Write the four files of one shard; 5 bytes of memory a byte of text beside it, 9 from 2 GiB on.
+    """Write the four files of one shard; 4 bytes of memory a byte of Japanese text beside it.
 
     Args:
         text: (bytes,) uint8, writable (divsufsort asks for it), documents each followed by SEPARATOR; at most MOST_BYTES.
@@ -41,12 +42,14 @@ def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> 
     from pydivsufsort import divsufsort
 
     text.tofile(folder / TEXT)
-    order = divsufsort(text)
+    shorter = shorten(text)
+    order = divsufsort(shorter.codes if shorter else text)
     five_bytes = len(text) > _FOUR_BYTES if five_bytes is None else five_bytes
     kept, fences = 0, []
     with (folder / SUFFIXES).open("wb") as low, (folder / SUFFIXES_HIGH).open("wb") as high:
         for begin in range(0, len(order), CHUNK):
-            part = kernels.characters(text, order[begin : begin + CHUNK])
+            part = order[begin : begin + CHUNK]
+            part = shorter.places(part) if shorter else kernels.characters(text, part)
             low.write(part.astype("<u4").tobytes())  # of int64 the lower four bytes
             if five_bytes:
                 high.write((part.astype(np.int64) >> 32).astype(np.uint8).tobytes())

@@ -125,6 +125,13 @@ def test_the_fifth_byte_of_an_offset_counts() -> None:
     assert kernels.positions(arrays, 0, 3).tolist() == places.tolist()
 
 
+def test_more_kinds_of_characters_than_codes(tmp_path: Path) -> None:
+    row = "".join(chr(point) for point in range(0x20, 0x12000) if not 0xD800 <= point < 0xE000)
+    array = indexed([row, row[::-1]], tmp_path)
+    assert array.size == 2 * len(row)
+    assert array.count("東京".encode()) == 0 and array.count(row[500:510].encode()) == 1 and array.count("東".encode()) == 2
+
+
 def test_long_queries_are_exact(tmp_path: Path) -> None:
     row = "".join(chr(0x4E00 + i) for i in range(3000))
     array = indexed([row, row[1:]], tmp_path)
