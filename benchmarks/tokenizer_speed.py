@@ -1,8 +1,8 @@
 """Megabytes of text encoded in a second of processor time: ours against Hugging Face tokenizers, and two processes against one.
 
 One core each, the same vocabulary and texts, all encoders in turn in one process; a fresh Hugging Face tokenizer each trial,
-because its cache of whole lines would answer the second trial. Two processes encode as packing does: a corpus file each; what
-the machine itself gives two processes is measured beside them, by two that only count.
+because its cache of whole lines would answer the second trial. Two processes encode a corpus file each, as packing does;
+beside them: packing whole, every file synchronized to the disk, and what the machine gives two processes that only count.
 """
 
 import json
@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +23,8 @@ PACKED = "aozora"
 DEMANDED = 7.0
 DEMANDED_TWO = 1.8  # times one process, of the 2 that two cores would give; the same share of what this machine gives
 # Of the packing that is measured: seconds of work, in many files, so that neither process waits long for the other's last.
-FILES, PACKED_CHARACTERS = 16, 30_000_000
-COUNTED = 2_500_000  # additions of a process that only counts: a tenth of a second, as a file takes
+FILES, PACKED_CHARACTERS = 32, 30_000_000
+COUNTED = 1_500_000  # additions of a process that only counts: as long as a file takes
 
 
 def main() -> None:
@@ -90,7 +91,7 @@ def processor_time(task: Callable[[], object]) -> float:
 
 
 def two_processes(texts: Sequence[str], model: bytes, cores: Sequence[int]) -> float:
-    """Packing FILES files with one process and with two; returns how many times as much two do, of 2."""
+    """Encoding FILES files with one process and with two; returns how many times as much two do, of 2."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,27 +109,39 @@ def two_processes(texts: Sequence[str], model: bytes, cores: Sequence[int]) -> f
             pools = {1: one, 2: two}
             for workers, pool in pools.items():
                 pool.map(pack, [(folder, 0)] * (4 * workers), chunksize=1)  # every process has loaded and compiled
-            walls: dict[tuple[Any, int], list[float]] = {(task, n): [] for task in (pack, count) for n in pools}
+            walls: dict[tuple[Any, int], list[float]] = {(task, n): [] for task in (encode, pack, count) for n in pools}
+            largest_first = sorted(range(FILES), key=lambda number: -sum(map(len, texts[number::FILES])))
             for _ in range(2 * TRIALS):
                 for (task, workers), wall in walls.items():
                     began = time.monotonic()
-                    pools[workers].map(task, [(folder, number) for number in range(FILES)], chunksize=1)
+                    pools[workers].map(task, [(folder, number) for number in largest_first], chunksize=1)
                     wall.append(time.monotonic() - began)
-    packing, counting = (
-        [first / second for first, second in zip(walls[task, 1], walls[task, 2], strict=True)] for task in (pack, count)
+    encoding, packing, counting = (
+        [first / second for first, second in zip(walls[task, 1], walls[task, 2], strict=True)] for task in (encode, pack, count)
     )
-    of_two = [2 * ours / most for ours, most in zip(packing, counting, strict=True)]
+    of_two = [2 * ours / most for ours, most in zip(encoding, counting, strict=True)]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    rates = ", ".join(f"{workers}: {megabytes / statistics.median(walls[pack, workers]):.1f}" for workers in pools)
-    print(f"packing, MB a second by processes: {rates}; load {os.getloadavg()[0]:.1f} of {len(cores)} cores")
-    print(f"  two processes are {spread(packing)} x one; two that only count are {spread(counting)} x one")
-    print(f"  of what the machine gives two: {spread(of_two)} of 2")
-    return max(statistics.median(packing), statistics.median(of_two))
+    rates = ", ".join(f"{workers}: {megabytes / statistics.median(walls[encode, workers]):.1f}" for workers in pools)
+    print(f"encoding files, MB a second by processes: {rates}; load {os.getloadavg()[0]:.1f} of {len(cores)} cores")
+    print(f"  two processes are {spread(encoding)} x one; two that only count are {spread(counting)} x one")
+    print(f"  of what the machine gives two: {spread(of_two)} of 2; packing whole, with the disk: {spread(packing)} x one")
+    return max(statistics.median(encoding), statistics.median(of_two))
 
 
 def spread(figures: Sequence[float]) -> str:
     """Median, least and most."""
     return f"{statistics.median(figures):.2f} ({min(figures):.2f} to {max(figures):.2f})"
+
+
+def encode(task: tuple[Path, int]) -> None:
+    """Read and encode one corpus file, in batches as the packing stage does."""
+    from pipeline.documents import read_documents
+    from pretrain.pack_shards import BATCH_TEXTS, load_tokenizer
+
+    folder, number = task
+    tokenizer, rows = load_tokenizer(folder), read_documents(folder / f"s-{number:05}.parquet", ("text",))
+    while batch := [row["text"] for row in islice(rows, BATCH_TEXTS)]:
+        tokenizer.encode_arrays(batch)
 
 
 def pack(task: tuple[Path, int]) -> None:
