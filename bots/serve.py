@@ -21,6 +21,7 @@ from bots.prompt import Prompter
 from bots.settings import BotsSettings, Serve
 from pipeline import cli
 from pipeline.errors import ConfigError
+from pipeline.listening import LOOPBACK, listen
 from pipeline.progress import say
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # A conversation of a 128 k-token context is below 1 MB; more is a mistake or an attack.
 LARGEST_BODY = 4 << 20
 RETRY_AFTER_SECONDS = 2
@@ -164,19 +164,6 @@ async def _whole(request: "Request", job: Job, inbox: "asyncio.Queue[Piece | Fin
             raise ApiError(500, "the generation failed") from item
 
 
-def listen(settings: Serve) -> socket.socket:
-    """A listening socket where `[bots.serve]` says.
-
-    Raises: ConfigError if the address cannot be used.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        where = f"[bots.serve] {settings.host}:{settings.port}"
-        raise ConfigError(f"{where}: {error.strerror}; choose another with --set bots.serve.port=8001") from error
-
-
 def api_key(settings: Serve) -> str | None:
     """The key that callers must send: none on loopback, OPENAI_API_KEY elsewhere.
 
@@ -204,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = model_folder(run, settings)
     key = None if arguments.child else api_key(settings.serve)
-    listener = socket.socket(fileno=arguments.listen_fd) if arguments.child else listen(settings.serve)
+    host, port = settings.serve.host, settings.serve.port
+    listener = socket.socket(fileno=arguments.listen_fd) if arguments.child else listen(host, port, "bots.serve")
     engine = Engine.load(folder, threads=settings.serve.threads, waiting=settings.serve.waiting)
     prompter = Prompter(engine.tokenizer, chat=settings.model != "pretrain")
     server = Server(f"{run.name}-{settings.model}", engine, prompter, key)

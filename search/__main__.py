@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,14 +11,10 @@ from pipeline import cli
 from pipeline.errors import BadInput
 from pipeline.progress import say
 from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
+from search.terminal import MARK, PLAIN, harmless
 
 if TYPE_CHECKING:
     from search.texts import Spread
-
-# Bold yellow, as grep marks a match; only on a terminal.
-MARK, PLAIN = "\x1b[1;33m", "\x1b[0m"
-# Text of the web must not steer the terminal: control characters but newline and tab are shown as U+FFFD.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,9 +51,9 @@ def render(page: Page, mode: Mode, *, colour: bool, checkpoint: int | None = Non
 
 
 def _render(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
-    shown = replace(hit, text=_CONTROL.sub("\ufffd", hit.text))
+    shown = replace(hit, text=harmless(hit.text))
     text = shown.marked(*((MARK, PLAIN) if colour else ("", ""))).strip("\n")
-    origin = "  ".join(_CONTROL.sub("\ufffd", part) for part in (hit.title, hit.url, hit.doc_id) if part)
+    origin = "  ".join(harmless(part) for part in (hit.title, hit.url, hit.doc_id) if part)
     label = hit.label()
     if checkpoint is not None:
         label += f" | チェックポイント {checkpoint:,}: {'既読' if hit.seen_by(checkpoint) else '未読'}"

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
 from fastapi import Path as PathParameter
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse
@@ -53,11 +53,21 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
         redoc_url=None,
     )
 
+    app.include_router(_counted(searcher))
+    app.include_router(_told(searcher))
+
     @app.exception_handler(BadInput)
     def refuse(request: Request, error: BadInput) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
-    @app.get("/v1/index")
+    return app
+
+
+def _counted(searcher: Searcher) -> APIRouter:
+    """What occurs where, and how often."""
+    router = APIRouter()
+
+    @router.get("/v1/index")
     def index() -> dict[str, Any]:
         """What is searched: with the digest an answer, "0 of N bytes" too, can be repeated."""
         texts = searcher.texts
@@ -70,7 +80,7 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
             "total_iterations": searcher.total,
         }
 
-    @app.get("/v1/search")
+    @router.get("/v1/search")
     def search(
         q: _Text,
         mode: Mode = "ngram",
@@ -83,30 +93,37 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
         """One page of hits, best first, each with its document and the iterations of what it shows."""
         return searcher.search(q, mode, offset=offset, limit=limit).as_dict(checkpoint)
 
-    @app.get("/v1/count")
+    @router.get("/v1/count")
     def count(q: _Text) -> dict[str, Any]:
         """Occurrences, distinct documents, and documents before near-duplicates were left out."""
         texts = searcher.texts
         return texts.spread(clean(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
 
-    @app.get("/v1/next")
+    @router.get("/v1/next")
     def following(q: _Text) -> dict[str, Any]:
         """Which characters stand behind the text and how often, most first; "" for the end of a document."""
         texts = searcher.texts
         found = texts.following(clean(q)).most_common()
         return {"next": [list(row) for row in found], "total": sum(n for _, n in found), "index": texts.digest}
 
-    @app.post("/v1/trace")
+    return router
+
+
+def _told(searcher: Searcher) -> APIRouter:
+    """When it was read."""
+    router = APIRouter()
+
+    @router.post("/v1/trace")
     def trace_text(asked: _Trace) -> dict[str, Any]:
         """Maximal parts of a text that stand in the training data word for word, rarest first, with their documents."""
         return trace(searcher, asked.text, TraceSettings(least=asked.least, documents=asked.documents)).as_dict()
 
-    @app.get("/v1/exposure")
+    @router.get("/v1/exposure")
     def exposed(q: _Text, buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = BUCKETS) -> dict[str, Any]:
         """When training read the occurrences of a text, by source: every epoch's reading counts."""
         return exposure(searcher, q, buckets=buckets).as_dict()
 
-    @app.get("/v1/documents/{doc_id}")
+    @router.get("/v1/documents/{doc_id}")
     def document(doc_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]) -> dict[str, Any]:
         """Where a document comes from and the iterations that read any of it."""
         found = searcher.document(doc_id)
@@ -114,4 +131,4 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
             raise HTTPException(404, f"{doc_id}: no such document in {searcher.texts.digest}")
         return asdict(found)
 
-    return app
+    return router

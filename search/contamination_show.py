@@ -3,7 +3,7 @@
 import unicodedata
 
 from search.contamination import Checked, Contamination, Total
-from search.trace_show import harmless
+from search.terminal import harmless
 
 # Characters of a text that are listed.
 _SHOWN = 40

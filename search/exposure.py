@@ -20,7 +20,7 @@ from pipeline.files import whole_path, write_json, write_text
 from pipeline.progress import say
 from search import trace_kernels as kernels
 from search.occurrences import Indexed, Sources, chunks, normal, ranges
-from search.trace_show import harmless
+from search.terminal import harmless
 
 JSON, PNG, HTML = "exposure.json", "exposure.png", "exposure.html"
 TEMPLATE = Path(__file__).parent / "exposure.html.jinja"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from pipeline import cli
 from pipeline.errors import ConfigError
+from pipeline.listening import LOOPBACK, listen
 from pipeline.progress import say
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN = "MINAMOTO_SEARCH_TOKEN"
 SHUTDOWN_SECONDS = 3
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from search.query import Searcher
 
     app = make_app(Searcher.open(run), token)
-    with listen(settings) as listener:
+    with listen(settings.host, settings.port, "search") as listener:
         say(f"検索のサーバー: http://{settings.host}:{listener.getsockname()[1]}/v1  Ctrl-C で終了します")
         _serve(app, listener)
 
@@ -59,19 +59,6 @@ def token_of(settings: SearchSettings) -> str | None:
     if token := os.environ.get(TOKEN):
         return token
     raise ConfigError(f"[search] host {settings.host!r} is not loopback: set a token for callers in {TOKEN}")
-
-
-def listen(settings: SearchSettings) -> socket.socket:
-    """A listening socket where `[search]` says.
-
-    Raises: ConfigError if the address cannot be used.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        where = f"[search] {settings.host}:{settings.port}"
-        raise ConfigError(f"{where}: {error.strerror}; choose another with --set search.port=8011") from error
 
 
 def _serve(app: "FastAPI", listener: socket.socket) -> None:

@@ -1,22 +1,13 @@
 """A trace as people read it at the terminal, in Japanese."""
 
-import re
-
 from search.rank import joined
+from search.terminal import MARK, PLAIN, harmless
 from search.trace import Snippet, Source, Span, Trace
 
-# Bold yellow, as grep marks a match; only on a terminal. Elsewhere brackets that Japanese text seldom has.
-MARK, PLAIN = "\x1b[1;33m", "\x1b[0m"
+# Brackets that Japanese text seldom has, where there are no colours.
 OPEN, CLOSE = "⟦", "⟧"
-# Text of the web must not steer the terminal: control characters but newline and tab are shown as U+FFFD.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Iterations of a snippet that are listed.
 _ITERATIONS = 5
-
-
-def harmless(text: str) -> str:
-    """The text without what would steer a terminal."""
-    return _CONTROL.sub("\ufffd", text)
 
 
 def render(trace: Trace, *, colour: bool) -> str:

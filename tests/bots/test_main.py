@@ -11,10 +11,10 @@ import bots
 from bots.__main__ import tokens
 from bots.ask import main as ask_main
 from bots.chat import main as chat_main
-from bots.serve import listen
 from bots.serve import main as serve_main
 from bots.settings import BotsSettings, Serve
 from pipeline.errors import ConfigError
+from pipeline.listening import listen
 from tests.helpers import run_file
 
 TABLE = "[bots]\nmodel = 'finetune'\nquestion = '富士山とは?'\n"
@@ -65,8 +65,9 @@ def test_bad_settings_are_named(tmp_path: Path, line: str, words: str) -> None:
 
 
 def test_taken_port_is_one_line() -> None:
-    with listen(Serve(port=0)) as first, pytest.raises(ConfigError, match=r"--set bots\.serve\.port"):
-        listen(Serve(port=first.getsockname()[1]))
+    host = Serve().host
+    with listen(host, 0, "bots.serve") as first, pytest.raises(ConfigError, match=r"--set bots\.serve\.port"):
+        listen(host, first.getsockname()[1], "bots.serve")
 
 
 def test_manifest_has_what_the_app_uses() -> None:

@@ -12,11 +12,12 @@ import requests
 import uvicorn
 
 from pipeline.errors import ConfigError
+from pipeline.listening import listen
 from search import serve
 from search.api import make_app
 from search.exposure import exposure
 from search.query import Searcher
-from search.serve import SearchSettings, listen, token_of
+from search.serve import SearchSettings, token_of
 from search.trace import TraceSettings, trace
 from tests.search.test_query import QUERIES, occurrences
 from tests.search.world import World
@@ -24,7 +25,7 @@ from tests.search.world import World
 
 @contextmanager
 def serving(searcher: Searcher, token: str | None = None) -> Iterator[str]:
-    with listen(SearchSettings(port=0)) as listener:
+    with listen("127.0.0.1", 0, "search") as listener:
         server = uvicorn.Server(uvicorn.Config(make_app(searcher, token), log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -141,8 +142,8 @@ def test_beyond_loopback_a_token_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_address_in_use_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match=r"search\.port=8011"):
-        listen(SearchSettings(port=taken.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match=r"--set search\.port="):
+        listen("127.0.0.1", taken.getsockname()[1], "search")
     with pytest.raises(ValueError, match="port must be"):
         SearchSettings(port=70_000)
 

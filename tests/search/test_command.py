@@ -15,9 +15,10 @@ import pytest
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, MissingInput, RecipeDrift
 from search import __main__ as command
-from search.__main__ import MARK, PLAIN, render
+from search.__main__ import render
 from search.hits import Hit, Page
 from search.query import Searcher
+from search.terminal import MARK, PLAIN
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 

@@ -20,8 +20,9 @@ from pipeline.errors import BadInput
 from search import catalog, occurrences
 from search.occurrences import ranges
 from search.query import Searcher
+from search.terminal import MARK, PLAIN
 from search.trace import Trace, TraceSettings, covered, main, maximal, trace
-from search.trace_show import MARK, PLAIN, render
+from search.trace_show import render
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 
