@@ -205,6 +205,19 @@ def matches(arrays: Any, removed: Any, query: Any, begins: Any, lengths: Any) ->
 
 
 @compiled
+def before(numbers: Any, most: int) -> int:
+    """How many of ascending numbers are not above `most`."""
+    first, last = 0, len(numbers)
+    while first < last:
+        middle = (first + last) >> 1
+        if numbers[middle] <= most:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@compiled
 def positions(arrays: Any, first: int, last: int) -> Any:
     """Places of the suffixes of ranks [first, last), (last - first,) int64, in the order of ranks."""
     found = np.empty(last - first, np.int64)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
-from search import ngram
+from search import kernels, ngram
 from search.ngram import NOTHING
 from search.normal_view import NormalView
 from search.reads import Reads, compact, load
@@ -158,7 +158,7 @@ class Shard:
 
     def passage_at(self, place: int) -> int:
         """Number of the passage that a byte offset lies in."""
-        return _before(self.passage_begins, place)
+        return kernels.before(self.passage_begins, place) - 1
 
     def passages_of(self, places: np.ndarray) -> np.ndarray:
         """Numbers of the passages that ascending byte offsets lie in, each once, ascending, int64."""
@@ -186,7 +186,7 @@ class Shard:
 
     def document_number(self, place: int) -> int:
         """Number of the document that a byte offset lies in."""
-        return _before(self.document_begins, place)
+        return kernels.before(self.document_begins, place) - 1
 
     def document(self, number: int) -> Document:
         """A document by its number."""
@@ -214,11 +214,7 @@ def _find(ids: np.ndarray, doc_id: str) -> int | None:
     return at if at < len(ids) and ids[at] == key else None
 
 
-def _before(begins: np.ndarray, place: int) -> int:
-    # Of the array's own type: another would make numpy convert the whole array first.
-    return int(np.searchsorted(begins, begins.dtype.type(place), side="right")) - 1
-
-
 def _each(begins: np.ndarray, places: np.ndarray) -> np.ndarray:
+    # Places of the array's own type: of another numpy would convert the whole array first.
     found = np.searchsorted(begins, places.astype(begins.dtype), side="right").astype(np.int64) - 1
     return found[np.diff(found, prepend=-1) > 0]
