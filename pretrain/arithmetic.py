@@ -92,10 +92,33 @@ def activations_of_layer(settings: PretrainSettings, precision: Precision, *, gp
         inner += (H + K) * e + 3 * F * e  # turned q and k; gate, up and their product
     if not gpu and shape.architecture == "llama":  # torch's CPU norm keeps two fp32 copies, its SwiGLU two halves more
         outer, inner = 4 * H * 4 + 2 * H * e, inner + 2 * F * e
+    weights = 0
+    if not gpu:
+        more, weights = _dense_attention(settings, e)
+        inner += more
     outer = outer // layout.tensor if layout.sequence else outer
     # Unfused, every layer makes its own cosines and sines, for q and for k, of a sample.
     turns = 4 * shape.head_dim * e if shape.architecture == "llama" else 0
-    return ((outer + inner // layout.tensor) * layout.micro_batch + turns) * settings.seq_length
+    samples = ((outer + inner // layout.tensor) * layout.micro_batch + turns) * settings.seq_length
+    return samples + weights // layout.tensor * layout.micro_batch
+
+
+def _dense_attention(settings: PretrainSettings, e: int) -> tuple[int, int]:
+    """What attention on a CPU keeps more than flash attention does: bytes a token, and the weights of a sample."""
+    from pretrain.attention import BLOCK, DENSE_UP_TO
+
+    shape, S = settings.model, settings.seq_length
+    if S > DENSE_UP_TO:
+        return 0, 0
+    in_blocks = e == 4  # fp32, where torch has oneDNN
+    seen = sum(min(BLOCK, S - begin) * min(begin + BLOCK, S) for begin in range(0, S, BLOCK)) if in_blocks else S * S
+    if shape.architecture == "gpt2":  # q is scaled, and k and v or the output are copied
+        more = shape.hidden * e
+    elif in_blocks:  # k and v are copied, the projection they were part of is not kept
+        more = -shape.kv_groups * shape.head_dim * e
+    else:  # q is kept when it is scaled instead of before
+        more = 0
+    return more - 4 * shape.heads, shape.heads * seen * e  # no log-sum is kept
 
 
 def memory(settings: PretrainSettings, vocab_size: int, precision: Precision = "bf16", *, gpu: bool = True) -> Memory:

@@ -108,14 +108,6 @@ class SuffixArray:
         begins = np.append(self.removed[:, 0], np.iinfo(np.int64).max)
         return places[begins[before] > places]
 
-    def occurrences(self, query: bytes, begin: int, end: int) -> list[int]:
-        """Byte offsets in [begin, end) at which `query` begins, ascending, without the suffix array."""
-        found, place = [], self.text.find(query, begin, end + len(query) - 1)
-        while begin <= place < end:
-            found.append(place)
-            place = self.text.find(query, place + 1, end + len(query) - 1)
-        return found
-
     def longest(self, query: bytes) -> int:
         """Bytes of the longest prefix of `query`, in whole characters, that occurs."""
         lengths = np.zeros(1, np.int64)

@@ -91,17 +91,6 @@ def rows_at(rows: list[str], place: int, query: str) -> str:
     raise AssertionError(place)
 
 
-@given(documents, st.data())
-@settings(max_examples=60, deadline=None)
-def test_occurrences_in_a_part_equal_a_scan(rows: list[str], data: st.DataObject) -> None:
-    query = data.draw(st.one_of(SPECIAL, st.sampled_from([row[:3] for row in rows if row] or ["あ"])))
-    with tempfile.TemporaryDirectory() as name:
-        array, expected = indexed([*rows, "あ"], Path(name)), scan([*rows, "あ"], query)
-        size = len(array.text)
-        assert array.occurrences(query.encode(), 0, size) == expected
-        assert array.occurrences(query.encode(), 3, size // 2) == [p for p in expected if 3 <= p < size // 2]
-
-
 @pytest.mark.parametrize("five_bytes", [False, True])
 def test_every_suffix_is_a_character_and_they_are_sorted(tmp_path: Path, five_bytes: bool) -> None:
     rows = ["東京都の東京タワー。" * 100, "", "🙂𠮷abc" * 70]
