@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compiled import compiled, inlined
+from pipeline.compiled import compiled
+from search.kernels import SEPARATOR, character
 
-SEPARATOR = 0xFF  # its own code, as in the text
-_LEADS = SEPARATOR  # bytes that a code may begin with
+_LEADS = SEPARATOR  # bytes that a code may begin with; SEPARATOR is its own code
 _SECONDS = 256
 _CODE_POINTS = 0x110000
 _TWO = 1 << 16  # of a code: it has a second byte
@@ -88,20 +88,6 @@ def _coded(frequent: np.ndarray, size: int) -> tuple[int, np.ndarray]:
     return int(leads[-1]) if size else 0, codes.astype(np.int32)
 
 
-@inlined
-def _character(text: Any, place: int) -> Any:
-    """The character that begins at a place, and its bytes."""
-    lead = np.int64(text[place])
-    if lead < 0x80:
-        return lead, 1
-    if lead < 0xE0:
-        return (lead & 0x1F) << 6 | (text[place + 1] & 0x3F), 2
-    if lead < 0xF0:
-        return (lead & 0x0F) << 12 | np.int64(text[place + 1] & 0x3F) << 6 | (text[place + 2] & 0x3F), 3
-    high = (lead & 0x07) << 18 | np.int64(text[place + 1] & 0x3F) << 12
-    return high | np.int64(text[place + 2] & 0x3F) << 6 | (text[place + 3] & 0x3F), 4
-
-
 @compiled
 def _count(text: Any, counts: Any) -> int:
     """Count every character; returns how many separators there are."""
@@ -111,7 +97,7 @@ def _count(text: Any, counts: Any) -> int:
             separators += 1
             place += 1
             continue
-        point, size = _character(text, place)
+        point, size = character(text, place)
         counts[point] += 1
         place += size
     return separators
@@ -128,7 +114,7 @@ def _write(text: Any, table: Any, codes: Any, origins: Any, none: int) -> None:
             written += 1
             place += 1
             continue
-        point, size = _character(text, place)
+        point, size = character(text, place)
         code = table[point]
         codes[written] = code & 0xFF
         if code >= _TWO:

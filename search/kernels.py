@@ -204,10 +204,9 @@ def matches(arrays: Any, removed: Any, query: Any, begins: Any, lengths: Any) ->
         lengths[number] = max(lengths[number], found)
 
 
-@compiled
-def before(numbers: Any, most: int) -> int:
-    """How many of ascending numbers are not above `most`."""
-    first, last = 0, len(numbers)
+@inlined
+def first_above(numbers: Any, first: int, last: int, most: int) -> Any:
+    """Where in [first, last] the first of ascending numbers is that is above `most`; `last` if none."""
     while first < last:
         middle = (first + last) >> 1
         if numbers[middle] <= most:
@@ -215,6 +214,28 @@ def before(numbers: Any, most: int) -> int:
         else:
             last = middle
     return first
+
+
+@compiled
+def before(numbers: Any, most: int) -> int:
+    """How many of ascending numbers are not above `most`."""
+    return first_above(numbers, 0, len(numbers), most)
+
+
+@inlined
+def character(text: Any, place: int) -> Any:
+    """The code point that begins at a place of valid UTF-8, and its bytes."""
+    lead = np.int64(text[place])
+    if lead < 0x80:
+        return lead, 1
+    if lead < 0xE0:
+        return (lead & 0x1F) << 6 | (np.int64(text[place + 1]) & 0x3F), 2
+    if lead < 0xF0:
+        return (lead & 0x0F) << 12 | (np.int64(text[place + 1]) & 0x3F) << 6 | (np.int64(text[place + 2]) & 0x3F), 3
+    tail = (
+        (np.int64(text[place + 1]) & 0x3F) << 12 | (np.int64(text[place + 2]) & 0x3F) << 6 | (np.int64(text[place + 3]) & 0x3F)
+    )
+    return (lead & 0x07) << 18 | tail, 4
 
 
 @compiled

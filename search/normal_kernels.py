@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compiled import compiled, inlined
-from search.kernels import SEPARATOR
+from search.kernels import SEPARATOR, character
 from search.normal_tables import (
     IGNORABLE_PLANE,
     ITERATION,
@@ -38,18 +38,7 @@ _NONE = -1
 @inlined
 def _decode(data: Any, at: int) -> Any:
     """Code point that starts at byte `at` of valid UTF-8, and where the next one starts."""
-    lead = np.int64(data[at])
-    if lead < 0x80:
-        point, size = lead, 1
-    elif lead < 0xE0:
-        point, size = (lead & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F), 2
-    elif lead < 0xF0:
-        point = (lead & 0x0F) << 12 | (np.int64(data[at + 1]) & 0x3F) << 6 | (np.int64(data[at + 2]) & 0x3F)
-        size = 3
-    else:
-        point = (lead & 0x07) << 18 | (np.int64(data[at + 1]) & 0x3F) << 12
-        point |= (np.int64(data[at + 2]) & 0x3F) << 6 | (np.int64(data[at + 3]) & 0x3F)
-        size = 4
+    point, size = character(data, at)
     return point, at + size
 
 

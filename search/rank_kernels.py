@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compiled import compiled, inlined
-from search.kernels import SEPARATOR
+from search.kernels import SEPARATOR, character
 
 # A table has at least four slots an entry: a miss, which nearly every character of a passage is, ends at its first slot.
 SPACE = 4
@@ -97,22 +97,6 @@ def nominate(places: Any, size: int, begins: Any, weight: float, sums: Any) -> A
 
 
 @inlined
-def _point(text: Any, place: Any) -> Any:
-    """Code point of the UTF-8 character at a place, and its bytes."""
-    lead = np.int64(text[place])
-    if lead < 0x80:
-        return lead, 1
-    if lead < 0xE0:
-        return (lead & 0x1F) << 6 | (np.int64(text[place + 1]) & 0x3F), 2
-    if lead < 0xF0:
-        return (lead & 0x0F) << 12 | (np.int64(text[place + 1]) & 0x3F) << 6 | (np.int64(text[place + 2]) & 0x3F), 3
-    tail = (
-        (np.int64(text[place + 1]) & 0x3F) << 12 | (np.int64(text[place + 2]) & 0x3F) << 6 | (np.int64(text[place + 3]) & 0x3F)
-    )
-    return (lead & 0x07) << 18 | tail, 4
-
-
-@inlined
 def _count(text: Any, begins: Any, passage: int, characters: Any, grams: Any, counts: Any) -> Any:
     """Count a query's n-grams in one passage, which ends at the next one or at SEPARATOR.
 
@@ -128,7 +112,7 @@ def _count(text: Any, begins: Any, passage: int, characters: Any, grams: Any, co
         end = np.int64(begins[passage + 1])
     length, run = 0, np.int64(0)
     while place < end and text[place] != SEPARATOR:
-        point, width = _point(text, place)
+        point, width = character(text, place)
         place += width
         length += 1
         found = np.int64(find(points, ids, point_bits, point, 0))

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.compiled import compiled
+from pipeline.compiled import compiled, inlined
 from pipeline.errors import CorruptArtifact
+from search.kernels import first_above
 
 DOCUMENTS, EPOCHS, BEGINS, ITERATIONS = (f"reads.{name}.npy" for name in ("documents", "epochs", "begins", "iterations"))
 
@@ -102,6 +103,12 @@ def load(path: Path) -> np.ndarray:
         raise CorruptArtifact(f"{path}: not a readable array ({error}); make the index again") from error
 
 
+@inlined
+def part_at(begins: Any, low: int, high: int, offset: int) -> Any:
+    """The last of the parts [low, high) of one epoch that begins at or before a byte of the document."""
+    return max(first_above(begins, np.int64(low), np.int64(high), offset) - 1, np.int64(low))
+
+
 @compiled
 def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, document: int, spans: Any) -> Any:
     """Distinct iterations other than 0 of the parts that the (n, 2) spans touch, ascending."""
@@ -110,15 +117,7 @@ def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, docum
         low, high = np.int64(epochs[epoch]), np.int64(epochs[epoch + 1])
         for number in range(len(spans)):
             begin, end = spans[number, 0], spans[number, 1]
-            # The last part that begins at or before the span's first byte.
-            first, last = low, high
-            while first < last:
-                middle = (first + last) >> 1
-                if begins[middle] <= begin:
-                    first = middle + 1
-                else:
-                    last = middle
-            part = max(first - 1, low)
+            part = part_at(begins, low, high, begin)
             while begin < end and part < high and begins[part] < end:
                 if iterations[part] > 0:
                     found.append(np.int64(iterations[part]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.compiled import compiled, inlined
 from search.kernels import is_removed
+from search.reads import part_at
 
 
 @inlined
@@ -24,19 +25,6 @@ def _document(document_begins: Any, place: int, before: int) -> Any:
         else:
             last = middle
     return first
-
-
-@inlined
-def _part(begins: Any, low: int, high: int, offset: int) -> Any:
-    """The last of the parts [low, high) of one epoch that begins at or before a byte of the document."""
-    first, last = np.int64(low), np.int64(high)
-    while first < last:
-        middle = (first + last) >> 1
-        if begins[middle] <= offset:
-            first = middle + 1
-        else:
-            last = middle
-    return max(first - 1, np.int64(low))
 
 
 @compiled
@@ -60,7 +48,7 @@ def seen(places: Any, size: int, document_begins: Any, reads: Any, undone: Any, 
             count += 1
         offset = place - np.int64(document_begins[document])
         for epoch in range(reads.documents[document], reads.documents[document + 1]):
-            part = _part(reads.begins, reads.epochs[epoch], reads.epochs[epoch + 1], offset)
+            part = part_at(reads.begins, reads.epochs[epoch], reads.epochs[epoch + 1], offset)
             while part < reads.epochs[epoch + 1] and reads.begins[part] < offset + size:
                 iteration = np.int64(reads.iterations[part])
                 part += 1
@@ -89,7 +77,7 @@ def expose(places: Any, document_begins: Any, reads: Any, undone: Any, sources: 
         document = _document(document_begins, place, document)
         offset = place - np.int64(document_begins[document])
         for epoch in range(reads.documents[document], reads.documents[document + 1]):
-            part = _part(reads.begins, reads.epochs[epoch], reads.epochs[epoch + 1], offset)
+            part = part_at(reads.begins, reads.epochs[epoch], reads.epochs[epoch + 1], offset)
             iteration = np.int64(reads.iterations[part])
             if iteration == 0:
                 unread += 1
