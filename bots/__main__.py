@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from slack_sdk.errors import SlackApiError
 
     from bots.core import Core
-    from bots.slack_app import SlackBot
+    from bots.slack.app import SlackBot
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("faiss.loader", "httpx2"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from bots.child import OwnServer
+from bots.serve.child import OwnServer
 from bots.settings import BotsSettings
 from pipeline.errors import ConfigError, ExternalServiceError
 from pipeline.runfile import RunFile
@@ -21,7 +21,7 @@ from search.hits import Mode, Page
 if TYPE_CHECKING:
     from openai import OpenAI
 
-    from search.query import Searcher
+    from search.searcher import Searcher
 
 Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 
@@ -93,7 +93,7 @@ class Core:
         Raises: MissingInput if the index or the model is not made.
         """
         from bots.model import model_folder
-        from search.query import Searcher
+        from search.searcher import Searcher
 
         with ExitStack() as stack:
             server = None

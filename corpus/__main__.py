@@ -7,9 +7,9 @@ document → seal → report.
 from collections.abc import Sequence
 from typing import Any
 
-from corpus import account
-from corpus.base import together
+from corpus.increment.base import together
 from corpus.inputs import Inputs, open_inputs
+from corpus.output import account
 from corpus.settings import CorpusSettings
 from pipeline import cli
 from pipeline.artifact import Artifact, begin
@@ -39,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def make(artifact: Artifact, settings: CorpusSettings, inputs: Inputs) -> None:
     """All steps, each resumed where an earlier process stopped."""
-    from corpus.boilerplate import remove_boilerplate
-    from corpus.dedup import remove_copies
-    from corpus.grow_join import WithBase
+    from corpus.dedup.base_join import WithBase
+    from corpus.dedup.boilerplate import remove_boilerplate
+    from corpus.dedup.passes import remove_copies
     from corpus.judge import JudgeTask, judge_shard
-    from corpus.scratch import Judged
-    from corpus.write import WriteTask, write_shard
+    from corpus.output.write import WriteTask, write_shard
+    from corpus.storage.judged import Judged
 
     names = tuple(source.name for source in settings.sources)
     shards = inputs.shards()
@@ -73,9 +73,9 @@ def make(artifact: Artifact, settings: CorpusSettings, inputs: Inputs) -> None:
 
 def _finish(artifact: Artifact, settings: CorpusSettings, inputs: Inputs, stats: dict[str, Any]) -> None:
     """What stands beside the shards, the seal, the account for the person at the terminal, the report."""
-    from corpus.decisions import open_decisions
-    from corpus.notice import notice
-    from corpus.report import write_report
+    from corpus.output.notice import notice
+    from corpus.report.page import write_report
+    from corpus.storage.decisions import open_decisions
 
     fetched, base = (of.data if of else None for of in (inputs.fetched, inputs.base and inputs.base.manifest))
     account.write_benchmark_items(artifact.data, settings.decontaminate, base)

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from corpus.benchmark_files import Passage, read_passages
-from corpus.fold import fold, fold_offsets
-from corpus.ngrams import NgramIndex, ranges
+from pipeline.text.benchmark_files import Passage, read_passages
+from pipeline.text.fold import fold, fold_offsets
+from pipeline.text.ngrams import NgramIndex, ranges
 
 Check = Literal["ngrams", "whole", "too short"]
 
@@ -28,7 +28,7 @@ class DecontaminateSettings:
 
     files: tuple[Path, ...] = ()  # JSON or JSONL, SQuAD layout too
     fields: tuple[str, ...] = ()  # texts to look for; (): those of the known layouts
-    # Chosen by benchmarks/corpus_contamination.py: 13,500 texts of JGLUE against 16 million characters of Wikipedia and Aozora
+    # Chosen by benchmarks/corpus/contamination.py: 13,500 texts of JGLUE against 16 million characters of Wikipedia and Aozora
     # Bunko that hold none of them. Widths and lengths are in folded characters.
     ngram: int = 13  # by chance 81 and 1 such n-grams stand in a million characters; of width 10 984 and 118, of 20 2 and 0
     min_share: float = 0.6  # of an item's different n-grams: from here on a document holds the item; by chance up to .58

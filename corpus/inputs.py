@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.base import Base, open_base
 from corpus.decontaminate import Benchmarks
+from corpus.filters.rules import Preset, load_preset
+from corpus.increment.base import Base, open_base
 from corpus.readers import Shard, input_digest, licences_of_source, needs_fetch, plan_shards
-from corpus.rules import Preset, load_preset
 from corpus.settings import CorpusSettings
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import ConfigError

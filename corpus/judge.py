@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpus import rules, scratch
-from corpus.dedup import copy_keys
-from corpus.extract import Extracted, extract
-from corpus.hosts import host_of
-from corpus.phases import Phases
-from corpus.plain import are_plain
+from corpus.dedup.passes import copy_keys
+from corpus.extract.document import Extracted, extract
+from corpus.extract.plain import are_plain
+from corpus.filters import rules
+from corpus.filters.hosts import host_of
+from corpus.filters.rules import Preset
 from corpus.readers import DROP_REASONS, DroppedRecord, RawDocument, Shard, read_shard
-from corpus.readers.records import drop, one_line
-from corpus.rules import Preset
+from corpus.records import drop, one_line
 from corpus.settings import DedupSettings
-from corpus.tables import TableWriter
+from corpus.storage import judged as scratch
+from corpus.storage.tables import TableWriter
+from corpus.storage.timing import Phases
 from pipeline.files import whole_path
 
 # Records judged together: enough that numpy's and Arrow's costs a call vanish, and as many bytes as one large page.
@@ -213,7 +214,7 @@ def _tidy(batch: _Batch, preset: Preset, phases: Phases) -> tuple[list[int], lis
 def _cleaners(preset: Preset) -> list[Any]:
     if not preset.cleaners:
         return []
-    from corpus.cleaners import CLEANERS
+    from corpus.filters.cleaners import CLEANERS
 
     return [CLEANERS[name] for name in preset.cleaners]
 

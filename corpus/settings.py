@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from corpus.boilerplate import BoilerplateSettings
 from corpus.decontaminate import DecontaminateSettings
-from corpus.grow import BaseSettings
-from corpus.mask import MaskSettings
-from corpus.readers.records import SourceSettings
+from corpus.dedup.base_corpus import BaseSettings
+from corpus.dedup.boilerplate import BoilerplateSettings
+from corpus.pii.mask import MaskSettings
+from corpus.records import SourceSettings
 from pipeline.runfile import field
 
 
@@ -17,7 +17,7 @@ class DedupSettings:
     """MinHash near-duplicates (Broder 1997) with LSH bands: a pair of similarity J meets with 1 - (1 - J^rows)^bands."""
 
     shingle: int = 5  # characters; Japanese has no spaces to cut words at; Swallow's width
-    # benchmarks/corpus_recall.py on 4,000 documents: recall .982 at J >= .7, .9997 at J >= .8, where datatrove's 14 × 8 has
+    # benchmarks/corpus/recall.py on 4,000 documents: recall .982 at J >= .7, .9997 at J >= .8, where datatrove's 14 × 8 has
     # .932 and .990 and LLM-jp's 20 × 10 .924 and .988; the price is six more keys a document, of 8 bytes.
     bands: int = 20
     rows: int = 7

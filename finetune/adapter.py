@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, TaskType
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from finetune.data import Example
+from finetune.examples import Example
 from finetune.settings import LoraSettings
 from pipeline.errors import ConfigError
 

@@ -15,7 +15,7 @@ from pipeline.progress import say
 from pipeline.runfile import RunFile
 
 if TYPE_CHECKING:
-    from finetune.data import TuningData
+    from finetune.examples import TuningData
     from finetune.tune import Tuned
 
 # Steps at the end whose mean loss is reported: one step alone is noise.
@@ -76,7 +76,7 @@ def _licence(source: DataSource) -> dict[str, str]:
 
 def load_data(upstream: Upstream, settings: Tuning) -> "TuningData":
     """Read, split and encode every source with the base model's tokenizer, and say how much there is."""
-    from finetune.data import assemble
+    from finetune.examples import assemble
     from tokenizer.encode import Tokenizer
 
     context = json.loads((upstream.base / "config.json").read_text("utf-8"))["max_position_embeddings"]

@@ -26,7 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from finetune.data import IGNORED, Example, TuningData
+from finetune.examples import IGNORED, Example, TuningData
 from finetune.settings import Tuning
 from pipeline.errors import BadInput, ConfigError
 from pipeline.progress import Progress

@@ -18,7 +18,7 @@ STAGES = {
     "finetune": "finetune",
     "lora": "finetune.lora",
     "index": "search.index",
-    "search": "search.serve",
+    "search": "search.server.serve",
     "bots": "bots",
     "publish": "publish",
 }

@@ -9,8 +9,10 @@ from pipeline import cli
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress, say
-from pretrain import importing, launch, metrics
+from pretrain.hf import load
+from pretrain.launch import ranks
 from pretrain.settings import PretrainSettings
+from pretrain.train import metrics
 
 RECIPE = 2  # bump by hand when code changes what bytes come out
 
@@ -29,12 +31,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer, pack = open_sealed(run.root("tokenizer")), open_sealed(run.root("pack"))
     check_inputs(tokenizer, pack, settings)
     inputs = {"pack": pack.digest, "tokenizer": tokenizer.digest}
-    inputs |= importing.inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
-    licences = [*pack.body["licences"], *importing.licences(settings)]
+    inputs |= load.inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
+    licences = [*pack.body["licences"], *load.licences(settings)]
     with begin(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
         if cli.said_sealed(artifact, "事前学習"):
             return
-        stats = launch.train(artifact, settings.parallel, launch.options(arguments))
+        stats = ranks.train(artifact, settings.parallel, ranks.options(arguments))
         if stats is None:
             say("事前学習を中断しました。同じコマンドで続きから再開します。")
             return

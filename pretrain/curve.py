@@ -17,8 +17,8 @@ from pipeline import cli
 from pipeline.errors import BadInput, MissingInput
 from pipeline.files import whole_path, write_text
 from pipeline.progress import clock, say
-from pretrain.metrics import EVENTS
 from pretrain.position import Ranges
+from pretrain.train.metrics import EVENTS
 
 PNG, HTML, TEMPLATE = "curve.png", "curve.html", Path(__file__).parent / "curve.html.jinja"
 SERIES = ("loss", "lr", "grad", "tokens/s/gpu", "tflops", "mfu", "memory_gib", "tokens")

@@ -20,8 +20,8 @@ from pipeline.errors import ConfigError, MissingInput, PipelineError, RecipeDrif
 from pipeline.files import whole_path
 from pipeline.progress import say
 from pipeline.runfile import RunFile, identity
-from pretrain import checkpoint_files
-from pretrain.checkpoint_files import Saved
+from pretrain.checkpoint import files
+from pretrain.checkpoint.files import Saved
 from pretrain.settings import Parallel, PretrainSettings
 from tokenizer.encode import Tokenizer
 
@@ -94,12 +94,12 @@ def chosen(checkpoints: Path, iteration: int | None = None) -> Saved:
     Raises: MissingInput if it is not there, saying which are.
     """
     if iteration is None:
-        if saved := checkpoint_files.newest(checkpoints):
+        if saved := files.newest(checkpoints):
             return saved
         raise MissingInput(f"{checkpoints}: no checkpoint to export; train first")
-    if saved := checkpoint_files.at(checkpoints, iteration):
+    if saved := files.at(checkpoints, iteration):
         return saved
-    kept = [int(path.name.removeprefix("iter_")) for path in checkpoint_files.finished(checkpoints)]
+    kept = [int(path.name.removeprefix("iter_")) for path in files.finished(checkpoints)]
     raise MissingInput(f"{checkpoints}: no checkpoint of iteration {iteration}; kept are {kept} (pretrain.keep says how many)")
 
 
@@ -113,8 +113,8 @@ def held_out_ids(settings: PretrainSettings, tokenizer_data: Path, pack_data: Pa
     """(N,) ids of held-out text of the first source."""
     import torch
 
-    from pretrain.data import ValidRows
-    from pretrain.loop import data_settings
+    from pretrain.train.data import ValidRows
+    from pretrain.train.loop import data_settings
 
     first = min(pack_data.glob("*/valid.idx")).parent
     return torch.from_numpy(ValidRows(first, data_settings(settings), Tokenizer.load(tokenizer_data).eos_id).labels)
@@ -143,7 +143,7 @@ def export(
     import torch
     from transformers.utils import logging
 
-    from pretrain.convert import plain_names, to_transformers
+    from pretrain.hf.weights import plain_names, to_transformers
 
     logging.disable_progress_bar()
     tokenizer, ids_BS = Tokenizer.load(tokenizer_data), rows(held_out_N, settings.seq_length)
@@ -179,8 +179,8 @@ def load(settings: PretrainSettings, saved: Saved, vocab_size: int) -> Any:
 
     Raises: CorruptArtifact if the checkpoint is damaged.
     """
-    from pretrain import checkpoint
-    from pretrain.model import bare_model
+    from pretrain.checkpoint import load as checkpoint
+    from pretrain.model.build import bare_model
 
     alone()
     model = bare_model(dataclasses.replace(settings, parallel=Parallel()), "fp32", vocab_size)
@@ -246,7 +246,7 @@ def _write(
     import torch
     import transformers
 
-    from pretrain.convert import format_of
+    from pretrain.hf.weights import format_of
 
     form = format_of(settings.model)
     with torch.device("meta"):  # no memory: every weight comes from `state`

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from pipeline import cli
 from pipeline.errors import BadInput
 from pipeline.progress import say
+from pipeline.text.terminal import MARK, PLAIN, harmless
 from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
-from search.terminal import MARK, PLAIN, harmless
 
 if TYPE_CHECKING:
-    from search.texts import Spread
+    from search.shard.texts import Spread
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         say(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
         return
-    from search.query import Searcher, clean
+    from search.searcher import Searcher, clean
 
     searcher = Searcher.open(run)
     if arguments.checkpoint is not None and not 0 <= arguments.checkpoint <= searcher.total:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from search.ngram import MOST_BYTES
+from search.exact.suffix_array import MOST_BYTES
 
 SVD = "svd"
 # Kinds of vector index; search.vector says what each is.

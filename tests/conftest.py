@@ -46,9 +46,9 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a real tokenizer of 1,280 pieces, as the tokenizer stage exports it; trained once, on our instruction data."""
     from tests.helpers import instruction_texts
     from tokenizer.export import export
-    from tokenizer.recipes import train_recipe
-    from tokenizer.sample import Sample, sentences
     from tokenizer.settings import TokenizerSettings
+    from tokenizer.train.recipes import train_recipe
+    from tokenizer.train.sample import Sample, sentences
 
     # 0.98 of the characters: the text is short, all its kanji would leave no room for longer pieces
     settings = TokenizerSettings(vocab_size=1280, max_characters=1_000_000, character_coverage=0.98)

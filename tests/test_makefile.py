@@ -23,16 +23,16 @@ def words(*arguments: str, environment: dict[str, str] | None = None) -> list[st
 @pytest.mark.parametrize(
     ("verb", "variable", "expected"),
     [
-        ("explain", "DOC", ["-m", "corpus.explain", "--run", "demo", "--doc", ODD]),
-        ("retune", "SET", ["-m", "corpus.retune", "--run", "demo", "--set", ODD]),
-        ("holders", "DOC", ["-m", "corpus.holders", "--doc", ODD]),
-        ("holders", "URL", ["-m", "corpus.holders", "--url", ODD]),
-        ("holders", "HOST", ["-m", "corpus.holders", "--host", ODD]),
+        ("explain", "DOC", ["-m", "corpus.audit.explain", "--run", "demo", "--doc", ODD]),
+        ("retune", "SET", ["-m", "corpus.audit.retune", "--run", "demo", "--set", ODD]),
+        ("holders", "DOC", ["-m", "corpus.audit.holders", "--doc", ODD]),
+        ("holders", "URL", ["-m", "corpus.audit.holders", "--url", ODD]),
+        ("holders", "HOST", ["-m", "corpus.audit.holders", "--host", ODD]),
         ("search", "Q", ["-m", "search", "--run", "demo", "--query", ODD]),
-        ("trace", "TEXT", ["-m", "search.trace", "--run", "demo", "--text", ODD]),
-        ("trace", "FILE", ["-m", "search.trace", "--run", "demo", "--file", ODD]),
-        ("exposure", "Q", ["-m", "search.exposure", "--run", "demo", "--query", ODD]),
-        ("contamination", "BENCH", ["-m", "search.contamination", "--run", "demo", "--bench", ODD]),
+        ("trace", "TEXT", ["-m", "search.provenance.trace", "--run", "demo", "--text", ODD]),
+        ("trace", "FILE", ["-m", "search.provenance.trace", "--run", "demo", "--file", ODD]),
+        ("exposure", "Q", ["-m", "search.provenance.exposure", "--run", "demo", "--query", ODD]),
+        ("contamination", "BENCH", ["-m", "search.provenance.contamination", "--run", "demo", "--bench", ODD]),
         ("report", "RUN", ["-m", "corpus.report", "--run", ODD]),
         ("tokenizer-report", "WITH", ["-m", "tokenizer.report", "--run", "demo", "--with", ODD]),
         ("tokenizer-report", "TEXT", ["-m", "tokenizer.report", "--run", "demo", "--text", ODD]),
@@ -44,7 +44,7 @@ def test_a_variable_is_one_word_as_typed(verb: str, variable: str, expected: lis
 
 def test_the_environment_names_no_host() -> None:
     found = words("holders", "DOC=abc", environment={"HOST": "workstation", "URL": "x"})
-    assert found == ["-m", "corpus.holders", "--doc", "abc"]
+    assert found == ["-m", "corpus.audit.holders", "--doc", "abc"]
 
 
 def test_every_verb_is_listed_and_no_file() -> None:

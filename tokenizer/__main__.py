@@ -14,9 +14,9 @@ from pipeline.runfile import RunFile
 from tokenizer.analyzer import load_analyzer
 from tokenizer.encode import Tokenizer
 from tokenizer.export import export
-from tokenizer.recipes import train_recipe
-from tokenizer.sample import Sample, draw_shards
 from tokenizer.settings import EXPORTED_RECIPES, TokenizerSettings
+from tokenizer.train.recipes import train_recipe
+from tokenizer.train.sample import Sample, draw_shards
 
 RECIPE = 4  # bump by hand when code changes what bytes come out
 # Text per source on which compression is measured: enough for three digits, a fraction of a second.

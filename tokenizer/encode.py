@@ -17,7 +17,7 @@ from pipeline.errors import BadInput, MissingInput
 from tokenizer.symbols import BOS_ID, EOS_ID, PAD_ID, SPACE_MARK, SPECIALS
 
 if TYPE_CHECKING:
-    from tokenizer.compiled import CompiledEncoder
+    from tokenizer.fast.encoder import CompiledEncoder
 
 MODEL_FILE = "tokenizer.model"
 _CONTINUATION = 0b10 << 6  # the first two bits of every byte of a UTF-8 character but its first
@@ -131,7 +131,7 @@ class Tokenizer:
 
     @cached_property
     def _compiled(self) -> "CompiledEncoder | None":
-        from tokenizer.compiled import compile_encoder
+        from tokenizer.fast.encoder import compile_encoder
 
         return compile_encoder(self._model)
 

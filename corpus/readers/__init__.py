@@ -12,7 +12,7 @@ hub.py        datasets of the Hugging Face Hub, or local ones
 """
 
 from corpus.readers.plan import input_digest, licences_of_source, needs_fetch, plan_shards, read_shard, source_files
-from corpus.readers.records import DROP_REASONS, DroppedRecord, RawDocument, Shard, SourceSettings
+from corpus.records import DROP_REASONS, DroppedRecord, RawDocument, Shard, SourceSettings
 
 __all__ = [
     "DROP_REASONS",

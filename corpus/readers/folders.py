@@ -4,11 +4,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from corpus.readers.aozora import header_of
+from corpus.extract.aozora import header_of
+from corpus.readers.jsonl import text_of
 from corpus.readers.places import open_file, relative, size_of
-from corpus.readers.records import DroppedRecord, Kind, RawDocument, Shard, lost
-from corpus.readers.rows import text_of
 from corpus.readers.streams import SEEN, BrokenStream, read_whole, too_large
+from corpus.records import DroppedRecord, Kind, RawDocument, Shard, lost
 
 
 def read_folder(shard: Shard, kind: Kind) -> Iterator[RawDocument | DroppedRecord]:
@@ -66,7 +66,7 @@ def _zipped(shard: Shard, name: str) -> Iterator[RawDocument | DroppedRecord]:
 
 
 def _work(shard: Shard, url: str, raw: bytes) -> RawDocument | DroppedRecord:
-    from corpus.decode import decode
+    from corpus.extract.charset import decode
 
     decoded = decode(raw)
     if decoded is None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings
-from corpus.readers.rows import document_of_row
+from corpus.readers.jsonl import document_of_row
+from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings
 from pipeline.errors import BadInput, ExternalServiceError
 
 

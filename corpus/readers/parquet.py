@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from corpus.readers.pages import Page, pages_of_chunk
+from corpus.readers.jsonl import document_of_row
+from corpus.readers.parquet_pages import Page, pages_of_chunk
 from corpus.readers.places import open_file, relative
-from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
-from corpus.readers.rows import document_of_row
+from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 from pipeline.errors import BadInput
 
 # Rows in memory at a time, at most; books are a megabyte each.

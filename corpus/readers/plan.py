@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from corpus.readers.places import files_below, join, list_place, open_file, relative, size_of
-from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings
 from corpus.readers.remote import checksum_of, is_url
 from corpus.readers.streams import BrokenStream, chunks
+from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings
 from pipeline.errors import BadInput, MissingInput
 from pipeline.files import digest_files, digest_json
 
@@ -87,7 +87,7 @@ def _parts(source: SourceSettings, name: str) -> list[tuple[int, int]]:
 
             return plan_parquet(source, name)
         case "jsonl":
-            from corpus.readers.rows import COMPRESSED, plan_jsonl
+            from corpus.readers.jsonl import COMPRESSED, plan_jsonl
 
             return [(0, 0)] if name.endswith(COMPRESSED) else plan_jsonl(size_of(name), source.shard_bytes)
         case "wikipedia":
@@ -118,7 +118,7 @@ def read_shard(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
 
             return read_warc(shard)
         case "jsonl":
-            from corpus.readers.rows import read_jsonl
+            from corpus.readers.jsonl import read_jsonl
 
             return read_jsonl(shard)
         case "parquet":

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, NamedTuple, cast
 
-from corpus.readers.records import DroppedRecord, lost
+from corpus.records import DroppedRecord, lost
 
 CHUNK = 1 << 20  # bytes a step, in and out; deflate's thousandfold never becomes a gigabyte at once
 SEEN = 1 << 16  # bytes of something too large that its doc_id is taken over, with its place

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator
 
 from corpus.readers.places import open_file, relative
-from corpus.readers.records import DroppedRecord, RawDocument, Shard, lost
+from corpus.records import DroppedRecord, RawDocument, Shard, lost
 
 FIELDS = 9
 URL = "https://tatoeba.org/ja/sentences/show/"

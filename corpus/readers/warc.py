@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from corpus.readers.members import CHUNK, Piece, lie, pieces
 from corpus.readers.places import local_copy, relative
-from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 from corpus.readers.streams import too_large
+from corpus.readers.warc_members import CHUNK, Piece, lie, pieces
+from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';,\s]+)", re.IGNORECASE)

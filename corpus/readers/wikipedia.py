@@ -11,11 +11,11 @@ from itertools import pairwise
 from typing import IO, Any, cast
 from urllib.parse import quote
 
+from corpus.extract.wikitext import clean_wikitext
 from corpus.readers.places import open_file, relative, size_of
-from corpus.readers.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 from corpus.readers.remote import is_file, is_url
 from corpus.readers.streams import CHUNK, SEEN, BrokenStream, chunks, lines, too_large
-from corpus.readers.wikitext import clean_wikitext
+from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 
 _ROOT = b"<mediawiki>"
 _STREAM = b"BZh91AY&SY"  # how a bzip2 stream of level 9 with a block in it begins

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from bots.engine import Engine
-from bots.prompt import Prompter
-from bots.serve import Server
+from bots.serve.__main__ import Server
+from bots.serve.engine import Engine
+from bots.serve.prompt import Prompter
 from pipeline.artifact import begin
 from pipeline.runfile import RunFile
 from tests.helpers import run_file

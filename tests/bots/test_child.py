@@ -13,8 +13,8 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from bots.child import OwnServer
 from bots.core import Core
+from bots.serve.child import OwnServer
 from bots.settings import BotsSettings
 from pipeline.errors import ExternalServiceError, MissingInput
 from pipeline.runfile import RunFile
@@ -49,7 +49,7 @@ def test_child_dies_with_its_killed_parent(tiny_run: RunFile) -> None:
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from bots.child import OwnServer\n"
+        "from bots.serve.child import OwnServer\n"
         "from pipeline.runfile import RunFile\n"
         f"run = RunFile('t', Path({str(tiny_run.path)!r}), {{}}, (), Path({str(tiny_run.artifacts)!r}), None)\n"
         "server = OwnServer(run)\n"

@@ -11,7 +11,7 @@ import bots
 from bots.__main__ import tokens
 from bots.ask import main as ask_main
 from bots.chat import main as chat_main
-from bots.serve import main as serve_main
+from bots.serve.__main__ import main as serve_main
 from bots.settings import BotsSettings, Serve
 from pipeline.errors import ConfigError
 from pipeline.listening import listen

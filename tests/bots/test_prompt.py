@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.chat_request import ApiError
-from bots.engine import Engine
-from bots.prompt import Prompter
+from bots.serve.engine import Engine
+from bots.serve.prompt import Prompter
+from bots.serve.request import ApiError
 from tokenizer.chat import encode_chat
 from tokenizer.encode import Tokenizer
 

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
-from bots.chat_request import ApiError
-from bots.engine import Engine, Finished, Job, Piece, TextStream
-from bots.prompt import Prompter
-from bots.serve import Server, api_key
+from bots.serve.__main__ import Server, api_key
+from bots.serve.engine import Engine, Finished, Job, Piece, TextStream
+from bots.serve.prompt import Prompter
+from bots.serve.request import ApiError
 from bots.settings import Serve
 from pipeline.errors import ConfigError
 from tests.bots.conftest import CONTEXT
@@ -144,7 +144,7 @@ def test_wire_format(base_url: str) -> None:
 
 
 def test_queue_is_bounded_and_cancelled_jobs_end_early(engine: Engine) -> None:
-    from bots.chat_request import Sampling
+    from bots.serve.request import Sampling
 
     begun, ended = threading.Event(), threading.Event()
     pieces: list[Piece | Finished | Exception] = []

@@ -11,9 +11,9 @@ from slack_bolt.adapter.socket_mode import SocketModeHandler
 
 from bots.core import Core
 from bots.settings import Slack
-from bots.slack_app import SlackBot
-from bots.slack_blocks import MORE, TITLE
-from bots.slack_jobs import Refusal
+from bots.slack.app import SlackBot
+from bots.slack.blocks import MORE, TITLE
+from bots.slack.jobs import Refusal
 from pipeline.errors import ExternalServiceError
 from tests.bots.fakes import TOTAL, FakeSearcher, fake_core, hit
 from tests.fakes.openai import FakeOpenAI
@@ -335,7 +335,7 @@ def test_limits_of_one_person_and_of_all(world: World) -> None:
 
 
 def results_card() -> list[dict[str, Any]]:
-    from bots.slack_blocks import results
+    from bots.slack.blocks import results
     from search.hits import Page
 
     return results("雪国", [("vector", Page((hit(1),), TOTAL), 0)])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.slack_blocks import VALUE_CHARACTERS, More, fitting, results, without_button
+from bots.slack.blocks import VALUE_CHARACTERS, More, fitting, results, without_button
 from search.hits import Page
 from tests.bots.fakes import hit
 from tests.fakes.slack_blocks import validate

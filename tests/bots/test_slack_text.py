@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.slack_text import DEFUSED_AT, DEFUSED_BRACKET, Defuser, cut, typed
+from bots.slack.text import DEFUSED_AT, DEFUSED_BRACKET, Defuser, cut, typed
 
 LIVELY = st.text(st.sampled_from("<>@!#|ac hereCHANNELvyon.漢。"), max_size=40) | st.sampled_from(
     [

@@ -16,21 +16,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import account, boilerplate, dedup, judge, removals, stages
-from corpus.arrays import save_array
-from corpus.decisions import DecisionFile, Decisions, RuleRow
+from corpus import drop_reasons, judge
+from corpus.dedup import boilerplate, passes
+from corpus.filters.rules import Rule, load_preset, preset_names
+from corpus.increment import removals
+from corpus.output import account
+from corpus.output.write import WriteTask, write_shard
 from corpus.readers import DROP_REASONS, Shard, SourceSettings
-from corpus.report import render
-from corpus.report_data import ReportData
-from corpus.report_speed import Speed
-from corpus.rules import Rule, load_preset, preset_names
-from corpus.scratch import Judged
+from corpus.report.data import ReportData
+from corpus.report.page import render
+from corpus.report.speed import Speed
 from corpus.settings import CorpusSettings
-from corpus.write import WriteTask, write_shard
+from corpus.storage.arrays import save_array
+from corpus.storage.decisions import DecisionFile, Decisions, RuleRow
+from corpus.storage.judged import Judged
 from pipeline.artifact import Manifest
 from tests.corpus.pages import html, prose
 
-CORPUS = Path(stages.__file__).parent
+CORPUS = Path(drop_reasons.__file__).parent
 JAPANESE = re.compile("[ぁ-んァ-ヶ一-龠]")
 
 
@@ -77,7 +80,7 @@ def every_rule() -> list[Rule]:
 
 def every_reason() -> set[tuple[str, str]]:
     """Stage and name of every reason but those of the code's constants, which `set_in_code` finds."""
-    found = {(judge.READ, reason) for reason in DROP_REASONS} | {(dedup.STAGE, kind) for kind in dedup.REASONS[1:]}
+    found = {(judge.READ, reason) for reason in DROP_REASONS} | {(passes.STAGE, kind) for kind in passes.REASONS[1:]}
     found |= {(boilerplate.STAGE, boilerplate.RULE), (removals.STAGE, removals.RULE), (judge.CLEAN, "empty")}
     return found | {("decontaminate", "benchmark")} | {(rule.stage, rule.name) for rule in every_rule()}
 
@@ -91,26 +94,26 @@ def decisions_of(rules: list[Rule]) -> Decisions:
 def test_what_the_code_sets_is_gathered_here() -> None:
     of_code, stages_of_code = set_in_code("rule"), set_in_code("stage")
     assert {"benchmark", "empty", "boilerplate"} <= of_code <= {reason for _, reason in every_reason()}
-    assert {"dedup", "decontaminate", "clean", "boilerplate"} <= stages_of_code <= stages.STAGES.keys()
+    assert {"dedup", "decontaminate", "clean", "boilerplate"} <= stages_of_code <= drop_reasons.STAGES.keys()
 
 
 def test_no_rule_is_called_like_another_reason() -> None:
-    others = {reason for named in stages.REASONS.values() for reason in named}
+    others = {reason for named in drop_reasons.REASONS.values() for reason in named}
     assert others.isdisjoint(rule.name for rule in every_rule())
-    assert len(others) == sum(map(len, stages.REASONS.values()))
+    assert len(others) == sum(map(len, drop_reasons.REASONS.values()))
 
 
 def test_every_stage_has_a_name_and_every_name_a_stage() -> None:
     of_rules = set(get_args(get_type_hints(Rule)["stage"]))
-    ours = {judge.READ, judge.CLEAN, boilerplate.STAGE, dedup.STAGE, removals.STAGE} | set_in_code("stage")
-    assert set(stages.STAGES) == of_rules | ours
-    assert set(stages.REASONS) == ours  # what a rule drops is called as the rule's label says
-    assert all(JAPANESE.search(name) for name in stages.STAGES.values())
+    ours = {judge.READ, judge.CLEAN, boilerplate.STAGE, passes.STAGE, removals.STAGE} | set_in_code("stage")
+    assert set(drop_reasons.STAGES) == of_rules | ours
+    assert set(drop_reasons.REASONS) == ours  # what a rule drops is called as the rule's label says
+    assert all(JAPANESE.search(name) for name in drop_reasons.STAGES.values())
 
 
 def test_every_reason_is_called_in_japanese_where_people_read_it() -> None:
     reasons = every_reason()
-    assert {(stage, name) for stage, named in stages.REASONS.items() for name in named} <= reasons
+    assert {(stage, name) for stage, named in drop_reasons.REASONS.items() for name in named} <= reasons
     decisions = decisions_of(every_rule())
     labels = decisions.labels
     assert {reason for _, reason in reasons} == labels.keys()
@@ -125,7 +128,7 @@ def test_every_reason_is_called_in_japanese_where_people_read_it() -> None:
     page = unescape(render(decisions, data, Speed((), ())))
     (picture,) = re.findall(r"<h3>除外の理由</h3>(<svg.*?</svg>)", page, re.DOTALL)
     assert not [label for label in labels.values() if label not in picture]
-    assert not [name for name in stages.STAGES.values() if f'<th scope="col">{name}</th>' not in page]
+    assert not [name for name in drop_reasons.STAGES.values() if f'<th scope="col">{name}</th>' not in page]
 
 
 def test_a_stage_that_has_no_name_is_never_written(tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ def test_a_stage_that_has_no_name_is_never_written(tmp_path: Path) -> None:
     files = tuple(str(path) for path in sorted((tmp_path / "pages").iterdir()))
     shard, settings, preset = Shard("ja-00000", source, files, source.path), CorpusSettings((source,)), load_preset("minamoto")
     judge.judge_shard(judge.JudgeTask(shard, preset, settings.dedup, tmp_path / "judged"))
-    for kind in dedup.REASONS[1:]:
+    for kind in passes.REASONS[1:]:
         save_array(tmp_path / "work" / "fallen" / f"{kind}.npy", np.empty((2, 0), np.uint64))
     judged = Judged(tmp_path / "judged", ("ja-00000",))
     task = WriteTask(judged, 0, preset, settings, tmp_path / "work", tmp_path / "data")

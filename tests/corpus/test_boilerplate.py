@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus import boilerplate, dedup, scratch
-from corpus.boilerplate import BoilerplateSettings, cut, remove_boilerplate
+from corpus.dedup import boilerplate, passes
+from corpus.dedup.boilerplate import BoilerplateSettings, cut, remove_boilerplate
 from corpus.settings import DedupSettings
+from corpus.storage import judged as scratch
 from pipeline.artifact import begin
 from tests.helpers import run_file
 
@@ -170,7 +171,7 @@ def test_the_steps_do_what_brute_force_does(
                     assert (row["stage"], row["rule"]) == ("boilerplate", "boilerplate") and place not in alive and host
                     emptied += 1
             found = [kept.text(ordinal) for ordinal in range(len(alive))]
-            keys = dedup.copy_keys([("s", f"https://{place}") for place in alive], found, DEDUP)
+            keys = passes.copy_keys([("s", f"https://{place}") for place in alive], found, DEDUP)
             assert np.array_equal(np.sort(keys, axis=1), kept.keys)
             assert np.array_equal(np.take_along_axis(keys, kept.owners.astype(np.int64), axis=1), kept.keys)
         assert emptied > 3
@@ -192,7 +193,7 @@ def write(folder: Path, part: list[Page]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / "rows.parquet")
     places = [place for place, (_, _, rule) in enumerate(part) if not rule]
     found = [part[place][1] for place in places]
-    keys = dedup.copy_keys([("s", f"https://{place}") for place in places], found, DEDUP)
+    keys = passes.copy_keys([("s", f"https://{place}") for place in places], found, DEDUP)
     writer = scratch.KeptWriter(folder, len(keys))
     writer.add(places, found, [f"{place:032x}" for place in places], keys)
     writer.close()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus import minhash
-from corpus.captures import is_capture
+from corpus.dedup import minhash
+from corpus.dedup.captures import is_capture
 from tests.corpus.test_dedup import ALPHABET, drop
 
 URL = "https://a.example/page"
@@ -28,7 +28,7 @@ def test_pages_of_different_text_share_a_url_and_stay(tmp_path: Path, ray_sessio
 
 def drop_texts(tmp_path: Path, shards: list[list[str]]) -> list[str]:
     """Texts that fell; each gets an address of its own behind #, which the key of the URL does not see in `drop`."""
-    import corpus.dedup as dedup
+    from corpus.dedup import passes as dedup
 
     plain = dedup.copy_keys
     fell: list[str] = []

@@ -5,7 +5,7 @@ import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corpus.cleaners import CLEANERS, clean, empty_parentheses, japanese_lines, wikipedia_footnotes
+from corpus.filters.cleaners import CLEANERS, clean, empty_parentheses, japanese_lines, wikipedia_footnotes
 
 PIECES = [
     "（", "）", "(", ")", " ", "　", "、", ",", "，", ";", "；", "\n", "。", "あ", "カ", "ー", "漢", "a", "x" * 60, "https://",

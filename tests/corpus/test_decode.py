@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.decode import DAMAGED, Decoded, codec_name, decode, meta_charset, plausibility
+from corpus.extract.charset import DAMAGED, Decoded, codec_name, decode, meta_charset, plausibility
 from corpus.readers import RawDocument, SourceSettings, plan_shards, read_shard
 
 SENTENCE = "私は昨日、図書館で古い本を二冊借りて、夜おそくまで読んでいました。「とても面白い」と思う。"

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus import ngrams
-from corpus.benchmark_files import read_passages
 from corpus.decontaminate import Benchmarks, DecontaminateSettings, contamination_rows, item_table
-from corpus.fold import fold, fold_offsets, shown
-from corpus.ngrams import NgramIndex
 from pipeline.errors import BadInput, ConfigError, MissingInput
+from pipeline.text import ngrams
+from pipeline.text.benchmark_files import read_passages
+from pipeline.text.fold import fold, fold_offsets, shown
+from pipeline.text.ngrams import NgramIndex
 
 QUESTIONS = (
     "日本で梅雨がないのは北海道とどこの諸島であるか。",

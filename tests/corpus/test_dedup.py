@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus import arrays, dedup, minhash, pairs, scratch
+from corpus.dedup import minhash, pairs, passes
 from corpus.settings import DedupSettings
+from corpus.storage import arrays
+from corpus.storage import judged as scratch
 from pipeline.artifact import begin
 from tests.helpers import run_file
 
@@ -32,18 +34,18 @@ def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettin
         for name, pages in zip(names, shards, strict=True):
             (judged.root / name).mkdir(parents=True)
             texts = [text for _, text in pages]
-            keys = dedup.copy_keys([("s", url) for url, _ in pages], texts, settings)
+            keys = passes.copy_keys([("s", url) for url, _ in pages], texts, settings)
             writer = scratch.KeptWriter(judged.root / name, len(keys))
             writer.add(range(len(pages)), texts, [doc_id(page) for page in pages], keys)
             writer.close()
-        dedup.remove_copies(artifact, judged, sum(map(len, shards)), settings)
+        passes.remove_copies(artifact, judged, sum(map(len, shards)), settings)
         found = {}
         for index, pages in enumerate(shards):
-            reasons, survivors = dedup.fallen_of_shard(artifact.work, index, len(pages))
+            reasons, survivors = passes.fallen_of_shard(artifact.work, index, len(pages))
             for (url, _), reason, survivor in zip(pages, reasons.tolist(), survivors.tolist(), strict=True):
                 if reason:
                     shard, place = scratch.split(survivor)
-                    found[url] = (dedup.REASONS[reason], shards[shard][place][0])
+                    found[url] = (passes.REASONS[reason], shards[shard][place][0])
         return found
 
 
@@ -99,7 +101,7 @@ def test_order_of_input_and_shards_does_not_matter(tmp_path: Path, ray_session: 
 def test_cutting_keys_finely_changes_nothing(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = corpus(60, seed=6)
     whole = drop(tmp_path, [pages])
-    monkeypatch.setattr(dedup, "KEYS_A_TASK", 25)
+    monkeypatch.setattr(passes, "KEYS_A_TASK", 25)
     assert drop(tmp_path, [pages]) == whole
 
 
@@ -109,9 +111,9 @@ def test_small_pieces_change_nothing(tmp_path: Path, ray_session: None, monkeypa
     whole = drop(tmp_path, [pages[:40], pages[40:]])
     for name, value in (("KEYS_IN_MEMORY", 10), ("PAIRS_IN_MEMORY", 7), ("_SETS_AT_HAND_BYTES", 10_000)):
         monkeypatch.setattr(pairs, name, value)
-    monkeypatch.setattr(dedup, "PAIRS_IN_MEMORY", 7)
+    monkeypatch.setattr(passes, "PAIRS_IN_MEMORY", 7)
     monkeypatch.setattr(arrays, "SORTED_AT_ONCE", 9)
-    monkeypatch.setattr(dedup, "map_shards", lambda task, shards, *_, **__: {name: task(s) for name, s in shards.items()})
+    monkeypatch.setattr(passes, "map_shards", lambda task, shards, *_, **__: {name: task(s) for name, s in shards.items()})
     assert drop(tmp_path, [pages[:40], pages[40:]]) == whole
 
 
@@ -153,9 +155,9 @@ def test_passes_in_order_and_who_survives(tmp_path: Path, ray_session: None) -> 
 
 def test_clusters_are_transitive_and_keep_the_least_rank() -> None:
     similar = np.array([[1, 2, 7], [2, 5, 9]], np.uint64)
-    falls = dedup.clusters(similar, lambda groups, nodes: np.lexsort((~nodes, groups)))
+    falls = passes.clusters(similar, lambda groups, nodes: np.lexsort((~nodes, groups)))
     assert falls.tolist() == [[1, 2, 7], [5, 5, 9]]
-    assert dedup.clusters(np.empty((2, 0), np.uint64), lambda groups, _: groups).shape == (2, 0)
+    assert passes.clusters(np.empty((2, 0), np.uint64), lambda groups, _: groups).shape == (2, 0)
 
 
 def test_an_empty_corpus_has_no_copies(tmp_path: Path, ray_session: None) -> None:

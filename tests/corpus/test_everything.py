@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.decisions import open_decisions
-from corpus.explain import explain, render
+from corpus.audit.explain import explain, render
+from corpus.storage.decisions import open_decisions
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.runfile import load_run

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.decisions import Decisions, open_decisions
-from corpus.explain import explain, main, render
-from corpus.spans import LABELS, Span, marked, text_spans
-from corpus.statistics import COLUMN, measure
+from corpus.audit.explain import explain, main, render
+from corpus.audit.spans import LABELS, Span, marked, text_spans
+from corpus.stats.measure import COLUMN, measure
+from corpus.storage.decisions import Decisions, open_decisions
 from pipeline.errors import BadInput
 from pipeline.runfile import RunFile, load_run
 from tests.corpus.pages import html, make_pages, prose

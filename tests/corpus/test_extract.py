@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus import main_text as main_text_module
-from corpus.extract import Extracted, clean_text, extract, full_width
-from corpus.main_text import join_lines, main_text
+from corpus.extract import html_page as main_text_module
+from corpus.extract.document import Extracted, clean_text, extract, full_width
+from corpus.extract.html_page import join_lines, main_text
 from corpus.readers import DroppedRecord, RawDocument, SourceSettings, plan_shards, read_shard
 
 PROSE = (

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus import fetch, registries
-from corpus.keep import FetchSettings
+from corpus.fetch import __main__ as fetch
+from corpus.fetch import registries
+from corpus.fetch.packages import FetchSettings
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ExternalServiceError
 from pipeline.runfile import load_run

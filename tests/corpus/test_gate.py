@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from corpus import rules
-from corpus.decode import decode
-from corpus.extract import extract
-from corpus.gate import MIN_KANA, is_foreign, nesting
-from corpus.main_text import Unparsable, main_text
+from corpus.extract.charset import decode
+from corpus.extract.document import extract
+from corpus.extract.html_page import Unparsable, main_text
+from corpus.extract.language_gate import MIN_KANA, is_foreign, nesting
+from corpus.filters import rules
+from corpus.filters.rules import load_preset, preset_names
 from corpus.readers import DroppedRecord, RawDocument
-from corpus.rules import load_preset, preset_names
-from corpus.statistics import COLUMN, measure
+from corpus.stats.measure import COLUMN, measure
 from tests.corpus.test_decode import labelled_pages
 
 KANA = re.compile(r"[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]")

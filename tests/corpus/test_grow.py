@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import dedup, minhash, scratch
-from corpus.grow import BASE, BaseCorpus, BaseSettings, matches, place, renumber
-from corpus.grow_join import WithBase
+from corpus.dedup import minhash, passes
+from corpus.dedup.base_corpus import BASE, BaseCorpus, BaseSettings, matches, place, renumber
+from corpus.dedup.base_join import WithBase
 from corpus.settings import DedupSettings
+from corpus.storage import judged as scratch
 from pipeline.artifact import Manifest, begin
 from pipeline.errors import ConfigError
 from tests.helpers import run_file
@@ -54,7 +55,7 @@ def families(seed: int, count: int = 150) -> list[Page]:
 def write_kept(folder: Path, pages: Sequence[Page], settings: DedupSettings) -> None:
     folder.mkdir(parents=True)
     texts = [text for _, text in pages]
-    keys = dedup.copy_keys([("s", url) for url, _ in pages], texts, settings)
+    keys = passes.copy_keys([("s", url) for url, _ in pages], texts, settings)
     writer = scratch.KeptWriter(folder, len(keys))
     writer.add(range(len(pages)), texts, [doc_id(page) for page in pages], keys)
     writer.close()
@@ -86,10 +87,10 @@ def remove(
         for name, pages in zip(judged.names, shards, strict=True):
             write_kept(judged.root / name, pages, SETTINGS)
         grown = WithBase(judged, base) if base else None
-        counts = dedup.remove_copies(artifact, judged, sum(map(len, shards)), SETTINGS, grown)
+        counts = passes.remove_copies(artifact, judged, sum(map(len, shards)), SETTINGS, grown)
         stay, fell = [], {}
         for index, pages in enumerate(shards):
-            reasons, survivors = dedup.fallen_of_shard(artifact.work, index, len(pages))
+            reasons, survivors = passes.fallen_of_shard(artifact.work, index, len(pages))
             for page, code, survivor in zip(pages, reasons.tolist(), survivors.tolist(), strict=True):
                 if not code:
                     stay.append(page)
@@ -97,7 +98,7 @@ def remove(
                     some = np.array([survivor], np.uint64)
                     name = scratch.doc_ids(grown.ranks(some)[1])[0] if grown else ""
                     assert bool(survivor & BASE) <= bool(base)
-                    fell[page] = (dedup.REASONS[code], name)
+                    fell[page] = (passes.REASONS[code], name)
         return stay, fell, counts
 
 
@@ -172,7 +173,7 @@ def test_crowded_bucket_meets_documents_of_like_size() -> None:
 def test_lookup_finds_what_is_there_whichever_side_is_longer(tmp_path: Path) -> None:
     pages = families(5, 60)
     base = BaseCorpus.open(write_base(tmp_path, [pages[:40], pages[40:]]), SETTINGS)
-    all_keys = dedup.copy_keys([("s", url) for url, _ in pages], [text for _, text in pages], SETTINGS)
+    all_keys = passes.copy_keys([("s", url) for url, _ in pages], [text for _, text in pages], SETTINGS)
     rng = np.random.default_rng(0)
     for kind, row in enumerate(all_keys):
         for wanted in (row[:3], row, rng.integers(0, 1 << 64, 50, np.uint64), row[:0]):

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.__main__ import main
-from corpus.holders import holders
-from corpus.removals import read_selection
+from corpus.audit.holders import holders
+from corpus.increment.removals import read_selection
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, MissingInput

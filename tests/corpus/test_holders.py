@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.holders import holders, main
-from corpus.removals import read_selection
+from corpus.audit.holders import holders, main
+from corpus.increment.removals import read_selection
 from pipeline.errors import ConfigError, CorruptArtifact, MissingInput
 
 ONE, TWO = "1" * 32, "2" * 32

@@ -1,17 +1,17 @@
-"""Small versions of the inputs of benchmarks/corpus_hostile.py: each ends as counted drops, and good neighbours stay."""
+"""Small versions of the inputs of benchmarks/corpus/hostile.py: each ends as counted drops, and good neighbours stay."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.corpus_hostile import CASES, LIMIT_MB, run_stage, write_run
+from benchmarks.corpus.hostile import CASES, LIMIT_MB, run_stage, write_run
 from corpus import judge
 from corpus.__main__ import main
+from corpus.filters.rules import load_preset
 from corpus.readers import RawDocument, Shard, SourceSettings
-from corpus.rules import load_preset
 from corpus.settings import DedupSettings
-from corpus.tables import GROUP_BYTES
+from corpus.storage.tables import GROUP_BYTES
 from pipeline.artifact import open_sealed
 from tests.corpus.test_stage import decisions
 
@@ -78,7 +78,7 @@ def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from corpus import tables
+    from corpus.storage import tables
 
     assert GROUP_BYTES <= 64 << 20
     monkeypatch.setattr(tables, "GROUP_BYTES", 1000)

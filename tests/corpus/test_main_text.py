@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import DOMContext, HTMLTree, traverse_dom
 
-from corpus import main_text as main_text_module
-from corpus.dom import PRUNABLE, Block, join_lines
-from corpus.main_text import RAW, prune
+from corpus.extract import html_page as main_text_module
+from corpus.extract.html_page import RAW, prune
+from corpus.extract.html_scan import PRUNABLE, Block, join_lines
 
 INLINE = r"(?:</?(?:a|b|i|u|em|strong|code|span|tt|kbd|var|dfn|cite|q|samp|font|small|abbr|acronym)\b[^<>]*>)*"
 CJK = r"[\u2014\u2026\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffef]"

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.corpus_personal import sentences
-from corpus import mask as masking
-from corpus import personal_numbers, personal_places
-from corpus.mask import KINDS, PLACEHOLDERS, MaskSettings, find, mask
-from corpus.personal_numbers import luhn, my_number_check
-from corpus.personal_scan import HYPHENS, SPACES, ascii_form, number_form, scan
+from benchmarks.corpus.personal import sentences
+from corpus.pii import addresses, numbers
+from corpus.pii import mask as masking
+from corpus.pii.mask import KINDS, PLACEHOLDERS, MaskSettings, find, mask
+from corpus.pii.numbers import luhn, my_number_check
+from corpus.pii.scan import HYPHENS, SPACES, ascii_form, number_form, scan
 
 PIECES = (
     "090-1234-5678", "０３－１２３４－５６７８", "(03)1234-5678", "+81-90-1234-5678", "0312345678", "電話", "お電話は",
@@ -172,7 +172,7 @@ class Counting:
 def test_work_grows_with_length_only(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Characters that forms and patterns go over: of twice the text twice as many, but for what the ends cost."""
     tally = list[int]()
-    for module in (personal_numbers, personal_places):
+    for module in (numbers, addresses):
         for name, value in list(vars(module).items()):
             if isinstance(value, re.Pattern):
                 monkeypatch.setattr(module, name, Counting(value, tally))

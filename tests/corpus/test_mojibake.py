@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.decode import decode
-from corpus.mojibake import is_mojibake, repair
+from corpus.extract.charset import decode
+from corpus.extract.mojibake import is_mojibake, repair
 
 SENTENCE = "私は昨日、図書館で古い本を二冊借りて、夜おそくまで読んでいました。とても面白いと思う。"
 PIECES = [

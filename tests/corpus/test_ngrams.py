@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.kernels_ngrams import DUPLICATE, REPETITION, TOP, WINDOW
-from corpus.kernels_tokens import TOKENS
-from corpus.statistics import COLUMN, measure
+from corpus.stats.measure import COLUMN, measure
+from corpus.stats.repetition import DUPLICATE, REPETITION, TOP, WINDOW
+from corpus.stats.words import TOKENS
 
 
 def repetition(symbols: Sequence[str]) -> list[int]:

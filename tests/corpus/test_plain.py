@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.extract import Extracted, extract
-from corpus.plain import are_plain
+from corpus.extract.document import Extracted, extract
+from corpus.extract.plain import are_plain
 from corpus.readers import RawDocument
 
 # Letters of prose, and what extraction has an opinion of: line ends, spaces, controls, combining marks, half width, mojibake.

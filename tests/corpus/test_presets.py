@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.corpus_llmjp import Oracle, compare
-from corpus import rules
-from corpus.cleaners import CLEANERS
-from corpus.features import FEATURES, measure_features
-from corpus.hosts import HostLists, extension_of, host_of
-from corpus.rules import COLUMN, PRESETS, Preset, load_preset, preset_names
+from benchmarks.corpus.llmjp import Oracle, compare
+from corpus.filters import rules
+from corpus.filters.cleaners import CLEANERS
+from corpus.filters.features import FEATURES, measure_features
+from corpus.filters.hosts import HostLists, extension_of, host_of
+from corpus.filters.rules import COLUMN, PRESETS, Preset, load_preset, preset_names
 from corpus.settings import CorpusSettings
 from pipeline.errors import ConfigError
 from pipeline.runfile import build

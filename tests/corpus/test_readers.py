@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.extract.aozora import clean_aozora, gaiji
 from corpus.readers import DroppedRecord, RawDocument, Shard, SourceSettings, input_digest, plan_shards, read_shard
 from corpus.readers import parquet as parquet_module
-from corpus.readers.aozora import clean_aozora, gaiji
-from corpus.readers.records import identify
+from corpus.records import identify
 from pipeline.errors import BadInput, ConfigError, ExternalServiceError, MissingInput
 from pipeline.runfile import build
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import corpus_recall
+from benchmarks.corpus import recall
 from corpus.settings import DedupSettings
 
 ALPHABET = "あいうえおかきくけこさしすせそたちつてと日本語漢字文章研究者図書館、。ー"
@@ -28,7 +28,7 @@ def documents() -> list[str]:
     texts = [
         "\n".join("".join(rng.choices(ALPHABET, k=rng.randint(10, 60))) for _ in range(rng.randint(8, 25))) for _ in range(150)
     ]
-    return corpus_recall.with_copies(texts, seed=12)
+    return recall.with_copies(texts, seed=12)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def exact(documents: list[str]) -> dict[tuple[int, int], float]:
     for one, other in itertools.combinations(range(len(sets)), 2):
         shared = len(sets[one] & sets[other])
         similarity = shared / (len(sets[one]) + len(sets[other]) - shared)
-        if similarity >= corpus_recall.LEAST_SIMILARITY:
+        if similarity >= recall.LEAST_SIMILARITY:
             found[one, other] = similarity
     return found
 
 
 def test_all_pairs_are_those_of_brute_force(documents: list[str], exact: dict[tuple[int, int], float]) -> None:
-    found = corpus_recall.all_pairs(documents)
+    found = recall.all_pairs(documents)
     assert found.keys() == exact.keys()
     assert all(math.isclose(found[pair], similarity) for pair, similarity in exact.items())
     assert sum(0.7 <= similarity < 0.9 for similarity in exact.values()) > 100, "too few pairs near the threshold"
@@ -54,10 +54,10 @@ def test_all_pairs_are_those_of_brute_force(documents: list[str], exact: dict[tu
 @pytest.mark.parametrize(("bands", "rows"), [(14, 8), (40, 20), (20, 7)])
 def test_recall_is_what_theory_says(bands: int, rows: int, documents: list[str], exact: dict[tuple[int, int], float]) -> None:
     """Independent trials of unequal chances: the variance of their sum is at most that of the binomial with their mean."""
-    met = corpus_recall.meeting(documents, bands, rows).pairs
+    met = recall.meeting(documents, bands, rows).pairs
     for low, high in ((0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01), (0.7, 1.01)):
         pairs = [(pair, similarity) for pair, similarity in exact.items() if low <= similarity < high]
-        expected = sum(corpus_recall.theory(similarity, bands, rows) for _, similarity in pairs)
+        expected = sum(recall.theory(similarity, bands, rows) for _, similarity in pairs)
         mean = expected / len(pairs)
         # Pairs of one family share a document, so about three of them are one trial.
         bound = DEVIATIONS * math.sqrt(3 * len(pairs) * mean * (1 - mean)) + 1
@@ -68,11 +68,11 @@ def test_what_is_compared_is_never_wrong(documents: list[str], exact: dict[tuple
     """The stage's own verification, on every candidate: it takes exactly those whose sets of strings are alike."""
     import numpy as np
 
-    from corpus import minhash
+    from corpus.dedup import minhash
 
     least = DedupSettings().min_similarity
     sets = [np.unique(minhash.shingles(text, DedupSettings().shingle)) for text in documents]
-    met = corpus_recall.meeting(documents, 25, 5).pairs
+    met = recall.meeting(documents, 25, 5).pairs
     taken = {pair for pair in met if minhash.jaccard(sets[pair[0]], sets[pair[1]]) >= least}
     assert taken == {pair for pair in met if exact.get(pair, 0.0) >= least}
     assert len(met - taken) > 20, "every candidate is a copy: nothing to tell apart"
@@ -80,10 +80,10 @@ def test_what_is_compared_is_never_wrong(documents: list[str], exact: dict[tuple
 
 @pytest.mark.sample
 def test_real_texts_of_all_sources(sample_data: Path) -> None:
-    documents = corpus_recall.with_copies(corpus_recall.originals(sample_data, 30, seed=1), seed=1, copies=2)
-    exact = corpus_recall.all_pairs(documents)
-    seen = [corpus_recall.meeting(documents, bands, rows) for bands, rows in (corpus_recall.OURS, (14, 8), (20, 10), (40, 20))]
-    rows = list(corpus_recall.lines(documents, exact, seen))
+    documents = recall.with_copies(recall.originals(sample_data, 30, seed=1), seed=1, copies=2)
+    exact = recall.all_pairs(documents)
+    seen = [recall.meeting(documents, bands, rows) for bands, rows in (recall.OURS, (14, 8), (20, 10), (40, 20))]
+    rows = list(recall.lines(documents, exact, seen))
     assert "90 documents" in rows[0]
     ours = next(row for row in rows if row.startswith("ours"))
     assert [cell.split(" / ")[0].strip() for cell in ours.split("exactly")[1].split("   ") if cell.strip()] == ["1.000"] * 3

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import dedup, removals
-from corpus.grow import BASE, BaseCorpus, place
+from corpus.dedup import passes
+from corpus.dedup.base_corpus import BASE, BaseCorpus, place
+from corpus.increment import removals
 from pipeline.artifact import begin
 from pipeline.errors import BadInput, MissingInput
 from tests.corpus.test_grow import SETTINGS, doc_id, write_base
@@ -87,7 +88,7 @@ def test_removed_documents_are_gone_and_accounted_for(tmp_path: Path, base: Base
     left = [row for path in sorted((data / "documents").iterdir()) for row in pq.read_table(path).to_pylist()]
     assert [(row["url"], row["text"]) for row in left] == [page for page in PAGES if page not in gone]
     grown = BaseCorpus(data, base.names)
-    keys = dedup.copy_keys([("s", url) for url, _ in PAGES], [text for _, text in PAGES], SETTINGS)
+    keys = passes.copy_keys([("s", url) for url, _ in PAGES], [text for _, text in PAGES], SETTINGS)
     for kind in range(len(keys)):
         found, references = grown.lookup(kind, np.unique(keys[kind]))
         names = {(key, grown.text(reference)) for key, reference in zip(found.tolist(), references.tolist(), strict=True)}

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.__main__ import main
-from corpus.decisions import open_decisions
-from corpus.explain import explain, render
-from corpus.holders import holders
-from corpus.keep import write_notice
-from corpus.removals import read_selection
-from corpus.report import write_report
-from corpus.retune import retune
+from corpus.audit.explain import explain, render
+from corpus.audit.holders import holders
+from corpus.audit.retune import retune
+from corpus.fetch.packages import write_notice
+from corpus.increment.removals import read_selection
+from corpus.report.page import write_report
+from corpus.storage.decisions import open_decisions
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import BadInput, ConfigError
 from pipeline.runfile import load_run

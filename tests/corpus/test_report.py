@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.decisions import open_decisions
-from corpus.report import main, render, write_report
-from corpus.report_benchmarks import read_benchmarks
-from corpus.report_charts import Bar, Histogram, bars, edges, histogram, on_axis, shorten, width
-from corpus.report_data import HostCounts, cluster_sizes, collect
-from corpus.report_speed import Speed, measure_speed, read_phases
+from corpus.report.benchmarks import read_benchmarks
+from corpus.report.charts import Bar, Histogram, bars, edges, histogram, on_axis, shorten, width
+from corpus.report.data import HostCounts, cluster_sizes, collect
+from corpus.report.page import main, render, write_report
+from corpus.report.speed import Speed, measure_speed, read_phases
+from corpus.storage.decisions import open_decisions
 from pipeline.errors import MissingInput
 from tests.corpus.sealed import RULES, make_rows, make_sealed, seal
 
@@ -144,7 +144,7 @@ def test_what_the_web_says_is_escaped(tmp_path: Path) -> None:
 
 def test_benchmarks_their_worst_items_and_the_documents_that_hold_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against counts by plain Python over random hits; one benchmark was never met, one item has two texts."""
-    monkeypatch.setattr("corpus.report_benchmarks.WORST", 3)
+    monkeypatch.setattr("corpus.report.benchmarks.WORST", 3)
     rng = random.Random(4)
     shards = {f"ja_web-{number:05}": make_rows(rng, "ja_web", 30) for number in range(2)}
     root = seal(tmp_path, shards, [])
@@ -214,7 +214,7 @@ def test_phases_add_up_over_resumed_steps(tmp_path: Path) -> None:
 
 
 def test_frequent_hosts_survive_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corpus.report_data._HOSTS", 50)
+    monkeypatch.setattr("corpus.report.data._HOSTS", 50)
     counts, true = HostCounts(), Counter[str]()
     rng = random.Random(0)
     for _ in range(4000):

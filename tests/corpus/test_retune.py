@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.decisions import open_decisions
-from corpus.rejudge import rejudge
-from corpus.retune import main, parse_changes, render, retune
-from corpus.stages import REASONS, STAGES
+from corpus.audit.rejudge import rejudge
+from corpus.audit.retune import main, parse_changes, render, retune
+from corpus.drop_reasons import REASONS, STAGES
+from corpus.storage.decisions import open_decisions
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from tests.corpus.sealed import RULES, make_rows, make_sealed, seal, verdict
 

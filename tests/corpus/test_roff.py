@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.readers.roff import Page, Redirect, join, roff_text
-from corpus.readers.roff_escapes import unescape
+from corpus.extract.roff.engine import Page, Redirect, join, roff_text
+from corpus.extract.roff.escapes import unescape
 
 
 def text_of(source: str) -> str:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.readers import input_digest, plan_shards
-from corpus.readers.pages import pages_of_chunk
+from corpus.readers.parquet_pages import pages_of_chunk
 from corpus.readers.streams import BrokenStream, bunzip2, chunks, gunzip, lines
 from pipeline.errors import ConfigError, MissingInput
 from tests.corpus.test_readers import documents, read, reasons, source

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from corpus import rules
-from corpus.rules import COLUMN, COLUMNS, Preset, Rule, load_preset
+from corpus.filters import rules
+from corpus.filters.rules import COLUMN, COLUMNS, Preset, Rule, load_preset
 
 OURS = load_preset("minamoto")
 PROSE = (

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from corpus import decontaminate, rules, words
+from corpus import decontaminate
 from corpus.__main__ import main
-from corpus.grow import BaseSettings
+from corpus.dedup.base_corpus import BaseSettings
+from corpus.filters import rules
 from corpus.inputs import open_inputs
 from corpus.readers import SourceSettings
 from corpus.settings import CorpusSettings
+from corpus.stats import word_lists
 from pipeline.errors import ConfigError, RecipeDrift
 from pipeline.runfile import build, load_run
 from tests.corpus.pages import html, prose
@@ -128,13 +130,13 @@ def _other_hosts(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _other_words(_: Path, patch: pytest.MonkeyPatch) -> None:
-    load = words.WordLists.load
+    load = word_lists.WordLists.load
 
-    def changed(names: tuple[str, ...]) -> words.WordLists:
+    def changed(names: tuple[str, ...]) -> word_lists.WordLists:
         lists = load(names).lists
-        return words.WordLists((*lists[:-1], (lists[-1][0], ("別の語",))))
+        return word_lists.WordLists((*lists[:-1], (lists[-1][0], ("別の語",))))
 
-    patch.setattr(words.WordLists, "load", staticmethod(changed))
+    patch.setattr(word_lists.WordLists, "load", staticmethod(changed))
 
 
 @pytest.mark.parametrize("change", [_other_hosts, _other_words])

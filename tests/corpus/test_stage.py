@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.__main__ import main
-from corpus.decisions import RULES_KEY
-from corpus.rules import load_preset
+from corpus.filters.rules import load_preset
+from corpus.storage.decisions import RULES_KEY
 from pipeline import shards
 from pipeline.artifact import open_sealed
 from pipeline.documents import DOCUMENT_COLUMNS, document_files, read_documents

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from corpus.readers.members import frame_end
+from corpus.readers.warc_members import frame_end
 from tests.corpus.test_readers import documents, read, reasons, source
 from tests.corpus.test_warc import page, record
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.extract.wikitext import clean_wikitext, without_hollow
 from corpus.readers import plan_shards, read_shard
-from corpus.readers.wikitext import clean_wikitext, without_hollow
 from tests.corpus.test_readers import documents, read, reasons, source
 
 ARTICLE = """{{Infobox 人物

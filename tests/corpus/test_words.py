@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus import kernels_words
-from corpus.statistics import COLUMN, measure
-from corpus.words import ENGLISH, NO_WORDS, UNCONFUSED, WordLists, words_of
+from corpus.stats import word_list_hits
+from corpus.stats.measure import COLUMN, measure
+from corpus.stats.word_lists import ENGLISH, NO_WORDS, UNCONFUSED, WordLists, words_of
 
 WORDS = frozenset({"words"})
 
@@ -121,7 +121,7 @@ def test_lists_are_read_as_hojichar_reads_them() -> None:
     assert words_of("あ\n\n い \nう") == ("あ", "い", "う")
     for words, fold in ((words_of("あ\n \nい"), False), (("é",), True)):
         with pytest.raises(ValueError, match=r"word \d of list 1: expected"):
-            kernels_words.build([words], [[False] * len(words)], fold)
+            word_list_hits.build([words], [[False] * len(words)], fold)
 
 
 def footer_lines(text: str, lists: WordLists) -> int:

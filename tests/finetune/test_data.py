@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data import IGNORED, assemble, encode, split
+from finetune.examples import IGNORED, assemble, encode, split
 from finetune.settings import DataSource, FinetuneSettings
 from finetune.sources import Chat, Read, assistant, user
 from pipeline.errors import BadInput, ConfigError

@@ -14,7 +14,7 @@ import pytest
 
 from finetune import __main__ as full
 from finetune import lora
-from finetune.data import IGNORED, Example, assemble, encode
+from finetune.examples import IGNORED, Example, assemble, encode
 from finetune.settings import DataSource, FinetuneSettings
 from finetune.sources import Chat, Read, assistant, user
 from pipeline.artifact import open_sealed

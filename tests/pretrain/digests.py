@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pretrain import loop
+from pretrain.train import loop
 
 
 def digests(run: loop.Run) -> dict[str, str]:

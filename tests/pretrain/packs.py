@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.pack_indexed import COUNTS, token_dtype, write_index
+from pretrain.pack.indexed import COUNTS, token_dtype, write_index
 
 EOS = 2
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pretrain import arithmetic
+from pretrain import cost
 from pretrain.settings import Adam, Parallel, Precision, PretrainSettings, Shape
 from tests.pretrain.ranks import run_ranks
 
@@ -39,10 +39,11 @@ def weights_here(settings: PretrainSettings) -> tuple[int, int]:
     """The stage of this rank, and how many weights it really holds."""
     from megatron.core import parallel_state as ps
 
-    from pretrain import model, runtime
+    from pretrain import runtime
+    from pretrain.model import build
 
     runtime.start(settings.parallel, 1)
-    bare = model.bare_model(settings, "fp32", VOCABULARY)
+    bare = build.bare_model(settings, "fp32", VOCABULARY)
     return ps.get_pipeline_model_parallel_rank(), sum(p.numel() for p in bare.parameters())
 
 
@@ -51,7 +52,7 @@ def weights_here(settings: PretrainSettings) -> tuple[int, int]:
 def test_every_rank_holds_as_many_weights_as_counted(shape: Shape, layout: Parallel) -> None:
     settings = settings_of(shape, layout)
     for stage, held in run_ranks(layout.processes, weights_here, settings):
-        assert arithmetic.weights_of_rank(settings, VOCABULARY, stage) == held
+        assert cost.weights_of_rank(settings, VOCABULARY, stage) == held
 
 
 def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) -> tuple[int, int]:
@@ -64,19 +65,21 @@ def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) 
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from pretrain import attention, model, products, runtime
+    from pretrain import runtime
+    from pretrain.model import attention, build
+    from pretrain.model import onednn as products
 
     runtime.start(settings.parallel, 1)
     if like_a_gpu:
         attention.DENSE_UP_TO, products.wanted = 0, lambda kind: False
     if like_a_gpu and settings.model.architecture == "llama":  # GPT-2's kernels keep the same everywhere
         torch.compiler.set_stance("force_eager")  # what megatron compiles keeps the same, and compiling takes half a minute
-        config_of = model.transformer_config
-        model.transformer_config = lambda *a: dataclasses.replace(config_of(*a), bias_activation_fusion=True)
+        config_of = build.transformer_config
+        build.transformer_config = lambda *a: dataclasses.replace(config_of(*a), bias_activation_fusion=True)
         layer_norm: Any = torch.nn.functional.layer_norm
         torch.nn.RMSNorm.forward = lambda self, x: layer_norm(x, self.normalized_shape, self.weight)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    bare = model.bare_model(settings, precision, VOCABULARY).to(kind)
+    bare = build.bare_model(settings, precision, VOCABULARY).to(kind)
     for parameter in bare.parameters():
         parameter.main_grad = torch.zeros_like(parameter)  # pyright: ignore[reportAttributeAccessIssue] - megatron's name
     own = {p.untyped_storage().data_ptr() for p in bare.parameters()}
@@ -105,7 +108,7 @@ def test_operations_are_those_that_torch_counts(shape: Shape) -> None:
     settings = settings_of(shape)
     ((found, _),) = run_ranks(1, work_of, settings, "fp32", False)
     rows = shape.embedding_rows(VOCABULARY)
-    assert found == arithmetic.flops_per_token(shape, settings.seq_length, rows) * settings.seq_length
+    assert found == cost.flops_per_token(shape, settings.seq_length, rows) * settings.seq_length
 
 
 @pytest.mark.parametrize("like_a_gpu", [True, False], ids=["gpu", "cpu"])
@@ -116,5 +119,5 @@ def test_a_layer_keeps_as_many_bytes_as_counted(shape: Shape, seq_length: int, p
     """What two more layers keep, within half a hundredth: statistics of the norms, a few bytes a token, are not counted."""
     two, four = (settings_of(dataclasses.replace(shape, layers=layers), seq_length=seq_length) for layers in (2, 4))
     saved = [run_ranks(1, work_of, settings, precision, like_a_gpu)[0][1] for settings in (two, four)]
-    counted = arithmetic.activations_of_layer(four, precision, gpu=like_a_gpu)
+    counted = cost.activations_of_layer(four, precision, gpu=like_a_gpu)
     assert 1.0 <= (saved[1] - saved[0]) / 2 / counted < 1.005

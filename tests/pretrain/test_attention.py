@@ -12,9 +12,10 @@ from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch.nn import functional
 
-from pretrain import attention, runtime
-from pretrain.attention import documents
-from pretrain.model import bare_model
+from pretrain import runtime
+from pretrain.model import attention
+from pretrain.model.attention import documents
+from pretrain.model.build import bare_model
 from pretrain.runtime import start
 from pretrain.settings import PretrainSettings, Shape
 from tests.pretrain.packs import EOS

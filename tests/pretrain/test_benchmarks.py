@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu, pretrain_speed
-from benchmarks.pretrain_pair import Ours, Theirs, across, llama_config, lr_at, random_batches
+from benchmarks import gpu
+from benchmarks.pretrain import speed
+from benchmarks.pretrain.pair import Ours, Theirs, across, llama_config, lr_at, random_batches
 from pretrain.settings import Adam, Parallel, PretrainSettings
 from tests.pretrain.ranks import run_ranks
 
@@ -41,18 +42,18 @@ def test_both_train_alike() -> None:
         assert seen["ours"] == pytest.approx(seen[how], rel=2e-2), how
 
 
-@pytest.mark.skipif(pretrain_speed.runtime.HAVE_CUDA, reason="it is about CPUs")
+@pytest.mark.skipif(speed.runtime.HAVE_CUDA, reason="it is about CPUs")
 def test_speed_is_said_of_the_same_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A negative tolerance stands for a training that is not the same."""
-    monkeypatch.setattr(pretrain_speed, "TRIALS", 2)
-    settings = across(pretrain_speed.settings_of(gpu.TINY, 32))
-    assert math.isfinite(pretrain_speed.compare("tiny", settings, "fp32", VOCABULARY))
+    monkeypatch.setattr(speed, "TRIALS", 2)
+    settings = across(speed.settings_of(gpu.TINY, 32))
+    assert math.isfinite(speed.compare("tiny", settings, "fp32", VOCABULARY))
     said = capsys.readouterr().out
     for part in ("tiny, fp32, 1 thread", "ours is", "× transformers fp32 by the clock", "matrix products alone take"):
         assert part in said, part
-    monkeypatch.setattr(pretrain_speed, "ALIKE", {"fp32": -1.0})
+    monkeypatch.setattr(speed, "ALIKE", {"fp32": -1.0})
     with pytest.raises(SystemExit, match=r"loss .* not the same training"):
-        pretrain_speed.compare("tiny", settings, "fp32", VOCABULARY)
+        speed.compare("tiny", settings, "fp32", VOCABULARY)
 
 
 def test_without_a_gpu_the_gpu_benchmark_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +81,6 @@ def test_its_report_has_every_figure() -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_has_a_known_peak() -> None:
-    from pretrain.arithmetic import peak_tflops
+    from pretrain.cost import peak_tflops
 
     assert peak_tflops(torch.cuda.get_device_name()) > 0

@@ -13,9 +13,11 @@ import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from pipeline.errors import ConfigError, CorruptArtifact, DiskFull, MissingInput
-from pretrain import checkpoint, checkpoint_files, export, loop
-from pretrain.checkpoint_files import way_out
+from pretrain import export
+from pretrain.checkpoint import files, load
+from pretrain.checkpoint.files import way_out
 from pretrain.settings import PretrainSettings
+from pretrain.train import loop
 from tests.pretrain.digests import digests
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import VOCABULARY, numbers_of, prepared, tiny, tiny_pack, with_layout
@@ -65,15 +67,15 @@ def test_a_damaged_description_is_refused(run: tuple[Path, Path]) -> None:
     for bad in ("", "[]", "{}", good[:-40], good.replace('"iteration": 6', '"iteration": 4')):
         about.write_text(bad, "utf-8")
         with pytest.raises(CorruptArtifact, match=r"checkpoint\.json: .*remove the folder"):
-            checkpoint.newest(about.parents[1])
+            load.newest(about.parents[1])
 
 
 def test_what_was_being_written_does_not_count(run: tuple[Path, Path]) -> None:
     folder = run[1] / "checkpoints"
     (folder / "iter_0000006").rename(folder / "iter_0000006.partial-77")
-    saved = checkpoint.newest(folder)
-    assert saved is not None and saved.position == checkpoint.Position(4, 16, 0, 0)
-    assert checkpoint.newest(folder / "nowhere") is None
+    saved = load.newest(folder)
+    assert saved is not None and saved.position == load.Position(4, 16, 0, 0)
+    assert load.newest(folder / "nowhere") is None
 
 
 def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:
@@ -94,9 +96,9 @@ def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], di
         filesystem_async._write_item = silent
         shutil.disk_usage = lambda path: SimpleNamespace(free=4096)  # pyright: ignore[reportAttributeAccessIssue]
     elif where == "folder" and dist.get_rank() == 0:
-        checkpoint_files.begin = full
+        files.begin = full
     elif where == "description" and dist.get_rank() == 0:
-        checkpoint_files.write_json = full
+        files.write_json = full
     with pytest.raises((DiskFull, RuntimeError)) as caught:
         run.save()
     dist.barrier()

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import held_out_key
 from pipeline.errors import BadInput
-from pretrain import pack
-from pretrain.pack_copies import MARKS, WIDTH, HeldOutTexts, fold, read_copies, runs, sampled
-from pretrain.pack_shards import EncodeShard, encode_shard
+from pretrain.pack import __main__ as pack
+from pretrain.pack.copies import MARKS, WIDTH, HeldOutTexts, fold, read_copies, runs, sampled
+from pretrain.pack.shards import EncodeShard, encode_shard
 from tests.pretrain.corpora import arguments, identifier, make_run
 
 SHARE = 0.1  # held out, of the runs below

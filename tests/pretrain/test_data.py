@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, MissingInput
-from pretrain import data
 from pretrain.batches import Batches
-from pretrain.data import DataSettings, RankSampler, ValidRows, build_datasets, train_batches, train_counts, valid_batches
-from pretrain.pack_indexed import open_indexed
+from pretrain.pack.indexed import open_indexed
+from pretrain.train import data
+from pretrain.train.data import DataSettings, RankSampler, ValidRows, build_datasets, train_batches, train_counts, valid_batches
 from tests.pretrain.packs import EOS, marked_pack, random_documents, write_pack
 from tests.pretrain.ranks import alone
 

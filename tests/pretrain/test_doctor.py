@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError, DiskFull, ExternalServiceError, MissingInput
-from pretrain import arithmetic, doctor
-from pretrain.doctor import Machine
+from pretrain import cost
+from pretrain.launch import doctor
+from pretrain.launch.doctor import Machine
 from pretrain.settings import Parallel, PretrainSettings
 from tests.helpers import run_file
 from tests.pretrain.test_settings import TABLE
@@ -91,7 +92,7 @@ def test_memory_is_refused_where_the_estimate_does_not_fit() -> None:
 
 def test_the_smallest_gpu_counts() -> None:
     settings = run_of("ja-1.3b")
-    need = arithmetic.memory(settings, 99_584).total
+    need = cost.memory(settings, 99_584).total
     small = dataclasses.replace(NODE, gpus=(*NODE.gpus[1:], ("NVIDIA H100 80GB HBM3", int(need / doctor.USABLE) - 1)))
     with pytest.raises(ConfigError, match="the fullest rank needs"):
         doctor.check_memory(settings, 99_584, "bf16", small)
@@ -102,7 +103,7 @@ def test_the_smallest_gpu_counts() -> None:
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for `keep` checkpoints, the one being written and the export; what is there already needs none."""
     settings, root = tiny(keep=2), tmp_path / "artifacts" / "pretrain" / "t"
-    one = arithmetic.checkpoint_bytes(settings, 61, "fp32")
+    one = cost.checkpoint_bytes(settings, 61, "fp32")
     need = 3 * one + 4 * settings.model.parameters(61)
     usage: Any = type("usage", (), {})
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage)

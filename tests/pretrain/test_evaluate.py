@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from pretrain import convert, convert_llama, evaluate
-from pretrain.evaluate import Score, unigram_nats
+from pretrain.hf import llama, weights
 from pretrain.settings import PretrainSettings
+from pretrain.train import evaluate
+from pretrain.train.evaluate import Score, unigram_nats
 from tests.pretrain.packs import EOS
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import VOCABULARY, prepared, tiny, tiny_pack, with_layout
@@ -46,9 +47,9 @@ def test_scores_are_those_of_transformers(tmp_path: Path) -> None:
     """Untrained weights; windows of seq_length tokens over `</s>` and the held-out documents, as defined."""
     settings, pack = tiny(), tiny_pack(tmp_path / "pack")
     ((found, (state, labels)),) = run_ranks(1, scores, settings, pack, tmp_path / "run")
-    config = convert_llama.config(settings, _Ids(), "float32")  # pyright: ignore[reportArgumentType] - all that it reads of a tokenizer
+    config = llama.config(settings, _Ids(), "float32")  # pyright: ignore[reportArgumentType] - all that it reads of a tokenizer
     model: Any = LlamaForCausalLM(config)
-    made = convert.to_transformers(convert.plain_names(state), settings.model, VOCABULARY, torch.float32)
+    made = weights.to_transformers(weights.plain_names(state), settings.model, VOCABULARY, torch.float32)
     model.load_state_dict(made)
     assert len(state["embedding.word_embeddings.weight"]) == VOCABULARY + 3, "what fills the vocabulary up gets no probability"
     for source, tokens in labels.items():

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pipeline.artifact import begin
 from pipeline.errors import ConfigError, MissingInput, PipelineError, RecipeDrift
 from pipeline.runfile import RunFile
-from pretrain import convert, export
+from pretrain import export
+from pretrain.hf import weights as convert
 from pretrain.settings import PretrainSettings
 from tests.helpers import run_file
 from tests.pretrain.packs import random_documents, write_pack

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pretrain import guard, loop, signals
+from pretrain import process
 from pretrain.position import Position, with_range
 from pretrain.settings import Guard, PretrainSettings
+from pretrain.train import guard, loop
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import prepared, tiny, tiny_pack, weights, with_layout
 
@@ -85,7 +86,7 @@ def trained(
 ) -> tuple[dict[int, float], Position, dict[str, np.ndarray]]:
     """Losses by iteration, the position at the end, and all that this rank holds."""
     bad_losses(factors)
-    stopped, step, losses = signals.stop_on_signals(), loop.step, {}
+    stopped, step, losses = process.stop_on_signals(), loop.step, {}
 
     def watched(run: loop.Run, batches: Any) -> dict[str, float]:
         numbers = step(run, batches)

@@ -15,8 +15,9 @@ import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from pipeline.errors import CorruptArtifact, ExternalServiceError
-from pretrain import checkpoint, checkpoint_files, checkpoint_write, loop
+from pretrain.checkpoint import files, load, save
 from pretrain.settings import PretrainSettings
+from pretrain.train import loop
 from tests.pretrain.digests import digests
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import prepared, tiny, tiny_pack, with_layout
@@ -65,29 +66,29 @@ def dying(where: str) -> None:
         return written[0] == 3
 
     def torn(path: Path, _: object) -> bool:
-        if path.name == checkpoint_files.LATEST and fourth in str(_):
+        if path.name == files.LATEST and fourth in str(_):
             path.write_bytes(b'{"na')
             return True
         return False
 
     if where == "folder":
-        before(checkpoint_write, "_planned", lambda fresh, *_: fourth in fresh.name)
+        before(save, "_planned", lambda fresh, *_: fourth in fresh.name)
     elif where == "shard":
         before(filesystem_async, "_write_item", third_tensor)
     elif where == "sums":
-        before(checkpoint_files, "sums", lambda fresh, pattern: fourth in fresh.name and pattern == "__1_*")
+        before(files, "sums", lambda fresh, pattern: fourth in fresh.name and pattern == "__1_*")
     elif where == "metadata":
-        before(checkpoint_files, "sums", lambda fresh, pattern: fourth in fresh.name and pattern == "[!_]*")
+        before(files, "sums", lambda fresh, pattern: fourth in fresh.name and pattern == "[!_]*")
     elif where == "description":
-        before(checkpoint_files, "write_json", lambda path, _: fourth in path.parent.name)
+        before(files, "write_json", lambda path, _: fourth in path.parent.name)
     elif where == "name":
-        before(checkpoint_files, "sync", lambda path: path.name.startswith(fourth))
+        before(files, "sync", lambda path: path.name.startswith(fourth))
     elif where == "pointer":
-        before(checkpoint_files, "write_json", lambda path, value: value.get("name") == fourth)
+        before(files, "write_json", lambda path, value: value.get("name") == fourth)
     elif where == "torn pointer":
-        before(checkpoint_files, "write_json", torn)
+        before(files, "write_json", torn)
     else:
-        before(checkpoint_files.shutil, "rmtree", lambda path, *_: "iter_0000002" in str(path))
+        before(files.shutil, "rmtree", lambda path, *_: "iter_0000002" in str(path))
 
 
 def train(settings: PretrainSettings, pack: Path, root: Path, where: str = "") -> tuple[int, dict[str, str]]:
@@ -152,7 +153,7 @@ def test_a_torn_pointer_or_a_torn_folder_is_told_from_damage(tmp_path: Path) -> 
     run_ranks(1, train, with_layout(tiny()), pack, tmp_path)
 
     def newest() -> int:
-        saved = checkpoint.newest(folder)
+        saved = load.newest(folder)
         assert saved
         return saved.position.iteration
 
@@ -196,12 +197,12 @@ def goes_on(pack: Path, root: Path) -> tuple[dict[str, str], dict[str, str], lis
     for _ in range(2):
         loop.step(run, batches)
         run.saver.poll()
-        seen.append(len(checkpoint.finished(root / "checkpoints")))
+        seen.append(len(load.finished(root / "checkpoints")))
     later = digests(run)
     dist.barrier()
     gate.touch()
     run.saver.finish()
-    seen.append(len(checkpoint.finished(root / "checkpoints")))
+    seen.append(len(load.finished(root / "checkpoints")))
     run.saver.poll()
     assert then != later
     return then, later, seen

@@ -9,7 +9,7 @@ import pytest
 from pipeline import cli
 from pipeline.artifact import Artifact, begin
 from pipeline.errors import ConfigError, ExternalServiceError
-from pretrain import launch
+from pretrain.launch import ranks
 from pretrain.settings import Parallel
 from tests.helpers import run_file
 
@@ -29,17 +29,17 @@ def test_options_pass_through_torchrun() -> None:
     from torch.distributed.run import parse_args
 
     given = ["--run", "demo", "--set", "pretrain.seed=5", "--set", "a.b=c d", "--data", "/x", "--artifacts", "out"]
-    options = launch.options(cli.parser("pretrain", "").parse_args(given))
-    words = launch.command(Parallel(data=2), options)
-    parsed = parse_args(words[words.index("pretrain.torchrun") + 1 :])
+    options = ranks.options(cli.parser("pretrain", "").parse_args(given))
+    words = ranks.command(Parallel(data=2), options)
+    parsed = parse_args(words[words.index("pretrain.launch.torchrun") + 1 :])
     assert (parsed.nproc_per_node, parsed.module, parsed.training_script) == ("2", True, "pretrain.train")
     again = cli.parser("pretrain.train", "").parse_args(parsed.training_script_args)
     assert (again.run, again.set, again.data, again.artifacts) == ("demo", ["pretrain.seed=5", "a.b=c d"], "/x", "out")
 
 
 def test_any_module_is_started_on_every_rank() -> None:
-    words = launch.command(Parallel(launcher=("srun", "torchrun")), ["out.json"], module="pretrain.probe")
-    assert words == ["srun", "torchrun", "-m", "--", "pretrain.probe", "out.json"]
+    words = ranks.command(Parallel(launcher=("srun", "torchrun")), ["out.json"], module="pretrain.launch.probe")
+    assert words == ["srun", "torchrun", "-m", "--", "pretrain.launch.probe", "out.json"]
 
 
 def test_torchrun_waits_for_a_last_checkpoint() -> None:
@@ -47,7 +47,7 @@ def test_torchrun_waits_for_a_last_checkpoint() -> None:
     from torch.distributed.launcher.api import LaunchConfig
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in launch.environment(Parallel(timeout_minutes=7)).items():
+        for name, value in ranks.environment(Parallel(timeout_minutes=7)).items():
             patch.setenv(name, value)
         assert LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=1).shutdown_timeout == 420
 
@@ -56,23 +56,23 @@ def test_results_and_errors_come_back(tmp_path: Path) -> None:
     artifact = artifact_of(tmp_path)
     failing = f"""
 import json, sys
-open({str(artifact.work / launch.ERROR)!r}, "w").write(json.dumps({{"kind": "ConfigError", "message": "so"}}))
+open({str(artifact.work / ranks.ERROR)!r}, "w").write(json.dumps({{"kind": "ConfigError", "message": "so"}}))
 sys.exit(1)"""
     with pytest.raises(ConfigError, match=r"^so$"):
-        launch.train(artifact, with_program(failing), [])
-    assert launch.train(artifact, with_program(f"open({str(artifact.work / launch.RESULT)!r}, 'w').write('[1]')"), []) == [1]
-    assert launch.train(artifact, with_program("raise SystemExit(1)"), []) == [1], "what is done is not done again"
+        ranks.train(artifact, with_program(failing), [])
+    assert ranks.train(artifact, with_program(f"open({str(artifact.work / ranks.RESULT)!r}, 'w').write('[1]')"), []) == [1]
+    assert ranks.train(artifact, with_program("raise SystemExit(1)"), []) == [1], "what is done is not done again"
 
 
 def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
     artifact = artifact_of(tmp_path)
     with pytest.raises(RuntimeError, match=r"status 1; .*torchrun\.log ends with:(?s:.*)ZeroDivisionError"):
-        launch.train(artifact, with_program("1 / 0"), [])
+        ranks.train(artifact, with_program("1 / 0"), [])
     killed = with_program("import os; os.kill(os.getpid(), 9)")
     with pytest.raises(ExternalServiceError, match=r"killed \(signal 9\), most often for want of memory"):
-        launch.train(artifact, killed, [])
+        ranks.train(artifact, killed, [])
     with pytest.raises(RuntimeError) as caught:
-        launch.train(artifact, with_program("raise SystemExit(7)"), [])
+        ranks.train(artifact, with_program("raise SystemExit(7)"), [])
     assert "ZeroDivisionError" not in str(caught.value), "only what this attempt said"
 
 
@@ -80,10 +80,10 @@ def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
 def test_a_signal_asks_the_ranks_to_stop(tmp_path: Path, number: int) -> None:
     """It leaves them as much time as they need: they see a file, and no signal reaches torchrun, which would count 30 s."""
     artifact = artifact_of(tmp_path)
-    (artifact.work / launch.STOP).touch()  # of an earlier attempt: means nothing
+    (artifact.work / ranks.STOP).touch()  # of an earlier attempt: means nothing
     program = f"""
 import os, pathlib, sys, time
-stop = pathlib.Path({str(artifact.work / launch.STOP)!r})
+stop = pathlib.Path({str(artifact.work / ranks.STOP)!r})
 if stop.exists(): sys.exit(4)
 os.kill(os.getppid(), {int(number)})
 while not stop.exists(): time.sleep(0.01)
@@ -91,9 +91,9 @@ time.sleep(0.2)"""
     before = signal.getsignal(number)
     if number == signal.SIGINT:
         with pytest.raises(KeyboardInterrupt):
-            launch.train(artifact, with_program(program), [])
+            ranks.train(artifact, with_program(program), [])
     else:
-        assert launch.train(artifact, with_program(program), []) is None
+        assert ranks.train(artifact, with_program(program), []) is None
     assert signal.getsignal(number) == before
 
 
@@ -104,8 +104,8 @@ def test_a_second_signal_insists(tmp_path: Path) -> None:
 import os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 os.kill(os.getppid(), signal.SIGTERM)
-while not pathlib.Path({str(artifact.work / launch.STOP)!r}).exists(): time.sleep(0.01)
+while not pathlib.Path({str(artifact.work / ranks.STOP)!r}).exists(): time.sleep(0.01)
 os.kill(os.getppid(), signal.SIGUSR1)
 time.sleep(60)
 os._exit(3)"""
-    assert launch.train(artifact, with_program(program), []) is None
+    assert ranks.train(artifact, with_program(program), []) is None

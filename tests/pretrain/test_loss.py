@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-from pretrain import loss
-from pretrain.loss import BLOCK, cross_entropy
+from pretrain.model import loss
+from pretrain.model.loss import BLOCK, cross_entropy
 from tests.pretrain.ranks import run_ranks
 
 ENTRIES = 36

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from pipeline.errors import BadInput, ConfigError
-from pretrain import arithmetic, loop, metrics
-from pretrain.order import Order
+from pretrain import cost
+from pretrain.order.lookup import Order
 from pretrain.position import Position
 from pretrain.settings import Logging, PretrainSettings
+from pretrain.train import loop, metrics
 from tests.pretrain.packs import EOS, write_pack
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import VOCABULARY, numbers_of, prepared, tiny, tiny_pack, with_layout
@@ -41,7 +42,7 @@ def test_a_row_an_iteration(logged: Any) -> None:
     root, _, said, settings = logged
     rows = [row for row in events(root) if "loss" in row]
     assert [row["done"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    each = arithmetic.flops_per_token(settings.model, settings.seq_length, VOCABULARY)
+    each = cost.flops_per_token(settings.model, settings.seq_length, VOCABULARY)
     for row in rows:
         assert {name: row[name] for name in ("loss", "lr", "grad")} == pytest.approx(
             {name: said[row["done"]][name] for name in ("loss", "lr", "grad")}, rel=1e-12

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from pretrain import runtime
-from pretrain.model import bare_model, build_chunks
+from pretrain.model.build import bare_model, build_chunks
 from pretrain.settings import Parallel, PretrainSettings, Shape
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import SHAPE, VOCABULARY, tiny

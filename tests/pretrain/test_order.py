@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from pretrain.batches import Batches
-from pretrain.data import DataSettings, build_datasets, train_batches
-from pretrain.order import Order
-from pretrain.order_save import Blend, SourceIndices, begins, by_id, save_order
+from pretrain.order.lookup import Order
+from pretrain.order.save import Blend, SourceIndices, begins, by_id, save_order
+from pretrain.train.data import DataSettings, build_datasets, train_batches
 from tests.pretrain.packs import doc_id, marked_pack
 from tests.pretrain.ranks import alone, run_ranks
 from tests.pretrain.truth import Owners, check_documents, check_iterations, in_blend_order
@@ -263,7 +263,7 @@ def test_a_damaged_order_is_refused(saved: tuple[Path, Path], tmp_path: Path, da
 
 
 def test_large_arrays_are_checked_by_shape(saved: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretrain.order.HASH_ON_OPEN_BYTES", 0)
+    monkeypatch.setattr("pretrain.order.lookup.HASH_ON_OPEN_BYTES", 0)
     folder = shutil.copytree(saved[0], tmp_path / "order")
     np.save(folder / "a" / "place.npy", np.load(folder / "a" / "place.npy")[:-1])
     with pytest.raises(CorruptArtifact, match="do not fit together"):
@@ -293,7 +293,7 @@ def test_a_doc_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 def test_order_needs_no_torch(saved: tuple[Path, Path]) -> None:
     code = (
-        "import sys; from pathlib import Path; from pretrain.order import Order;"
+        "import sys; from pathlib import Path; from pretrain.order.lookup import Order;"
         f"Order.open(Path({str(saved[0])!r}), Path({str(saved[1])!r})).documents(1);"
         "print([m for m in ('torch', 'megatron', 'sentencepiece', 'ray') if m in sys.modules])"
     )

@@ -15,11 +15,11 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import BadInput, MissingInput
 from pipeline.runfile import RunFile
-from pretrain import order_show
 from pretrain.batches import Batches
-from pretrain.data import DataSettings, build_datasets
-from pretrain.order import Order, Span
-from pretrain.pack_copies import Copy
+from pretrain.order import __main__ as order_show
+from pretrain.order.lookup import Order, Span
+from pretrain.pack.copies import Copy
+from pretrain.train.data import DataSettings, build_datasets
 from tests.pretrain.corpora import CORPUS, arguments, identifier
 from tests.pretrain.ranks import alone
 from tokenizer.encode import Tokenizer

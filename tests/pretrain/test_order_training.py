@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
-from pretrain import loop, train
-from pretrain.order import Order
+from pretrain.order.lookup import Order
 from pretrain.settings import Adam, Parallel, PretrainSettings, RampUp, Shape
+from pretrain.train import __main__ as train
+from pretrain.train import loop
 from tests.pretrain.packs import marked_pack
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.truth import check_documents, check_iterations, in_blend_order

@@ -18,10 +18,10 @@ from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import held_out_key
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput
 from pipeline.runfile import RunFile
-from pretrain import pack
-from pretrain.pack_indexed import Indexed, open_indexed, token_dtype, write_index
-from pretrain.pack_shards import EncodeShard, MergeSource, encode_shard, merge_source
-from pretrain.pack_splits import Splits
+from pretrain.pack import __main__ as pack
+from pretrain.pack.indexed import Indexed, open_indexed, token_dtype, write_index
+from pretrain.pack.shards import EncodeShard, MergeSource, encode_shard, merge_source
+from pretrain.pack.splits import Splits
 from tests.helpers import run_file
 from tests.pretrain.corpora import CORPUS, LICENCES, arguments, identifier, make_run, texts, write_documents
 from tokenizer.encode import Tokenizer
@@ -216,7 +216,7 @@ class Wide:
 def test_tokens_at_the_edge_of_two_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocab_size: int, dtype: type[np.integer[Any]]
 ) -> None:
-    monkeypatch.setattr("pretrain.pack_shards.load_tokenizer", lambda folder: Wide(vocab_size))
+    monkeypatch.setattr("pretrain.pack.shards.load_tokenizer", lambda folder: Wide(vocab_size))
     documents = [chr(vocab_size - 1) * 3, "あ" + chr(vocab_size - 1)]
     write_documents(tmp_path / "s-00000.parquet", documents, "s")
     encode_shard(EncodeShard(tmp_path / "s-00000.parquet", "s", tmp_path, tmp_path / "part"))

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain import checkpoint, model, runtime
-from pretrain.model import bare_model
+from pretrain import runtime
+from pretrain.checkpoint import load
+from pretrain.model import build
+from pretrain.model.build import bare_model
 from pretrain.settings import Adam, Parallel, PretrainSettings, Shape
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import SHAPE, VOCABULARY, numbers_of, tiny, tiny_pack, with_layout
@@ -67,9 +69,9 @@ def logits(settings: PretrainSettings, root: Path) -> np.ndarray:
     whole = dataclasses.replace(settings, parallel=Parallel())
     runtime.start(whole.parallel, whole.seed)
     bare: Any = bare_model(whole, "fp32", VOCABULARY)
-    saved = checkpoint.newest(root / "checkpoints")
+    saved = load.newest(root / "checkpoints")
     assert saved is not None and saved.position.iteration == LAST
-    checkpoint.load(saved, [bare])
+    load.load(saved, [bare])
     places = torch.arange(IDS.size(1)).expand_as(IDS)
     with torch.no_grad():
         return bare.eval()(IDS, places, None)[..., :VOCABULARY].numpy()
@@ -106,8 +108,8 @@ def test_gpt2_goes_on_as_the_single_process(gpt2: Single, tmp_path: Path, layout
 def overlapped(*arguments: Any) -> dict[int, dict[str, float]]:
     """`numbers_of` with communication beside the computation, as on GPUs, in many buckets; in this forked rank only."""
     runtime.OVERLAP = True
-    bucketed: Any = partial(model.DistributedDataParallelConfig, bucket_size=2000)
-    model.DistributedDataParallelConfig = bucketed
+    bucketed: Any = partial(build.DistributedDataParallelConfig, bucket_size=2000)
+    build.DistributedDataParallelConfig = bucketed
     return numbers_of(*arguments)
 
 

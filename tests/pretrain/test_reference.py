@@ -8,9 +8,10 @@ import torch
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from benchmarks.pretrain_pair import llama_config, lr_at
-from pretrain import convert, data, loop
+from benchmarks.pretrain.pair import llama_config, lr_at
+from pretrain.hf import weights
 from pretrain.settings import PretrainSettings
+from pretrain.train import data, loop
 from tests.pretrain.packs import EOS
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import SHAPE, VOCABULARY, prepared, tiny, tiny_pack
@@ -22,8 +23,8 @@ ITERATIONS, MOST = 100, 1e-3  # relative difference of loss, lr and gradient nor
 def megatron(settings: PretrainSettings, pack: Path, root: Path) -> tuple[dict[str, torch.Tensor], list[Batch], list[Any]]:
     """First weights in transformers' names, the batches of every iteration, and loss, lr and gradient norm."""
     run = prepared(settings, pack, root)
-    state = convert.plain_names(run.chunks[0].module.state_dict())
-    first = convert.to_transformers(state, settings.model, VOCABULARY, torch.float32)
+    state = weights.plain_names(run.chunks[0].module.state_dict())
+    first = weights.to_transformers(state, settings.model, VOCABULARY, torch.float32)
     size = settings.parallel.micro_batch
     batches = list(data.train_batches(run.datasets, 0, micro_batch_size=size, rank=0, world=1))
     source = iter(batches)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pipeline.errors import PipelineError
-from pretrain import data, loop
 from pretrain.position import Position
 from pretrain.settings import Guard, PretrainSettings
+from pretrain.train import data, loop
 from tests.pretrain.ranks import run_ranks
 from tests.pretrain.training import numbers_of, prepared, tiny, tiny_pack, weights, with_layout
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pretrain.schedule import build_scheduler
+from pretrain.model.schedule import build_scheduler
 from pretrain.settings import Adam, PretrainSettings, RampUp
 from tests.pretrain.training import tiny
 

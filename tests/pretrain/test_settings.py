@@ -96,7 +96,7 @@ def counted(shape: dict[str, Any]) -> tuple[int, int]:
     """Weights as the settings count them and as megatron has them, the vocabulary being full."""
     import dataclasses
 
-    from pretrain.model import bare_model
+    from pretrain.model.build import bare_model
     from pretrain.runtime import start
 
     settings: Any = tiny(model=dataclasses.replace(SHAPE, vocab_multiple=1, **shape))

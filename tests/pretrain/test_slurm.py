@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.errors import ConfigError, ExternalServiceError
 from pipeline.runfile import RunFile, load_run
+from pretrain.launch.slurm import __main__ as slurm
 from pretrain.settings import PretrainSettings
-from pretrain.slurm import __main__ as slurm
 from tests.helpers import run_file
 from tests.pretrain.test_settings import TABLE
 
@@ -42,7 +42,7 @@ class Cluster:
         path.chmod(0o755)
 
     def training(self, does: str, doctor: str = "exit 0") -> None:
-        """What `python -m pretrain` and `python -m pretrain.doctor` do, as shell."""
+        """What `python -m pretrain` and `python -m pretrain.launch.doctor` do, as shell."""
         self.program("python", f'echo "$*" >> {self.log}\n[ "$2" = pretrain ] || {doctor}\n{does}')
 
     def start(self) -> int:
@@ -73,7 +73,7 @@ def test_starts_one_torchrun_a_node_after_a_look_at_every_node(cluster: Cluster)
     assert cluster.start() == 0 and not cluster.requeued
     everywhere, *_, doctor, train = [row for row in cluster.said if "pretrain" in row]
     assert everywhere.startswith("srun --nodes=2 --ntasks-per-node=1") and everywhere.endswith("--alone")
-    assert "pretrain.doctor" in doctor and "--alone" not in doctor
+    assert "pretrain.launch.doctor" in doctor and "--alone" not in doctor
     words = train.split(" --set=pretrain.parallel.launcher=")
     assert words[0].startswith("-m pretrain --run") and "--set=pretrain.parallel.data=4" in words[0]
     run = load_run(str(cluster.run.path), overrides=("pretrain.parallel.data=4", f"pretrain.parallel.launcher={words[1]}"))
@@ -88,7 +88,7 @@ def test_torchrun_takes_the_launcher(cluster: Cluster) -> None:
     from torch.distributed.run import parse_args
 
     words = slurm.Job("4711", 2, "gpu07", 0).launcher(8)
-    parsed = parse_args([*words[words.index("pretrain.torchrun") + 1 :], "-m", "--", "pretrain.train", "--run", "x"])
+    parsed = parse_args([*words[words.index("pretrain.launch.torchrun") + 1 :], "-m", "--", "pretrain.train", "--run", "x"])
     assert (parsed.nnodes, parsed.nproc_per_node, parsed.rdzv_endpoint) == ("2", "4", "gpu07:24711")
     assert (parsed.training_script, parsed.training_script_args) == ("pretrain.train", ["--run", "x"])
 
@@ -146,7 +146,7 @@ def test_refused_in_one_line(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) 
 
 
 def batch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "pretrain" / "slurm" / "pretrain.sbatch"
+    script = ROOT / "pretrain" / "launch" / "slurm" / "pretrain.sbatch"
     return subprocess.run(["bash", str(script), *words], cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -159,7 +159,7 @@ def test_the_batch_script_becomes_the_job(tmp_path: Path) -> None:
     python.chmod(0o755)
     assert "which run?" in (none := batch(tmp_path)).stderr and none.returncode == 2
     done = batch(tmp_path, "runs/my run.toml", "--set", "a.b=c d")
-    assert done.stdout.splitlines()[1:] == ["-m", "pretrain.slurm", "--run", "runs/my run.toml", "--set", "a.b=c d"]
+    assert done.stdout.splitlines()[1:] == ["-m", "pretrain.launch.slurm", "--run", "runs/my run.toml", "--set", "a.b=c d"]
     assert "no checkout" in batch(tmp_path / "pretrain", "x").stderr
     asked = [
         row.split("=")[0]

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pipeline.artifact import Manifest, begin, open_sealed
 from pipeline.errors import ConfigError, MissingInput, RecipeDrift
 from pipeline.runfile import RunFile
-from pretrain import metrics
 from pretrain.__main__ import main
-from pretrain.order import Order
+from pretrain.order.lookup import Order
+from pretrain.train import metrics
 from tests.helpers import run_file
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pretrain import loop, runtime, signals
+from pretrain import process, runtime
 from pretrain.settings import Adam, Parallel, PretrainSettings, Shape
+from pretrain.train import loop
 from tests.pretrain.packs import EOS, random_documents, write_pack
 
 VOCABULARY = 61  # a prime: the embedding must be filled up
@@ -46,7 +47,7 @@ def prepared(settings: PretrainSettings, pack: Path, root: Path) -> loop.Run:
 
 def numbers_of(settings: PretrainSettings, pack: Path, root: Path, stop_after: int = 0) -> dict[int, dict[str, float]]:
     """Train on this rank; iteration -> loss, lr, grad. A SIGTERM comes after iteration `stop_after`."""
-    stopped = signals.stop_on_signals()
+    stopped = process.stop_on_signals()
     run = prepared(settings, pack, root)
     seen: dict[int, dict[str, float]] = {}
     step = loop.step

@@ -2,8 +2,8 @@
 
 import pytest
 
-from search import index
-from search.query import Searcher
+from search.index import __main__ as index
+from search.searcher import Searcher
 from tests.search.world import World, make_world
 
 

@@ -13,12 +13,12 @@ import uvicorn
 
 from pipeline.errors import ConfigError
 from pipeline.listening import listen
-from search import serve
-from search.api import make_app
-from search.exposure import exposure
-from search.query import Searcher
-from search.serve import SearchSettings, token_of
-from search.trace import TraceSettings, trace
+from search.provenance.exposure import exposure
+from search.provenance.trace import TraceSettings, trace
+from search.searcher import Searcher
+from search.server import serve
+from search.server.api import make_app
+from search.server.serve import SearchSettings, token_of
 from tests.search.test_query import QUERIES, occurrences
 from tests.search.world import World
 

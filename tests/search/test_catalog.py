@@ -14,9 +14,9 @@ import pytest
 from pipeline.artifact import begin, open_sealed
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from pipeline.runfile import RunFile
-from search import add, remove
-from search.catalog import open_catalog, path_of
-from search.query import Searcher
+from search.index import add, remove
+from search.searcher import Searcher
+from search.shard.catalog import open_catalog, path_of
 from tests.search.test_query import QUERIES, all_hits, occurrences
 from tests.search.world import World, new_row
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydivsufsort import divsufsort
 
-from search import kernels
-from search.codes import shorten
+from search.exact import kernels
+from search.exact.short_codes import shorten
 from tests.tokenizer.strategies import texts
 
 many = st.lists(st.integers(0x4E00, 0x4E00 + 900).map(chr), max_size=600).map("".join)

@@ -14,11 +14,11 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, MissingInput, RecipeDrift
+from pipeline.text.terminal import MARK, PLAIN
 from search import __main__ as command
 from search.__main__ import render
 from search.hits import Hit, Page
-from search.query import Searcher
-from search.terminal import MARK, PLAIN
+from search.searcher import Searcher
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 
@@ -191,7 +191,7 @@ def test_nothing_found_says_what_was_searched(world: World, searcher: Searcher, 
     assert "この先はありません (完全一致" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("module", "heavier"), [("search.hits", ("numba", "scipy", "numpy")), ("search.query", ())])
+@pytest.mark.parametrize(("module", "heavier"), [("search.hits", ("numba", "scipy", "numpy")), ("search.searcher", ())])
 def test_hits_are_light_to_import(module: str, heavier: tuple[str, ...]) -> None:
     heavy = ("faiss", "pyarrow", "sklearn", "sentencepiece", "pydivsufsort", *heavier)
     code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, MissingInput
-from search import catalog
 from search.benchmark_items import Item, read_items
-from search.contamination import Checked, Contamination, ContaminationSettings, contamination, main, saved
-from search.contamination_show import render
-from search.query import Searcher
+from search.commands.contamination import render
+from search.provenance.contamination import Checked, Contamination, ContaminationSettings, contamination, main, saved
+from search.searcher import Searcher
+from search.shard import catalog
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 
@@ -338,7 +338,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     assert "探します" in capsys.readouterr().out
     for options, why in ((["none"], "none: no such benchmark file"), ([str(bench), "--checkpoints", "x"], "--checkpoints 'x'")):
         done = subprocess.run(
-            [sys.executable, "-m", "search.contamination", *line, *options],
+            [sys.executable, "-m", "search.provenance.contamination", *line, *options],
             cwd=ROOT,
             capture_output=True,
             text=True,

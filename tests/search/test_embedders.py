@@ -14,10 +14,10 @@ import pytest
 from pipeline.artifact import open_sealed
 from pipeline.errors import ConfigError, MissingInput, RecipeDrift
 from pipeline.runfile import load_run
-from search import embed
-from search.embed import Embedder, Identity, agree, make, sample_size
-from search.embed_models import E5_PROMPTS, SentenceModel, load
 from search.settings import IndexSettings
+from search.vectors import embedder
+from search.vectors.embedder import Embedder, Identity, agree, make, sample_size
+from search.vectors.pretrained import E5_PROMPTS, SentenceModel, load
 from tests.search.conftest import make_index
 from tests.search.world import make_world
 
@@ -133,9 +133,9 @@ def test_pooling_is_part_of_a_model(model: Path, tmp_path: Path) -> None:
 
 def test_other_arithmetic_is_noticed(model: Path, tmp_path: Path) -> None:
     load(str(model), "", ()).save(tmp_path)
-    saved = json.loads((tmp_path / embed.FILE).read_text())
+    saved = json.loads((tmp_path / embedder.FILE).read_text())
     saved["probe"] = saved["probe"][::-1]
-    (tmp_path / embed.FILE).write_text(json.dumps(saved))
+    (tmp_path / embedder.FILE).write_text(json.dumps(saved))
     with pytest.raises(RecipeDrift, match="no longer makes the vectors of the index"):
         Embedder.open(tmp_path)
 
@@ -167,7 +167,7 @@ def test_a_model_of_the_hub_is_remembered_by_its_commit(model: Path, tmp_path: P
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
     code = (
-        "import sys; from pathlib import Path; from search.embed import Embedder; from search.embed_models import load\n"
+        "import sys; from pathlib import Path; from search.vectors.embedder import Embedder; from search.vectors.pretrained import load\n"
         "made = load('some/tiny', '', ()); folder = Path(sys.argv[1]); made.save(folder); opened = Embedder.open(folder)\n"
         "assert opened.identity == made.identity\n"
         "print(made.identity.revision, made.identity.digest)\n"
@@ -237,7 +237,7 @@ def test_settings_without_sense_are_refused(values: dict[str, Any]) -> None:
 
 @pytest.mark.timeout(900)  # two Ray workers and this process load torch and transformers
 def test_an_index_is_made_and_asked_with_a_sentence_model(model: Path, tmp_path: Path, ray_session: None) -> None:
-    from search.query import Searcher
+    from search.searcher import Searcher
 
     world = make_world(tmp_path / "world", iterations=5, documents=12, shard_bytes=10_000_000)  # one: a worker loads torch
     make_index(world, "--set", f"index.embedder={model}", "--set", "index.neighbours=scan")

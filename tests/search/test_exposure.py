@@ -13,10 +13,11 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
-from pretrain.order import Order
-from search import catalog, exposure, occurrences
-from search.exposure import Exposure
-from search.query import Searcher
+from pretrain.order.lookup import Order
+from search.provenance import exposure, occurrences
+from search.provenance.exposure import Exposure
+from search.searcher import Searcher
+from search.shard import catalog
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 
@@ -194,7 +195,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     exposure.main([*line, "--dry-run"])
     assert "数えます" in capsys.readouterr().out
     done = subprocess.run(
-        [sys.executable, "-m", "search.exposure", *line[:4], "--query", " "],
+        [sys.executable, "-m", "search.provenance.exposure", *line[:4], "--query", " "],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact
-from search import kernels, ngram
-from search.ngram import SuffixArray, build, character_begins
+from search.exact import kernels, suffix_array
+from search.exact.suffix_array import SuffixArray, build, character_begins
 from tests.tokenizer.strategies import texts
 
 SPECIAL = st.sampled_from(
@@ -97,8 +97,8 @@ def test_every_suffix_is_a_character_and_they_are_sorted(tmp_path: Path, five_by
     array = indexed(rows, tmp_path, five_bytes=five_bytes)
     text = bytes(array.text)
     assert array.size == sum(map(len, rows))
-    assert (tmp_path / ngram.SUFFIXES_HIGH).stat().st_size == (array.size if five_bytes else 0)
-    places = (np.fromfile(tmp_path / ngram.SUFFIXES, "<u4")).tolist()
+    assert (tmp_path / suffix_array.SUFFIXES_HIGH).stat().st_size == (array.size if five_bytes else 0)
+    places = (np.fromfile(tmp_path / suffix_array.SUFFIXES, "<u4")).tolist()
     assert all(text[p] & 0xC0 != 0x80 and text[p] != 0xFF for p in places)
     suffixes = [text[p:] for p in places]
     assert suffixes == sorted(suffixes)
@@ -128,7 +128,7 @@ def test_long_queries_are_exact(tmp_path: Path) -> None:
     assert array.longest((row[5:1500] + "終").encode()) == len(row[5:1500].encode())
 
 
-@pytest.mark.parametrize("name", [ngram.TEXT, ngram.SUFFIXES, ngram.FENCES])
+@pytest.mark.parametrize("name", [suffix_array.TEXT, suffix_array.SUFFIXES, suffix_array.FENCES])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
 def test_a_damaged_shard_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
     indexed(["東京都の東京タワー。" * 100], tmp_path)

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact
-from search.normal import EVENTS, FILES, MARK_EVERY, SIZES, OffsetMap, fold, fold_bytes, folded
-from search.normal_tables import replacements
-from search.variants import kanji_forms
+from search.normalized.fold import EVENTS, FILES, MARK_EVERY, SIZES, OffsetMap, fold, fold_bytes, folded
+from search.normalized.kanji_variants import kanji_forms
+from search.normalized.tables import replacements
 
 # Letters, marks of several combining classes, characters that join, vanish, grow or change their size.
 ALPHABET = (

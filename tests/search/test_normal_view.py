@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact, RecipeDrift
-from search.normal import fold, folded
-from search.normal_view import RULES, NormalView, build
+from search.normalized.fold import fold, folded
+from search.normalized.view import RULES, NormalView, build
 from tests.search.test_normal import ALPHABET
 
 DOCUMENTS = st.lists(st.text(st.sampled_from("かカｶゝ゛国國aＡ…。" + ALPHABET[-30:]), max_size=30), min_size=1, max_size=5)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.passages import cut
+from search.index.passages import cut
 from tests.tokenizer.strategies import nasty
 
 MARKS = ("。", "！", "？", "」", "「", "、", "\n", "\n\n", "あ", "漢字", "カナ", " ", "a", "か\u3099", "👨‍👩‍👧")

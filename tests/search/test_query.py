@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, RecipeDrift
+from search.bm25.rank import highlights
 from search.hits import Hit, Page
-from search.normal import folded
-from search.query import Searcher
-from search.rank import highlights
+from search.normalized.fold import folded
+from search.searcher import Searcher
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 

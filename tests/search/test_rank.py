@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.rank import content, fold, highlights, joined, places, shared_spans, weight
+from search.bm25.rank import content, fold, highlights, joined, places, shared_spans, weight
 
 letters = st.text(alphabet="あい漢字a。", max_size=18)
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import ngram, rank, rank_kernels
-from search.rank import LENGTH, ORDERS, SATURATION, Ranked, fold
+from search.bm25 import kernels, rank
+from search.bm25.rank import LENGTH, ORDERS, SATURATION, Ranked, fold
+from search.exact import suffix_array
 
 # A document is its passages.
 passages = st.text(alphabet="あのを漢字文カ1。𠮷", min_size=1, max_size=12)
@@ -22,20 +23,20 @@ queries = st.text(alphabet="あのを漢字文カ1。𠮷見", min_size=1, max_s
 
 
 class Shard(NamedTuple):
-    suffixes: ngram.SuffixArray
+    suffixes: suffix_array.SuffixArray
     passage_begins: np.ndarray
 
 
-def shard(documents: Sequence[Sequence[str]], folder: Path, removed: np.ndarray = ngram.NOTHING) -> Shard:
+def shard(documents: Sequence[Sequence[str]], folder: Path, removed: np.ndarray = suffix_array.NOTHING) -> Shard:
     text, begins = bytearray(), []
     for document in documents:
         for passage in document:
             begins.append(len(text))
             text += passage.encode()
-        text.append(ngram.SEPARATOR)
+        text.append(suffix_array.SEPARATOR)
     folder.mkdir(exist_ok=True)
-    ngram.build(np.frombuffer(text, np.uint8), folder)
-    return Shard(ngram.SuffixArray(folder, removed), np.array(begins, np.uint32))
+    suffix_array.build(np.frombuffer(text, np.uint8), folder)
+    return Shard(suffix_array.SuffixArray(folder, removed), np.array(begins, np.uint32))
 
 
 @contextmanager
@@ -169,9 +170,9 @@ def test_more_nominated_than_read_are_cut_by_weight_then_order(tmp_path: Path) -
 @given(st.dictionaries(st.integers(0, (1 << 60) - 1), st.integers(0, 1 << 30), max_size=60), st.lists(st.integers(0, 1 << 60)))
 @settings(max_examples=60, deadline=None)
 def test_a_table_holds_what_was_put_in(rows: dict[int, int], others: list[int]) -> None:
-    keys, values, bits = rank_kernels.make_table(list(rows), list(rows.values()))
+    keys, values, bits = kernels.make_table(list(rows), list(rows.values()))
     assert len(keys) == len(values) == 1 << bits >= 4 * len(rows)
-    held = {key: value for key, value in zip(keys.tolist(), values.tolist(), strict=True) if key != rank_kernels.EMPTY}
+    held = {key: value for key, value in zip(keys.tolist(), values.tolist(), strict=True) if key != kernels.EMPTY}
     assert held == rows
     for key in (*rows, *others):
-        assert rank_kernels.find(keys, values, bits, key, -1) == rows.get(key, -1)
+        assert kernels.find(keys, values, bits, key, -1) == rows.get(key, -1)

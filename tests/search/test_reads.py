@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact
-from search import reads
-from search.reads import Reads, ReadsWriter
+from search.shard import reads
+from search.shard.reads import Reads, ReadsWriter
 
 
 @st.composite

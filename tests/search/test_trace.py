@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
-from search import catalog, occurrences
-from search.occurrences import ranges
-from search.query import Searcher
-from search.terminal import MARK, PLAIN
-from search.trace import Trace, TraceSettings, covered, main, maximal, trace
-from search.trace_show import render
+from pipeline.text.terminal import MARK, PLAIN
+from search.commands.trace import render
+from search.provenance import occurrences
+from search.provenance.occurrences import ranges
+from search.provenance.trace import Trace, TraceSettings, covered, main, maximal, trace
+from search.searcher import Searcher
+from search.shard import catalog
 from tests.search.conftest import make_index
 from tests.search.world import World, make_world
 
@@ -269,6 +270,10 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
         (["--text", "a", "--least", "0"], "least = 0"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "search.trace", *line, *options], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "search.provenance.trace", *line, *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 2 and why in done.stderr and done.stderr.count("\n") == 1

@@ -11,11 +11,12 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pipeline.errors import CorruptArtifact
-from search import embed_svd, vector
-from search.embed import Embedder, Identity
-from search.embed_svd import features, fit, normalize, weigh
 from search.settings import AnyKind
-from search.vector import Neighbours, build, choose
+from search.vectors import nearest
+from search.vectors import svd as embed_svd
+from search.vectors.embedder import Embedder, Identity
+from search.vectors.nearest import Neighbours, build, choose
+from search.vectors.svd import features, fit, normalize, weigh
 from tests.search.world import PARTS, sentence
 from tests.tokenizer.strategies import texts
 
@@ -147,7 +148,7 @@ def test_coded_vectors_find_the_nearest_and_their_exact_cosines(tmp_path: Path, 
         shares.append(len({number for number, _ in found} & set(np.argsort(-cosine)[:10].tolist())) / 10)
     # What the index says of itself, measured on its own vectors, holds for others; noise is the hardest case.
     assert np.mean(shares) >= 0.93
-    assert near.about.recall >= vector.TARGET
+    assert near.about.recall >= nearest.TARGET
     assert len(near.search(vectors[0], 3)) == 3
     assert not near.search(np.zeros(dimensions, np.float32), 10)
 
@@ -181,10 +182,10 @@ def test_as_many_lists_and_candidates_are_read_as_the_vectors_need(tmp_path: Pat
 
 
 def test_kind_is_chosen_by_size_and_few_vectors_are_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector, "FLAT_MOST", 2000)
-    monkeypatch.setattr(vector, "SCAN_MOST", 3000)
+    monkeypatch.setattr(nearest, "FLAT_MOST", 2000)
+    monkeypatch.setattr(nearest, "SCAN_MOST", 3000)
     assert [choose(n) for n in (1, 2000, 2001, 3000, 3001)] == ["flat", "flat", "scan", "scan", "ivf-pq"]
-    assert choose(vector.LEAST_TRAINED, "hnsw") == "hnsw" and choose(vector.LEAST_TRAINED - 1, "hnsw") == "flat"
+    assert choose(nearest.LEAST_TRAINED, "hnsw") == "hnsw" and choose(nearest.LEAST_TRAINED - 1, "hnsw") == "flat"
 
 
 def test_damaged_or_foreign_neighbours_are_refused(tmp_path: Path) -> None:

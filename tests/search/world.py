@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from pipeline.artifact import begin
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.runfile import RunFile
-from pretrain.order_save import Blend, SourceIndices, save_order
+from pretrain.order.save import Blend, SourceIndices, save_order
 from tests.helpers import run_file
 from tokenizer.encode import MODEL_FILE, Tokenizer
 from tokenizer.settings import TokenizerSettings
-from tokenizer.train import train
+from tokenizer.train.trainer import train
 
 PARTS = {
     "a": (

@@ -21,12 +21,12 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from pipeline.errors import BadInput, ConfigError, ExternalServiceError, MissingInput, PipelineError
 from tests.helpers import instruction_texts
 from tests.tokenizer.strategies import texts
-from tokenizer.compare import CL100K, Cut, HuggingFace, Ours, SentencePiece, Subject, load_subject, read_subject
 from tokenizer.encode import Tokenizer
 from tokenizer.export import export
+from tokenizer.report.others import CL100K, Cut, HuggingFace, Ours, SentencePiece, Subject, load_subject, read_subject
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
-from tokenizer.train import train
+from tokenizer.train.trainer import train
 
 ROOT = Path(__file__).parents[2]
 

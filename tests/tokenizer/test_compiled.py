@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.helpers import instruction_texts
 from tests.tokenizer.strategies import texts
-from tokenizer.compiled import compile_encoder
 from tokenizer.encode import MODEL_FILE, Tokenizer
-from tokenizer.pieces import Piece, learned_pieces, parts_first, parts_of, with_learned
+from tokenizer.fast.encoder import compile_encoder
+from tokenizer.model_file import Piece, learned_pieces, parts_first, parts_of, with_learned
 from tokenizer.symbols import SPACE_MARK
 
 # Of few enough letters that most pairs merge.

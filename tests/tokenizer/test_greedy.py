@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tokenizer_greedy import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Gguf, Greedy, convert
-from benchmarks.tokenizer_texts import jsquad
+from benchmarks.tokenizer.greedy import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Gguf, Greedy, convert
+from benchmarks.tokenizer.texts import jsquad
 from tests.helpers import instruction_texts
 from tests.tokenizer.strategies import batches
 from tokenizer.encode import Tokenizer

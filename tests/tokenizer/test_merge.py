@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError
 from tests.helpers import instruction_texts
 from tokenizer.encode import Tokenizer
-from tokenizer.merge import UNKNOWN_PENALTY, Trie, expected_counts, grouped, re_estimate, train_merged
-from tokenizer.pieces import FIXED, learned_pieces
-from tokenizer.sample import Sample, sentences
+from tokenizer.model_file import FIXED, learned_pieces
 from tokenizer.settings import TokenizerSettings
+from tokenizer.train.llmjp_merge import UNKNOWN_PENALTY, Trie, expected_counts, grouped, re_estimate, train_merged
+from tokenizer.train.sample import Sample, sentences
 
 
 def by_hand(scores: dict[str, float], line: str) -> tuple[dict[str, float], float]:

@@ -6,10 +6,10 @@ import pytest
 import sentencepiece
 
 from tests.helpers import instruction_texts
-from tokenizer.pieces import FIXED, Piece, learned_pieces, read_pieces, unreachable, with_learned, without
-from tokenizer.sample import sentences
+from tokenizer.model_file import FIXED, Piece, learned_pieces, read_pieces, unreachable, with_learned, without
 from tokenizer.settings import TokenizerSettings
-from tokenizer.train import train
+from tokenizer.train.sample import sentences
+from tokenizer.train.trainer import train
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ from tests.tokenizer.strategies import texts
 from tokenizer.analyzer import delimit, is_japanese, load_analyzer, words
 from tokenizer.encode import Tokenizer
 from tokenizer.export import fast_tokenizer
-from tokenizer.pieces import FIXED, learned_pieces, read_pieces, unreachable, without
-from tokenizer.recipes import train_recipe
-from tokenizer.sample import Sample, sentences
+from tokenizer.model_file import FIXED, learned_pieces, read_pieces, unreachable, without
 from tokenizer.settings import RECIPES, TokenizerSettings
-from tokenizer.straddle import count_straddling
 from tokenizer.symbols import SPACE_MARK
-from tokenizer.train import best_pieces
+from tokenizer.train.recipes import train_recipe
+from tokenizer.train.sample import Sample, sentences
+from tokenizer.train.straddle import count_straddling
+from tokenizer.train.trainer import best_pieces
 
 # Pieces inside the words of so short a text are few.
 SMALL = TokenizerSettings(vocab_size=1080, max_characters=10**6, character_coverage=0.98)

@@ -21,18 +21,18 @@ from pipeline.errors import BadInput, MissingInput, RecipeDrift
 from tests.helpers import run_file
 from tests.tokenizer.corpus import documents, seal_corpus
 from tests.tokenizer.strategies import texts
-from tokenizer import report_texts
 from tokenizer.analyzer import WordAnalyzer, load_analyzer
-from tokenizer.compare import Cut, HuggingFace, Ours, Subject
 from tokenizer.encode import Tokenizer
-from tokenizer.report import main, report
-from tokenizer.report_measure import dead_pieces, difference, measure, shared_tokens
-from tokenizer.report_page import parts, printable, render, shown
-from tokenizer.report_scripts import NAMES, script, scripts
-from tokenizer.report_texts import LONG_SENTENCE, Source, excerpts, held_out
-from tokenizer.report_texts import given as given_texts
-from tokenizer.sample import draw, sentences
+from tokenizer.report import texts as report_texts
+from tokenizer.report.__main__ import main, report
+from tokenizer.report.measure import dead_pieces, difference, measure, shared_tokens
+from tokenizer.report.others import Cut, HuggingFace, Ours, Subject
+from tokenizer.report.page import parts, printable, render, shown
+from tokenizer.report.scripts import NAMES, script, scripts
+from tokenizer.report.texts import LONG_SENTENCE, Source, excerpts, held_out
+from tokenizer.report.texts import given as given_texts
 from tokenizer.settings import TokenizerSettings
+from tokenizer.train.sample import draw, sentences
 
 ROOT = Path(__file__).parents[2]
 TABLE = '[tokenizer]\nvocab_size = 1280\nmax_characters = 30_000\ncharacter_coverage = 0.98\nrecipe = "bpe"\n'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenizer.report_scripts import is_spaced_japanese, length_column, piece_class, script
+from tokenizer.report.scripts import is_spaced_japanese, length_column, piece_class, script
 
 
 @pytest.mark.parametrize(

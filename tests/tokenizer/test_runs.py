@@ -6,12 +6,12 @@ import pytest
 
 from tests.helpers import instruction_texts
 from tokenizer.analyzer import DELIMITER, delimit, is_japanese, load_analyzer, words
-from tokenizer.pieces import FIXED, Piece, learned_pieces, read_pieces, with_learned
-from tokenizer.runs import find_runs, joins
-from tokenizer.sample import sentences
+from tokenizer.model_file import FIXED, Piece, learned_pieces, read_pieces, with_learned
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
-from tokenizer.train import train_delimited
+from tokenizer.train.sample import sentences
+from tokenizer.train.superwords import find_runs, joins
+from tokenizer.train.trainer import train_delimited
 
 SETTINGS = TokenizerSettings(1000, 10**6, character_coverage=0.98, max_piece_characters=10)
 ENGLISH = ["the end of the list", "all of the 12 files", "return self.value_of(x)", "the list の中に 12月 of the 3年"] * 20

@@ -13,8 +13,8 @@ from pipeline.errors import BadInput, ConfigError
 from tests.helpers import run_file
 from tests.tokenizer.corpus import documents, identifier, write_documents
 from tokenizer.analyzer import DELIMITER, delimit, load_analyzer
-from tokenizer.sample import LINE_CHARACTERS, Sample, budget, draw, draw_shards, sentences
 from tokenizer.settings import TokenizerSettings
+from tokenizer.train.sample import LINE_CHARACTERS, Sample, budget, draw, draw_shards, sentences
 
 MECAB = load_analyzer("mecab")
 

@@ -13,15 +13,15 @@ import pytest
 from pipeline.artifact import open_sealed
 from pipeline.documents import document_files
 from pipeline.runfile import build
-from pretrain import pack
+from pretrain.pack import __main__ as pack
 from tests.helpers import run_file
 from tests.tokenizer.corpus import documents, identifier, seal_corpus
 from tokenizer import __main__ as stage_module
 from tokenizer.encode import MODEL_FILE, Tokenizer
-from tokenizer.recipes import train_recipe
-from tokenizer.sample import draw
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import required_pieces
+from tokenizer.train.recipes import train_recipe
+from tokenizer.train.sample import draw
 
 ROOT = Path(__file__).parents[2]
 TABLE = "[tokenizer]\nvocab_size = 1280\nmax_characters = 30_000\ncharacter_coverage = 0.98\nweights = { a = 2, b = 1 }\n"

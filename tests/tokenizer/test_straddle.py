@@ -10,11 +10,11 @@ from tests.helpers import instruction_texts
 from tests.tokenizer.strategies import texts
 from tokenizer.analyzer import DELIMITER, delimit, load_analyzer
 from tokenizer.encode import Tokenizer
-from tokenizer.pieces import without
-from tokenizer.sample import sentences
+from tokenizer.model_file import without
 from tokenizer.settings import TokenizerSettings
-from tokenizer.straddle import count_straddling, evenly, straddlers
-from tokenizer.train import train
+from tokenizer.train.sample import sentences
+from tokenizer.train.straddle import count_straddling, evenly, straddlers
+from tokenizer.train.trainer import train
 
 ANALYZER = load_analyzer("mecab")
 LINES = [delimit(sentence, ANALYZER) for text in instruction_texts() for sentence in sentences(text)]

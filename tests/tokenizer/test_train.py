@@ -10,11 +10,11 @@ import pytest
 from pipeline.errors import ConfigError
 from tests.helpers import instruction_texts
 from tokenizer.encode import Tokenizer
-from tokenizer.recipes import train_recipe
-from tokenizer.sample import Sample, sentences
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import REQUIRED_CHARACTERS, SPACE_MARK, required_pieces
-from tokenizer.train import train
+from tokenizer.train.recipes import train_recipe
+from tokenizer.train.sample import Sample, sentences
+from tokenizer.train.trainer import train
 
 SMALL = TokenizerSettings(vocab_size=1280, max_characters=10**6, character_coverage=0.98)
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def text() -> list[str]:
 
 def test_the_same_bytes_in_another_process_and_folder(tmp_path: Path) -> None:
     code = (
-        "import sys; from tests.tokenizer.test_train import SMALL, text; from tokenizer.train import train;"
+        "import sys; from tests.tokenizer.test_train import SMALL, text; from tokenizer.train.trainer import train;"
         "sys.stdout.buffer.write(train(text(), SMALL))"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TMPDIR": str(tmp_path)}

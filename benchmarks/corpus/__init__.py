@@ -1,0 +1,1 @@
+"""Benchmarks of the corpus stage: `python -m benchmarks.corpus`, one module a figure."""

@@ -1,0 +1,1 @@
+"""Benchmarks of pretraining: `python -m benchmarks.pretrain`, one module a figure."""

@@ -1,0 +1,1 @@
+"""Benchmarks of search: `python -m benchmarks.search`, one module a figure."""

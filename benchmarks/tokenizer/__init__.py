@@ -1,0 +1,1 @@
+"""Benchmarks of the tokenizer: `python -m benchmarks.tokenizer`, one module a figure."""

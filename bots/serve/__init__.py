@@ -1,0 +1,1 @@
+"""The model server behind the OpenAI API: `python -m bots.serve`."""

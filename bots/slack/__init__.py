@@ -1,0 +1,1 @@
+"""The Slack app: events in, streamed answers and search hits out."""

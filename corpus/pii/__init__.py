@@ -1,0 +1,1 @@
+"""Personal data: found as spans, then masked."""

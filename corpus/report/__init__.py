@@ -1,0 +1,1 @@
+"""The HTML report of a corpus: `python -m corpus.report`."""

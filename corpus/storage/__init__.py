@@ -1,0 +1,1 @@
+"""Tables and arrays that the steps hand to each other, written in bounded pieces."""

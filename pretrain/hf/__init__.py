@@ -1,0 +1,1 @@
+"""Megatron weights ↔ Hugging Face models."""

@@ -1,0 +1,1 @@
+"""The model: its layers, its loss, its learning-rate schedule."""

@@ -1,0 +1,1 @@
+"""Which iteration read which document: `python -m pretrain.order`."""

@@ -1,0 +1,206 @@
+"""Write what `pretrain.order` reads: Megatron's arrays, and the arrays that lead back from a document to its iterations.
+
+One array after the other is made, written and let go, so that a hundred million documents need no more memory than their
+largest array. numba does the one pass that numpy would need several for.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.compiled import compiled
+from pipeline.errors import BadInput, CorruptArtifact
+from pipeline.files import digest_file, digest_json, whole_path, write_json
+from pretrain.order.lookup import DOC_ID_BYTES, FORMAT, changed_arrays
+
+# Samples whose beginnings are compared at a time: 32 MiB of indices.
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceIndices:
+    """The arrays of one source's GPTDataset."""
+
+    name: str
+    document_index: np.ndarray  # (epochs * documents,)
+    sample_index: np.ndarray  # (samples + 1, 2): (place in document_index, token offset)
+    shuffle_index: np.ndarray  # (samples,)
+    sequence_lengths: np.ndarray  # (documents,)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How the sources are mixed into one row of samples, and how the iterations cut it."""
+
+    sources: Sequence[SourceIndices]  # in the order that source_of numbers them
+    source_of: np.ndarray  # (samples,) BlendedDataset's dataset_index
+    sample_of: np.ndarray  # (samples,) its dataset_sample_index: which sample of that source
+    consumed: np.ndarray  # (iterations + 1,) samples consumed after 0, 1, 2, … iterations
+    seq_length: int
+
+
+def save_order(folder: Path, blend: Blend, pack_data: Path, *, made_from: Any = None) -> None:
+    """Write `folder` whole; the same arrays give the same bytes.
+
+    Args:
+        pack_data: the pack artifact's data, for each document's doc_id.
+        made_from: JSON that decides the arrays, beside the packed data. Where an undamaged order of the same stands in
+            `folder`, nothing is written: a run that goes on does not make its order again. None: always write.
+    Raises: BadInput if two documents of a source have the same doc_id, or samples are no runs of seq_length tokens.
+    """
+    rows = {}
+    for source in blend.sources:
+        rows[source.name] = {
+            "documents": len(source.sequence_lengths),
+            "tokens": int(source.sequence_lengths.sum(dtype=np.int64)),
+            "pack_sha256": digest_file(pack_data / source.name / "train.parquet"),
+        }
+    about = {
+        "format": FORMAT,
+        "seq_length": blend.seq_length,
+        "sources": [source.name for source in blend.sources],
+        "source": rows,
+        "made_from": digest_json(made_from),
+    }
+    if made_from is not None and _stands(folder, about):
+        return
+    samples = int(blend.consumed[-1])
+    with whole_path(folder) as fresh:
+        save = _Saver(fresh)
+        save("consumed", np.asarray(blend.consumed, np.int64))
+        save("dataset_index", np.asarray(blend.source_of[:samples], np.int16))
+        save("dataset_sample_index", narrow(blend.sample_of[:samples]))
+        for number, source in enumerate(blend.sources):
+            table = pack_data / source.name / "train.parquet"
+            for name, make in _arrays(source, blend, number, samples, table):
+                save(f"{source.name}/{name}", make())
+        write_json(fresh / "order.json", about | {"arrays": save.digests})
+
+
+def _stands(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether an undamaged order of the same stands there."""
+    try:
+        there = json.loads((folder / "order.json").read_text("utf-8"))
+        arrays = there.pop("arrays")
+        return there == about and not any(changed_arrays(folder, arrays))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+class _Saver:
+    """Writes arrays below a folder and keeps the sha256 of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.digests = folder, dict[str, str]()
+
+    def __call__(self, name: str, array: np.ndarray) -> None:
+        path = self._folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array, allow_pickle=False)
+        self.digests[f"{name}.npy"] = digest_file(path)
+
+
+def _arrays(
+    source: SourceIndices, blend: Blend, number: int, samples: int, table: Path
+) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+    """(name, how to make it) of each array of a source; nothing is made before it is asked for."""
+    lengths = np.asarray(source.sequence_lengths)
+    _check_stride(source, blend.seq_length)
+    yield "document_index", lambda: source.document_index
+    yield "sample_index", lambda: source.sample_index
+    yield "shuffle_index", lambda: source.shuffle_index
+    yield "sequence_lengths", lambda: lengths
+    yield "begins", lambda: begins(np.asarray(source.document_index), lengths)
+    yield "place", lambda: places(source.shuffle_index, np.flatnonzero(blend.source_of[:samples] == number))
+    ids = _doc_ids(table, len(lengths))
+    yield "doc_ids", lambda: ids
+    yield "by_id", lambda: by_id(ids, source.name)
+
+
+def narrow(array: np.ndarray) -> np.ndarray:
+    """The same numbers as int32 where they fit, else as int64."""
+    fits = not array.size or int(array.max()) <= np.iinfo(np.int32).max
+    return np.asarray(array, np.int32 if fits else np.int64)
+
+
+def _check_stride(source: SourceIndices, seq_length: int) -> None:
+    """Sample p must begin seq_length * p tokens into the row of documents: the way back relies on it."""
+    ends = np.cumsum(np.asarray(source.sequence_lengths)[source.document_index], dtype=np.int64)
+    for first in range(0, len(source.sample_index), CHUNK):
+        part = np.asarray(source.sample_index[first : first + CHUNK])
+        place, offset = part[:, 0], part[:, 1]
+        begin = ends[place] - source.sequence_lengths[source.document_index[place]] + offset
+        if not np.array_equal(begin, seq_length * np.arange(first, first + len(part))):
+            raise BadInput(
+                f"source {source.name!r}: the samples of its index are no runs of {seq_length} tokens; this code reads the "
+                f"indices of megatron-core's GPTDataset"
+            )
+
+
+def begins(document_index: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(documents, epochs) int64: where in the row of documents each document begins, in tokens, ascending."""
+    documents = len(lengths)
+    table = np.empty((documents, len(document_index) // max(documents, 1)), np.int64)
+    _begins(document_index, lengths, np.zeros(documents, np.int32), table)
+    return table
+
+
+@compiled
+def _begins(document_index: Any, lengths: Any, seen: Any, table: Any) -> None:
+    position = np.int64(0)
+    for document in document_index:
+        table[document, seen[document]] = position
+        seen[document] += 1
+        position += lengths[document]
+
+
+def places(shuffle_index: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Inverse of the shuffle and of the blend: sample -> its position in the blend, -1 where it is not drawn.
+
+    Args:
+        shuffle_index: (samples,) the j-th drawn sample.
+        positions: where the blend draws from this source, ascending: its j-th entry draws the j-th sample.
+    """
+    positions = narrow(positions)
+    place = np.full(len(shuffle_index), -1, positions.dtype)
+    place[shuffle_index[: len(positions)]] = positions
+    return place
+
+
+def _doc_ids(table: Path, documents: int) -> np.ndarray:
+    """(documents, 16) uint8 from the doc_id column of a packed split."""
+    import pyarrow.parquet as pq
+
+    ids, filled = np.empty((documents, DOC_ID_BYTES), np.uint8), 0
+    with pq.ParquetFile(table) as file:
+        for batch in file.iter_batches(columns=["doc_id"]):
+            raw = np.frombuffer(bytes.fromhex("".join(batch.column(0).to_pylist())), np.uint8)
+            if filled + len(batch) <= documents:
+                ids[filled : filled + len(batch)] = raw.reshape(-1, DOC_ID_BYTES)
+            filled += len(batch)
+    if filled != documents:
+        raise CorruptArtifact(f"{table}: {filled} documents, its index has {documents}; `make clean-pack` and pack again")
+    return ids
+
+
+def by_id(ids: np.ndarray, source: str) -> np.ndarray:
+    """Sequence numbers in ascending order of doc_id.
+
+    Raises: BadInput if a doc_id stands there twice.
+    """
+    halves = ids.reshape(-1).view(">u8").reshape(-1, 2)
+    first = halves[:, 0].astype(np.uint64)
+    order = np.argsort(first)
+    first = first[order]
+    if (first[1:] == first[:-1]).any():  # of hashes next to never
+        order = np.lexsort((halves[:, 1], halves[:, 0]))
+        ordered = ids[order]
+        if len(same := np.flatnonzero((ordered[1:] == ordered[:-1]).all(1))):
+            raise BadInput(
+                f"source {source!r}: {len(same)} doc_id(s) stand there twice, first {ordered[same[0]].tobytes().hex()}"
+            )
+    return narrow(order)

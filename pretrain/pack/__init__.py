@@ -1,0 +1,1 @@
+"""`python -m pretrain.pack`: the corpus as token ids in Megatron's indexed datasets."""

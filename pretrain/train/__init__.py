@@ -1,0 +1,1 @@
+"""`python -m pretrain.train`: the training loop of one rank."""

@@ -1,0 +1,166 @@
+"""Ranking's loops as machine code; `search.rank` calls them.
+
+Shapes: P passages of a shard, G distinct n-grams of a query, C candidates, T slots of an open-addressed table.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.compiled import compiled, inlined
+from search.exact.kernels import SEPARATOR, character
+
+# A table has at least four slots an entry: a miss, which nearly every character of a passage is, ends at its first slot.
+SPACE = 4
+# n-grams are numbers: three character ids of 20 bits each, 0 for a character that the query has not.
+ID_BITS = 20
+_MASK = (1 << 2 * ID_BITS) - 1
+_SECOND = (1 << ID_BITS) - 1
+EMPTY = -1
+# 2**64 divided by the golden ratio, as a signed number: Knuth, TAOCP 3, §6.4, multiplicative hashing.
+_GOLDEN = np.int64(-7046029254386353131)
+
+
+@inlined
+def _slot(key: Any, bits: int) -> Any:
+    return np.int64(np.uint64(key * _GOLDEN) >> np.uint64(64 - bits))
+
+
+def make_table(keys: Sequence[int], values: Sequence[int]) -> tuple[np.ndarray, np.ndarray, int]:
+    """An open-addressed table of distinct keys of at most 60 bits.
+
+    Returns: (T,) int64 keys, EMPTY where there is none, (T,) int32 values, and log2 T.
+    """
+    bits = max(SPACE * len(keys) - 1, 1).bit_length()
+    return *_fill(np.array(keys, np.int64), np.array(values, np.int32), bits), bits
+
+
+@compiled
+def _fill(keys: Any, values: Any, bits: int) -> Any:
+    slots = np.full(1 << bits, EMPTY, np.int64)
+    held = np.zeros(1 << bits, np.int32)
+    for number in range(len(keys)):
+        slot = _slot(keys[number], bits)
+        while slots[slot] != EMPTY:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = keys[number]
+        held[slot] = values[number]
+    return slots, held
+
+
+@inlined
+def find(slots: Any, held: Any, bits: int, key: Any, missing: int) -> Any:
+    """Value of a key in what `make_table` made, `missing` where it has none."""
+    slot = _slot(key, bits)
+    while slots[slot] != EMPTY and slots[slot] != key:
+        slot = (slot + 1) & (len(slots) - 1)
+    return held[slot] if slots[slot] == key else missing
+
+
+@compiled
+def nominate(places: Any, size: int, begins: Any, weight: float, sums: Any) -> Any:
+    """Add a weight to every passage that has one of the places and the bytes from there on, once however many it has.
+
+    Args:
+        places: (n,) int64, ascending, none with another document within its bytes. size: those bytes.
+        begins: (P,) where passages begin, ascending.
+        weight: above 0.
+        sums: (P,) float64, added to.
+    Returns: the passages whose sum was 0 before, (m,) int64.
+    """
+    fresh = np.empty(min(len(places), len(begins)), np.int64)
+    count, last = 0, -1
+    for number in range(len(places)):
+        place = places[number]
+        # Steps that double from the last passage on: places that are many lie near each other.
+        first, step = max(last, 0), 1
+        while first + step < len(begins) and np.int64(begins[first + step]) <= place:
+            first += step
+            step *= 2
+        end = min(first + step, len(begins))
+        while end - first > 1:
+            middle = (first + end) >> 1
+            if np.int64(begins[middle]) <= place:
+                first = middle
+            else:
+                end = middle
+        if first + 1 < len(begins) and place + size > np.int64(begins[first + 1]):
+            continue  # the next passage has the end of it
+        if first != last:
+            if sums[first] == 0:
+                fresh[count] = first
+                count += 1
+            sums[first] += weight
+            last = first
+    return fresh[:count]
+
+
+@inlined
+def _count(text: Any, begins: Any, passage: int, characters: Any, grams: Any, counts: Any) -> Any:
+    """Count a query's n-grams in one passage, which ends at the next one or at SEPARATOR.
+
+    Args:
+        counts: (G,) int64, overwritten.
+    Returns: characters of the passage.
+    """
+    points, ids, point_bits = characters
+    keys, numbers, key_bits = grams
+    counts[:] = 0
+    place, end = np.int64(begins[passage]), len(text)
+    if passage + 1 < len(begins):
+        end = np.int64(begins[passage + 1])
+    length, run = 0, np.int64(0)
+    while place < end and text[place] != SEPARATOR:
+        point, width = character(text, place)
+        place += width
+        length += 1
+        found = np.int64(find(points, ids, point_bits, point, 0))
+        run = (run & _MASK) << ID_BITS | found
+        if not found:
+            continue
+        number = find(keys, numbers, key_bits, found, EMPTY)
+        if number >= 0:
+            counts[number] += 1
+        if run >> ID_BITS & _SECOND:
+            number = find(keys, numbers, key_bits, run & _MASK, EMPTY)
+            if number >= 0:
+                counts[number] += 1
+            if run >> 2 * ID_BITS:
+                number = find(keys, numbers, key_bits, run, EMPTY)
+                if number >= 0:
+                    counts[number] += 1
+    return length
+
+
+@compiled
+def scores(
+    text: Any,
+    begins: Any,
+    passages: Any,
+    characters: Any,
+    grams: Any,
+    weights: Any,
+    saturation: float,
+    length: float,
+    mean: float,
+) -> Any:
+    """BM25 of some passages.
+
+    Args:
+        text: (n,) uint8, UTF-8 with SEPARATOR behind every document. begins: (P,) where passages begin.
+        passages: (C,) which ones.
+        characters: `make_table` of code points and their ids, 1 and up, all spellings of a character with the same one.
+        grams: `make_table` of the n-grams, each a number of ids, and which of the G it is.
+        weights: (G,) float64. saturation, length: k1 and b. mean: characters of a passage.
+    Returns: (C,) float64.
+    """
+    found = np.zeros(len(passages))
+    counts = np.zeros(len(weights), np.int64)
+    for number in range(len(passages)):
+        size = _count(text, begins, passages[number], characters, grams, counts)
+        damped = saturation * (1 - length + length * size / mean)
+        for gram in range(len(weights)):
+            if counts[gram]:
+                found[number] += weights[gram] * counts[gram] * (saturation + 1) / (counts[gram] + damped)
+    return found

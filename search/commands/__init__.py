@@ -1,0 +1,1 @@
+"""Commands at the terminal over the traced index: trace, exposure, contamination."""

@@ -1,0 +1,1 @@
+"""Every occurrence of a string: suffix arrays over the documents' bytes."""

@@ -1,0 +1,96 @@
+"""Remove documents from what is searched, at once: by doc_id, URL, host or source; their bytes stay in the sealed shards.
+
+`make holders` names every artifact that has a document; to be rid of the bytes make the corpus, and what follows, again.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from pipeline import cli
+from pipeline.artifact import open_sealed
+from pipeline.errors import BadInput
+from pipeline.progress import say
+from pipeline.runfile import RunFile
+from search.shard.catalog import open_catalog, remove
+from search.shard.store import Document
+from search.shard.texts import Texts
+
+_DOC_ID = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What was removed."""
+
+    documents: int
+    bytes: int
+    before: str  # digest of the index
+    after: str
+    first: tuple[str, ...]  # doc_ids of the first ones
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Name the documents in the catalog and report."""
+    parser = cli.parser("search.index.remove", __doc__ or "")
+    parser.add_argument("--doc", help="doc_id, 32 hex digits")
+    parser.add_argument("--url", help="every document of this address")
+    parser.add_argument("--host", help="every document of this host")
+    parser.add_argument("--source", help="every document of this source")
+    parser.add_argument("--why", default="", help="kept in the catalog")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args(argv)
+    wanted = {name: value for name in ("doc", "url", "host", "source") if (value := getattr(arguments, name)) is not None}
+    run = cli.open_run(arguments)
+    if arguments.dry_run:
+        say(f"索引からの除外: {run.root('index')} から {wanted} の文書を検索できなくします")
+        return
+    removal = remove_documents(run, wanted, arguments.why)
+    if arguments.json:
+        print(json.dumps(asdict(removal), ensure_ascii=False))
+        return
+    shown = ", ".join(removal.first) + (" …" if removal.documents > len(removal.first) else "")
+    say(
+        f"索引からの除外: {removal.documents:,} 文書 {removal.bytes:,} バイト ({shown})。"
+        f"索引は {removal.before[7:15]} から {removal.after[7:15]} になりました"
+    )
+
+
+def remove_documents(run: RunFile, wanted: dict[str, str], why: str) -> Removal:
+    """Remove every document of which all that is `wanted` is true: "doc", "url", "host", "source".
+
+    Raises: BadInput if nothing is wanted or no document of the index is so.
+    """
+    if "doc" in wanted and not _DOC_ID.fullmatch(wanted["doc"]):
+        raise BadInput(f"--doc {wanted['doc']!r}: not a doc_id; give its 32 hex digits, as a hit shows them")
+    if not wanted:
+        raise BadInput("nothing to remove was named; give one of --doc, --url, --host, --source")
+    index = open_sealed(run.root("index"))
+    catalog = open_catalog(index)
+    found = list(_matching(Texts(catalog), wanted))
+    if not found:
+        raise BadInput(f"{index.root}: no document with {wanted}; nothing was removed")
+    after = remove(index, [document.doc_id for document in found], why)
+    size = sum(document.end - document.begin for document in found)
+    return Removal(len(found), size, catalog.digest, after.digest, tuple(document.doc_id for document in found[:3]))
+
+
+def _matching(texts: Texts, wanted: dict[str, str]) -> Iterator[Document]:
+    for shard in texts.shards:
+        if "doc" in wanted:
+            number = shard.ids.number(wanted["doc"])
+            numbers = [] if number is None else [number]
+        else:
+            numbers = range(shard.documents)
+        for number in numbers:
+            document = shard.document(number)
+            host = urlsplit(document.url).hostname
+            said = {"doc": document.doc_id, "url": document.url, "source": document.source, "host": host}
+            if number not in shard.removed and all(said[name] == value for name, value in wanted.items()):
+                yield document
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

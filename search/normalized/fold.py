@@ -1,0 +1,201 @@
+"""The normalized view: text folded so that width, case, kana and kanji variants are equal, mapped back to what stands there.
+
+What is folded: `search.normal_tables`. Further ゝ and ゞ become the kana that they repeat where that kana is unvoiced
+(こゝろ is こころ, たゞ is ただ; づゝ stays, which is read づつ and would be guessed), and the group of both is found as one.
+々 and 〳〵 stay: what they repeat may be several characters. A query folds like the text; one that begins inside a group,
+as ゝろ or a lone voicing mark does, finds only what stands so in the folded text.
+
+`fold_bytes` folds a shard. Its `OffsetMap` gives the bytes of the text that any folded bytes come from, as whole groups:
+what lies between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
+bytes a group:
+
+    origins.events.npy    (P, 2) uint8: bytes that moved alike, then the number of the next group's sizes; 0 for a mere step
+    origins.marks.npy     (ceil(P / 64) + 1, 2) int64: bytes folded and of the text before every 64th of those, and all of both
+    origins.sizes.npy     (at most 255, 2) int32: bytes of a group, folded and in the text, frequent ones; number 0 is (0, 0)
+    origins.rare.npy      (R, 3) int64: which of the events has other sizes (number 255), ascending, and those
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import CorruptArtifact
+from search.shard.reads import load
+
+RULES = 1  # bump when a change of the kernels changes what a text folds to; the tables are looked at by `rules`
+EVENTS, MARKS, SIZES, RARE = FILES = tuple(f"origins.{name}.npy" for name in ("events", "marks", "sizes", "rare"))
+# A look-up reads at most so many events, 128 bytes, behind a binary search over the marks.
+MARK_EVERY = 64
+MOST_GAP = 255
+_RARE = 255
+_BITS = 31  # a group is no longer than its document
+
+
+@dataclass(frozen=True)
+class OffsetMap:
+    """Which bytes of a text its folded bytes come from."""
+
+    events: np.ndarray  # (P, 2) uint8
+    marks: np.ndarray  # (blocks + 1, 2) int64
+    sizes: np.ndarray  # (at most _RARE, 2) int32
+    rare: np.ndarray  # (R, 3) int64
+
+    @property
+    def folded_bytes(self) -> int:
+        """Bytes of the folded text."""
+        return int(self.marks[-1, 0])
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of the text."""
+        return int(self.marks[-1, 1])
+
+    def origins(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The bytes of the text that made folded bytes [begin, end), and no fewer than whole characters.
+
+        Args:
+            begins, ends: (n,) integers, 0 <= begin < end <= folded_bytes, where folded characters begin and end.
+        Returns: (n, 2) int64, first byte and the one behind the last.
+        """
+        from search.normalized.kernels import locate
+
+        found = np.empty((len(begins), 2), np.int64)
+        begins, ends = np.asarray(begins, np.int64), np.asarray(ends, np.int64)
+        locate(begins, ends, self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
+        return found
+
+    def places(self, begins: np.ndarray) -> np.ndarray:
+        """Where the groups that begin at bytes of the text stand in the folded text; the inverse of `origins`.
+
+        Args:
+            begins: (n,) integers, 0 <= begin <= text_bytes. Inside a group they give where the group begins.
+        Returns: (n,) int64.
+        """
+        from search.normalized.kernels import place_all
+
+        found = np.empty(len(begins), np.int64)
+        place_all(np.asarray(begins, np.int64), self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the four files."""
+        for name, array in zip(FILES, (self.events, self.marks, self.sizes, self.rare), strict=True):
+            np.save(folder / name, array)
+
+    @classmethod
+    def open(cls, folder: Path, folded_bytes: int, text_bytes: int) -> "OffsetMap":
+        """Open what `save` wrote, by mmap.
+
+        Raises: CorruptArtifact if a file is missing or the files do not fit the sizes of the folded and of the original text.
+        """
+        events, marks, sizes, rare = (load(folder / name) for name in FILES)
+        shapes = [array.shape[1:] for array in (events, marks, sizes, rare)]
+        types = [array.dtype for array in (events, marks, sizes, rare)]
+        if shapes != [(2,), (2,), (2,), (3,)] or types != [np.uint8, np.int64, np.int32, np.int64]:
+            raise CorruptArtifact(f"{folder}: arrays {shapes} of {types} are no offset map; make the index again")
+        made = cls(events, marks, sizes, rare)
+        if (
+            len(marks) != _blocks(len(events)) + 1
+            or not 0 < len(sizes) <= _RARE
+            or (made.folded_bytes, made.text_bytes) != (folded_bytes, text_bytes)
+        ):
+            raise CorruptArtifact(
+                f"{folder}: {len(events)} events, {len(marks)} marks and {len(sizes)} sizes of {made.folded_bytes} folded "
+                f"bytes do not fit {folded_bytes} folded bytes of {text_bytes}; make the index again"
+            )
+        return made
+
+
+@functools.cache
+def rules() -> str:
+    """Digest of what folds to what; texts and queries folded under different ones do not meet."""
+    from search.normalized.tables import tables
+
+    digest = hashlib.sha256(f"{RULES}".encode())
+    for array in tables():
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def fold_bytes(text: np.ndarray) -> tuple[np.ndarray, OffsetMap]:
+    """Fold a text, or many of which each is followed by the byte 0xFF, over which nothing joins.
+
+    Args:
+        text: (bytes,) uint8, valid UTF-8 but for 0xFF.
+    Returns: (folded bytes,) uint8, UTF-8 with the same 0xFF, and the map back.
+    """
+    made, events = _made(text)
+    return made, _packed(events, len(made), len(text))
+
+
+def fold(text: str) -> tuple[str, np.ndarray]:
+    """Fold a text and say where each folded character comes from.
+
+    Returns: the folded text, and (characters, 2) int64: first character of the text and the one behind the last of the
+        group that made each; ascending, and together all that was not dropped before the first.
+    """
+    data = _utf8(text)
+    made, map_back = fold_bytes(data)
+    begins = np.flatnonzero((made & 0xC0) != 0x80)
+    origins = map_back.origins(begins, np.append(begins[1:], len(made)) if len(begins) else begins)
+    before = np.zeros(len(data) + 1, np.int64)
+    np.cumsum((data & 0xC0) != 0x80, out=before[1:])
+    return made.tobytes().decode("utf-8", "surrogatepass"), before[origins]
+
+
+def folded(text: str) -> str:
+    """A query as it stands in the folded text."""
+    return _made(_utf8(text))[0].tobytes().decode("utf-8", "surrogatepass")
+
+
+def _utf8(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+
+
+def _made(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The folded bytes and the events of `search.normal_kernels.fold`."""
+    from search.normalized.kernels import fold as fold_into
+    from search.normalized.kernels import room
+    from search.normalized.tables import tables
+
+    text, known = _frozen(text), tables()
+    size, count = room(text, known)
+    made, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
+    size, count = fold_into(text, known, made, events)
+    return made[:size], events[:count]
+
+
+def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
+    """The compact form of `search.normal_kernels.fold`'s events."""
+    from search.normalized.kernels import pack
+
+    # One number a pair: unique rows take ten times as long.
+    kinds, number, counts = np.unique(events[:, 1] << _BITS | events[:, 2], return_inverse=True, return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")[: _RARE - 1]
+    codes = np.full(len(kinds), _RARE, np.uint8)
+    codes[frequent] = np.arange(1, len(frequent) + 1)
+    code = codes[number]
+    steps = len(events) + int((np.maximum(events[:, 0] - 1, 0) // MOST_GAP).sum())
+    pairs = np.empty((steps, 2), np.uint8)
+    marks = np.zeros((_blocks(steps) + 1, 2), np.int64)
+    made = pack(events, code, pairs, marks[:-1], MARK_EVERY, MOST_GAP)
+    assert made == steps, f"{made} events written, {steps} counted"
+    marks[-1] = folded_bytes, text_bytes
+    rare = np.column_stack([np.flatnonzero(pairs[:, 1] == _RARE), events[code == _RARE, 1:]])
+    of_groups = np.column_stack([kinds[frequent] >> _BITS, kinds[frequent] & (1 << _BITS) - 1])
+    sizes = np.concatenate([np.zeros((1, 2), np.int64), of_groups]).astype(np.int32)
+    return OffsetMap(_frozen(pairs), _frozen(marks), _frozen(sizes), _frozen(rare))
+
+
+def _blocks(events: int) -> int:
+    return max(-(-events // MARK_EVERY), 1)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """The same array, read-only, as one that is mapped: kernels are compiled for one kind."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

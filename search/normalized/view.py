@@ -1,0 +1,68 @@
+"""The normalized view of one shard: a second n-gram index, over the folded text, that answers in bytes of the text.
+
+text.u8, suffixes.*, fences.u8    of the folded text, see search.ngram
+origins.*.npy                     see search.normal
+rules.txt                         search.normal.rules() of what folded it
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import CorruptArtifact, RecipeDrift
+from search.exact import suffix_array
+from search.exact.suffix_array import NOTHING
+from search.normalized.fold import OffsetMap, fold_bytes, folded, rules
+
+RULES = "rules.txt"
+
+
+def build(text: np.ndarray, folder: Path) -> dict[str, int]:
+    """Write the view of a shard; the folded text and 7 bytes of memory a byte of it beside the text.
+
+    Args:
+        text: (bytes,) uint8, documents each followed by 0xFF, as of `ngram.build`.
+    Returns: bytes of the folded text and its characters.
+    """
+    made, origins = fold_bytes(text)
+    origins.save(folder)
+    (folder / RULES).write_text(rules() + "\n", "utf-8")
+    return {"bytes": len(made), "characters": suffix_array.build(made, folder)}
+
+
+class NormalView:
+    """An opened view. Queries are any text; they are folded here."""
+
+    def __init__(self, folder: Path, text_bytes: int, removed: np.ndarray = NOTHING) -> None:
+        """Open what `build` wrote.
+
+        Args:
+            text_bytes: of the shard's own text.u8.
+            removed: (R, 2) int64 ranges of that text.u8, whole documents, ascending and disjoint, in which nothing is found.
+        Raises: CorruptArtifact if a file is missing or does not fit; RecipeDrift if this code folds otherwise.
+        """
+        try:
+            found, size = (folder / RULES).read_text("utf-8").strip(), (folder / suffix_array.TEXT).stat().st_size
+        except (OSError, ValueError) as error:
+            raise CorruptArtifact(f"{folder}: not a readable normalized view ({error}); make the index again") from error
+        if found != rules():
+            raise RecipeDrift(f"{folder}: folded by rules {found}, this code folds by {rules()}; make the index again")
+        self.origins = OffsetMap.open(folder, size, text_bytes)
+        if len(removed):
+            removed = self.origins.places(removed.reshape(-1)).reshape(-1, 2)
+        self.suffixes = suffix_array.SuffixArray(folder, removed)
+
+    def count(self, query: str) -> int:
+        """How often the folded query occurs in the folded text, where three of one … are found as three dots."""
+        return self.suffixes.count(folded(query).encode())
+
+    def spans(self, query: str) -> np.ndarray:
+        """What the query finds.
+
+        Returns: (n, 2) int64, bytes of the shard's text, whole characters, in ascending order, each once; they may overlap.
+        """
+        key = folded(query).encode()
+        begins = self.suffixes.positions(*self.suffixes.range(key))
+        found = self.origins.origins(begins, begins + len(key))
+        # The text's order is that of the folded text, so equal ones are neighbours.
+        return found[np.append(True, (np.diff(found, axis=0) != 0).any(1))[: len(found)]]

@@ -1,0 +1,266 @@
+"""How often training read a string, over its iterations and by source: figures, a picture, a page.
+
+Every occurrence counts once an epoch, in the iteration that read it; one that was split over two samples counts in the one
+that read its first byte. Iterations that left nothing in the weights are left out, and their number is said.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import cli
+from pipeline.errors import BadInput
+from pipeline.files import whole_path, write_json, write_text
+from pipeline.progress import say
+from pipeline.text.terminal import harmless
+from search.provenance import kernels
+from search.provenance.occurrences import Indexed, Sources, chunks, normal, ranges
+
+JSON, PNG, HTML = "exposure.json", "exposure.png", "exposure.html"
+TEMPLATE = Path(__file__).parents[1] / "commands" / "exposure.html.jinja"
+# Buckets of iterations: bars that a picture of this width shows one by one, and rows that fit a terminal.
+BUCKETS, SHOWN = 60, 20
+INCHES, DPI = (11.0, 7.0), 110
+# Told apart by people who see few colours (Okabe and Ito, 2008); sources beyond these are one, in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_REST = "0.6"
+_BAR = 40  # cells of the longest bar at the terminal
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How often training read a string, and what was searched to find it."""
+
+    text: str  # as it was looked for: NFC, without white space around it
+    occurrences: int  # in the training data; they may overlap
+    documents: int  # distinct ones
+    sources: tuple[str, ...]  # that have it, those with most reads first
+    width: int  # iterations of a bucket: bucket b has those from b * width + 1 on
+    reads: tuple[tuple[int, ...], ...]  # for each bucket, for each source
+    unread: int  # occurrences, once an epoch, whose sample no iteration read
+    undone: int  # reads in iterations that left nothing in the weights, not in `reads`
+    undone_ranges: tuple[tuple[int, int], ...]  # first and last of those iterations
+    first: int | None  # first and last iteration that read it; None where none did
+    last: int | None
+    total_iterations: int
+    searched_bytes: int
+    index: str  # digest of what was searched
+
+    @property
+    def total(self) -> int:
+        """Reads of all buckets and sources."""
+        return sum(map(sum, self.reads))
+
+    @property
+    def by_source(self) -> dict[str, int]:
+        """Reads of each source."""
+        return {name: sum(row[place] for row in self.reads) for place, name in enumerate(self.sources)}
+
+    def bounds(self, bucket: int) -> tuple[int, int]:
+        """First and last iteration of a bucket."""
+        return bucket * self.width + 1, min((bucket + 1) * self.width, self.total_iterations)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The exposure as JSON values."""
+        rows = [
+            dict(zip(("first", "last"), self.bounds(bucket), strict=True))
+            | {"reads": dict(zip(self.sources, row, strict=True))}
+            for bucket, row in enumerate(self.reads)
+        ]
+        ranges_ = [list(pair) for pair in self.undone_ranges]
+        left = {"sources": self.by_source, "reads": self.total, "buckets": rows, "undone_ranges": ranges_}
+        return vars(self) | left
+
+
+def exposure(searcher: Indexed, text: str, *, buckets: int = BUCKETS) -> Exposure:
+    """Count the reads of a string; the same result for any number of shards. Takes .1 s for a million occurrences.
+
+    Args:
+        buckets: into how many the iterations are cut, at most.
+    Raises: BadInput if the string is blank or no Unicode text, or `buckets` below 1.
+    """
+    if buckets < 1:
+        raise BadInput(f"{buckets} buckets of iterations: expected at least 1")
+    text, texts, undone = normal(text, "the query").strip(), searcher.texts, ranges(searcher.undone)
+    width = max(-(-searcher.total // buckets), 1)
+    sources, columns = Sources.of(texts), -(-searcher.total // width)
+    counts = np.zeros((0, columns), np.int64)
+    occurrences = documents = unread = lost = first = last = 0
+    having: set[int] = set()
+    for number, shard in enumerate(texts.shards):
+        held = np.zeros(shard.documents, bool)
+        for places in chunks(shard, *shard.suffixes.range(text.encode())):
+            if not len(places):
+                continue
+            inside = np.array(shard.documents_of(places), np.int64)
+            held[inside] = True
+            codes = sources.codes(number, inside)
+            having.update(np.unique(codes[inside]).tolist())
+            grown = np.zeros((len(sources.names), columns), np.int64)
+            grown[: len(counts)] = counts
+            counts = grown
+            found = kernels.expose(places, shard.document_begins, shard.reads.arrays, undone, codes, width, counts)
+            occurrences, unread, lost = occurrences + len(places), unread + found[0], lost + found[1]
+            if found[2]:
+                first, last = min(first or found[2], found[2]), max(last, found[3])
+        documents += int(held.sum())
+    order = sorted(having, key=lambda code: (-int(counts[code].sum()), sources.names[code]))
+    return Exposure(
+        text=text,
+        occurrences=occurrences,
+        documents=documents,
+        sources=tuple(sources.names[code] for code in order),
+        width=width,
+        reads=tuple(map(tuple, counts[order].T.tolist())),
+        unread=unread,
+        undone=lost,
+        undone_ranges=tuple((begin, end - 1) for begin, end in undone.tolist()),
+        first=first or None,
+        last=last or None,
+        total_iterations=searcher.total,
+        searched_bytes=texts.searched_bytes,
+        index=texts.digest,
+    )
+
+
+def facts(found: Exposure) -> dict[str, str]:
+    """Japanese name -> figure, for the terminal and the page's head."""
+    read = "未読" if found.first is None else f"{found.first:,}–{found.last:,}/{found.total_iterations:,}"
+    made = {
+        "学習データでの出現": f"{found.occurrences:,} か所、{found.documents:,} 文書",
+        "読んだ回数": f"{found.total:,} 回",
+        "イテレーション": read,
+        "出典": "、".join(f"{name} {count:,}" for name, count in found.by_source.items()) or "なし",
+        "読まれなかった分": f"{found.unread:,} 回",
+    }
+    if found.undone_ranges:
+        lost = sum(last - first + 1 for first, last in found.undone_ranges)
+        made["無効になった反復"] = f"{lost:,} 反復 (除いた読み込み {found.undone:,} 回)"
+    return made | {"検索した範囲": f"{found.searched_bytes:,} バイト、索引 {found.index[7:15]}"}
+
+
+def figure(found: Exposure, title: str) -> Any:
+    """The picture: reads by bucket and source, and their sums up to each iteration; undone iterations in grey.
+
+    Returns: a matplotlib Figure; its words are short and English, for its own font has no Japanese.
+    """
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=INCHES, layout="constrained")
+    bars, sums = made.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
+    made.suptitle(_plain(title))
+    reads_BS = np.array(found.reads, np.int64).reshape(len(found.reads), len(found.sources))
+    edges = np.array([0, *(found.bounds(bucket)[1] for bucket in range(len(reads_BS)))])
+    below = np.zeros(len(reads_BS), np.int64)
+    for name, colour, values in _coloured(found.sources, reads_BS):
+        bars.bar(edges[:-1], values, np.diff(edges), below, align="edge", color=colour, label=name, linewidth=0)
+        sums.plot(edges, np.cumsum([0, *values]), color=colour, linewidth=1.4)
+        below = below + values
+    bars.set_ylabel(f"reads per {found.width:,} iterations")
+    sums.set_ylabel("reads so far")
+    sums.set_xlabel("iteration")
+    sums.set_xlim(0, found.total_iterations)
+    for axes in (bars, sums):
+        axes.grid(alpha=0.25)
+        axes.set_ylim(bottom=0)
+        for first, last in found.undone_ranges:
+            axes.axvspan(first - 1, last, color=_REST, alpha=0.3, linewidth=0)
+    if found.sources:
+        bars.legend(loc="upper right", fontsize="small")
+    return made
+
+
+def _coloured(sources: Sequence[str], reads_BS: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
+    """Label, colour and reads by bucket of each source; those without a colour of their own together."""
+    rows = [(_plain(name), colour, reads_BS[:, n]) for n, (name, colour) in enumerate(zip(sources, COLOURS, strict=False))]
+    rest = len(sources) - len(COLOURS)
+    return [*rows, (f"{rest} more", _REST, reads_BS[:, len(COLOURS) :].sum(axis=1))] if rest > 0 else rows
+
+
+def _plain(name: str) -> str:
+    """A name as matplotlib's font can write it, without its mathematics; a leading "_" would hide it."""
+    made = name.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
+    return f" {made}" if made.startswith("_") else made
+
+
+def render(found: Exposure, name: str, picture: Any) -> str:
+    """The page, with the picture inside; it needs nothing else."""
+    import jinja2
+    from matplotlib import rc_context
+
+    svg = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "exposure"}):  # the same figures give the same bytes
+        picture.savefig(svg, format="svg", metadata={"Date": None})
+    drawn = svg.getvalue()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text("utf-8"))
+    return template.render(name=name, svg=drawn[drawn.index("<svg") :], found=found, facts=facts(found))
+
+
+def save(found: Exposure, name: str, folder: Path) -> None:
+    """Write exposure.json, .png and .html; `name` is the run's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = figure(found, name)
+    write_json(folder / JSON, found.as_dict())
+    with whole_path(folder / PNG) as fresh:
+        picture.savefig(fresh, format="png", dpi=DPI, metadata={"Software": None})
+    write_text(folder / HTML, render(found, name, picture))
+
+
+def shown(found: Exposure) -> str:
+    """The exposure as people read it at the terminal: figures, then a bar for each of SHOWN stretches of iterations."""
+    lines = [f"「{harmless(found.text)}」を学習が読んだ回数"]
+    lines += [f"{name}: {harmless(value)}" for name, value in facts(found).items()]
+    joined = -(-len(found.reads) // SHOWN)
+    rows = [
+        (
+            found.bounds(begin)[0],
+            found.bounds(min(begin + joined, len(found.reads)) - 1)[1],
+            sum(map(sum, found.reads[begin : begin + joined])),
+        )
+        for begin in range(0, len(found.reads), joined)
+    ]
+    most, wide = max(count for _, _, count in rows), len(f"{found.total_iterations:,}")
+    for first, last, count in rows:
+        bar = "█" * -(-_BAR * count // max(most, 1))
+        lines.append(f"{first:>{wide},}–{last:>{wide},}  {count:>{len(f'{most:,}')},}  {bar}".rstrip())
+    return "\n".join([*lines, ""])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the exposure of one string, and draw it where a folder is given."""
+    arguments = _parser().parse_args(argv)
+    run = cli.open_run(arguments)
+    if arguments.dry_run:
+        say(f"読んだ回数: {run.root('index')} で数えます")
+        return
+    from search.searcher import Searcher
+
+    found = exposure(Searcher.open(run), arguments.query, buckets=arguments.buckets)
+    if arguments.out:
+        save(found, run.name, arguments.out)
+    if arguments.json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        return
+    print(shown(found))
+    if arguments.out:
+        say(f"図: {arguments.out / PNG}  {arguments.out / HTML}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = cli.parser("search.provenance.exposure", (__doc__ or "").split("\n", 1)[0])
+    made.add_argument("--query", required=True, help="string whose reads are counted")
+    made.add_argument("--buckets", type=int, default=BUCKETS, help="stretches that the iterations are cut into")
+    made.add_argument("--out", type=Path, help=f"folder to write {JSON}, {PNG} and {HTML} to")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

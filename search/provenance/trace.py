@@ -1,0 +1,340 @@
+"""Trace a text, a model's answer above all, back to the training data: what of it stands there verbatim, where, and when read.
+
+A span is maximal: it occurs, and with one more character on either side it does not. No span so lies inside another one.
+
+Source: OLMoTrace (Liu et al. 2025, arXiv:2504.07096) §3, but for characters: a span begins and ends anywhere, every count is
+exact, and every occurrence has the iterations that read it.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline import cli
+from pipeline.errors import BadInput, MissingInput
+from pipeline.progress import say
+from search.bm25.rank import joined
+from search.provenance.occurrences import Indexed, Places, Seen, Sources, look, normal, ranges
+from search.shard.texts import Texts
+
+
+@dataclass(frozen=True)
+class TraceSettings:
+    """What is looked for and how much of it is shown."""
+
+    # Characters of a span. In 1,364 works of Aozora Bunko, by chance: of Wikipedia's text 27 % stand in spans of 6, 7 % of 8,
+    # 1.4 % of 10, .3 % of 12; all of 8 are phrases that anybody writes (によって発表され; benchmarks/search/trace.py).
+    least: int = 8
+    # Occurrences of a span whose documents and iterations are looked up: 35 µs a thousand, of three epochs.
+    looked: int = 10_000
+    # Documents shown, as many as a reader looks at; OLMoTrace fetches ten a span.
+    documents: int = 10
+    # Characters of a document before and behind what is shown of it: a sentence or two.
+    around: int = 60
+    # Only the spans of the least likely characters, so many for each character of the text; 0: all. OLMoTrace keeps .05.
+    keep: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.least, self.looked) < 1 or min(self.documents, self.around) < 0:
+            raise BadInput(
+                f"least = {self.least}, looked = {self.looked}, documents = {self.documents}, around = {self.around}: "
+                "expected least and looked of at least 1, the others of at least 0"
+            )
+        if not 0 <= self.keep <= 1:
+            raise BadInput(f"keep = {self.keep}: expected spans a character between 0 (all) and 1")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A maximal part of the text that stands in the training data."""
+
+    begin: int  # characters [begin, end) of the text
+    end: int
+    text: str
+    count: int  # occurrences, all of them
+    looked: int  # occurrences that what follows is about; fewer than `count` where there are too many: the first of the corpus
+    documents: int  # distinct ones
+    sources: tuple[tuple[str, int], ...]  # documents by source, most first
+    first: int | None  # first and last iteration that read one of them, of all epochs; None where none did
+    last: int | None
+    shown: tuple[int, ...]  # which of the trace's documents show it
+    log10_probability: float | None = None  # of its characters, each by itself; only where it was asked for
+
+    def as_dict(self) -> dict[str, Any]:
+        """The span as JSON values."""
+        return vars(self) | {"sources": dict(self.sources), "shown": list(self.shown)}
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A part of a document with spans of the text, and what stands around them."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]  # character ranges of `text`, ascending, disjoint
+    byte: int  # of the document, where it begins
+    iterations: tuple[int, ...]  # that read the spans, ascending, of all epochs
+    undone: tuple[int, ...]  # that read them and left nothing in the weights
+
+    def as_dict(self) -> dict[str, Any]:
+        """The snippet as JSON values."""
+        return vars(self) | {name: list(vars(self)[name]) for name in ("spans", "iterations", "undone")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document of the training data and what of it is shown."""
+
+    doc_id: str
+    source: str
+    url: str
+    title: str
+    date: str
+    snippets: tuple[Snippet, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as JSON values."""
+        return vars(self) | {"snippets": [snippet.as_dict() for snippet in self.snippets]}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What of a text stands verbatim in the training data, and what was searched to find it: nothing is an answer too."""
+
+    text: str  # as it was looked for: NFC
+    spans: tuple[Span, ...]  # rarest first
+    found: int  # maximal spans before `keep`
+    documents: tuple[Source, ...]  # in the order in which the spans led to them
+    covered: float  # share of the text's characters that lie in a maximal span, shown or not
+    least: int  # characters of a span
+    total_iterations: int
+    searched_bytes: int
+    index: str  # digest of what was searched
+
+    def as_dict(self) -> dict[str, Any]:
+        """The trace as JSON values."""
+        return vars(self) | {
+            "spans": [span.as_dict() for span in self.spans],
+            "documents": [document.as_dict() for document in self.documents],
+            "covered": round(self.covered, 6),
+        }
+
+
+class _Found(NamedTuple):
+    """A maximal span, and its occurrences."""
+
+    begin: int
+    end: int
+    text: str
+    seen: Seen
+    probability: float | None
+
+
+def trace(searcher: Indexed, text: str, settings: TraceSettings | None = None) -> Trace:
+    """Trace a text; the same result for any number of shards.
+
+    Args:
+        settings: TraceSettings() where left out.
+    Raises: BadInput if the text is blank or no Unicode text.
+    """
+    settings, texts, text = settings or TraceSettings(), searcher.texts, normal(text, "the text to trace")
+    undone = ranges(searcher.undone)
+    bounds = maximal(*texts.matches(text), least=settings.least)
+    kept = _unlikely(texts, text, bounds, settings.keep)
+    found = [
+        _Found(a, b, text[a:b], look(texts, text[a:b].encode(), undone, settings.looked), likely) for (a, b), likely in kept
+    ]
+    found.sort(key=lambda one: (one.seen.count, one.begin - one.end, one.begin))
+    chosen = _choose(found, settings.documents)
+    marked: list[list[tuple[int, int]]] = [[] for _ in chosen]  # bytes of the shard's text that each document shows
+    spans, sources = [], Sources.of(texts)
+    for one in found:
+        holding = _holding(one, chosen)
+        spans.append(_span(one, sources, tuple(number for number, _ in holding)))
+        for number, part in holding:
+            place = _place(texts, part, chosen[number][1], marked[number][0][0] if marked[number] else None)
+            marked[number].append((place, place + len(one.text.encode())))
+    return Trace(
+        text=text,
+        spans=tuple(spans),
+        found=len(bounds),
+        documents=tuple(_source(searcher, texts, *row, settings.around) for row in zip(chosen, marked, strict=True)),
+        covered=covered(bounds) / len(text),
+        least=settings.least,
+        total_iterations=searcher.total,
+        searched_bytes=texts.searched_bytes,
+        index=texts.digest,
+    )
+
+
+def maximal(begins: np.ndarray, lengths: np.ndarray, *, least: int) -> list[tuple[int, int]]:
+    """Character ranges of the maximal spans of at least `least` characters, ascending, from matching statistics.
+
+    Args:
+        begins, lengths: (characters,) int64, as `Texts.matches` gives them.
+    """
+    # A match never ends before that of the character before it: where it ends later, nothing holds it.
+    ends = np.searchsorted(begins, begins + lengths)
+    first = np.flatnonzero((np.diff(ends, prepend=0) > 0) & (ends - np.arange(len(begins)) >= least))
+    return list(zip(first.tolist(), ends[first].tolist(), strict=True))
+
+
+def covered(bounds: Sequence[tuple[int, int]]) -> int:
+    """Characters that lie in any of the ranges."""
+    return sum(end - begin for begin, end in joined(list(bounds)))
+
+
+def _unlikely(
+    texts: Texts, text: str, bounds: list[tuple[int, int]], keep: float
+) -> Sequence[tuple[tuple[int, int], float | None]]:
+    """The spans that are kept, with the logarithm of their characters' probability where `keep` asks for it.
+
+    Source: OLMoTrace §3: the ceil(.05 L) spans of the lowest unigram probability.
+    """
+    if not keep:
+        return [(span, None) for span in bounds]
+    characters = set().union(*(text[begin:end] for begin, end in bounds))
+    logs = {character: math.log10(texts.count(character) / texts.characters) for character in sorted(characters)}
+    # Added exactly: equal characters in another order are equally likely.
+    rows = [((begin, end), math.fsum(logs[character] for character in text[begin:end])) for begin, end in bounds]
+    return sorted(rows, key=lambda row: (row[1], row[0]))[: math.ceil(keep * len(text))]
+
+
+# A document of a shard: their numbers.
+_Key = tuple[int, int]
+
+
+def _choose(found: Sequence[_Found], most: int) -> list[_Key]:
+    """At most `most` documents: for the rarest span first, the first one of the corpus, where none chosen before holds it."""
+    chosen: list[_Key] = []
+    for one in found:
+        if len(chosen) < most and one.seen.found and not _holding(one, chosen):
+            first = one.seen.found[0]
+            chosen.append((first.shard, int(first.documents[0])))
+    return chosen
+
+
+def _holding(one: _Found, chosen: Sequence[_Key]) -> list[tuple[int, Places]]:
+    """Which of the chosen documents hold a span, ascending, and the occurrences in their shard."""
+    found = []
+    for part in one.seen.found:
+        inside = [(number, document) for number, (shard, document) in enumerate(chosen) if shard == part.shard]
+        at = np.searchsorted(part.documents, [document for _, document in inside]).tolist() if inside else []
+        last = len(part.documents) - 1
+        found += [
+            (n, part) for (n, wanted), place in zip(inside, at, strict=True) if part.documents[min(place, last)] == wanted
+        ]
+    return sorted(found, key=lambda row: row[0])
+
+
+def _place(texts: Texts, part: Places, document: int, near: int | None) -> int:
+    """Where a document has a span: of several places the one nearest to what is shown already, else the first."""
+    begins = texts.shards[part.shard].document_begins
+    first, last = np.searchsorted(part.places, (int(begins[document]), int(begins[document + 1])))
+    places = part.places[first:last]
+    return int(places[0] if near is None else places[np.argmin(np.abs(places - near))])
+
+
+def _span(one: _Found, sources: Sources, shown: tuple[int, ...]) -> Span:
+    by_source: Counter[str] = Counter()
+    for part in one.seen.found:
+        counts = np.bincount(sources.codes(part.shard, part.documents)[part.documents]).tolist()
+        by_source.update({sources.names[code]: count for code, count in enumerate(counts) if count})
+    seen = one.seen
+    return Span(
+        begin=one.begin,
+        end=one.end,
+        text=one.text,
+        count=seen.count,
+        looked=seen.looked,
+        documents=seen.documents,
+        sources=tuple(sorted(by_source.items(), key=lambda row: (-row[1], row[0]))),
+        first=seen.first,
+        last=seen.last,
+        shown=shown,
+        log10_probability=one.probability,
+    )
+
+
+def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, int]], around: int) -> Source:
+    """A document with its snippets; those that overlap or touch are one."""
+    shard = texts.shards[key[0]]
+    document = shard.document(key[1])
+    windows: list[tuple[int, int, list[tuple[int, int]]]] = []
+    for begin, end in sorted(set(spans)):
+        before = shard.suffixes.text[max(begin - 4 * around, document.begin) : begin].decode(errors="ignore")
+        behind = shard.suffixes.text[end : min(end + 4 * around, document.end)].decode(errors="ignore")
+        low = begin - len(before[max(len(before) - around, 0) :].encode())
+        high = end + len(behind[:around].encode())
+        if windows and low <= windows[-1][1]:
+            low, least, inside = windows.pop()
+            windows.append((low, max(least, high), [*inside, (begin, end)]))
+        else:
+            windows.append((low, high, [(begin, end)]))
+    snippets = []
+    for low, high, inside in windows:
+        iterations = shard.iterations(document, inside)
+        marks = [(len(shard.text(low, begin)), len(shard.text(low, end))) for begin, end in inside]
+        snippets.append(
+            Snippet(
+                text=shard.text(low, high),
+                spans=joined(marks),
+                byte=low - document.begin,
+                iterations=tuple(i for i in iterations if i not in searcher.undone),
+                undone=tuple(i for i in iterations if i in searcher.undone),
+            )
+        )
+    return Source(document.doc_id, document.source, document.url, document.title, document.date, tuple(snippets))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the trace of one text."""
+    arguments = _parser().parse_args(argv)
+    run = cli.open_run(arguments)
+    settings = TraceSettings(least=arguments.least, looked=arguments.looked, documents=arguments.documents, keep=arguments.keep)
+    if arguments.dry_run:
+        say(f"追跡: {run.root('index')} で {settings.least} 文字以上の一致を探します")
+        return
+    text = arguments.text if arguments.text is not None else _read(arguments.file)
+    from search.searcher import Searcher
+
+    found = trace(Searcher.open(run), text, settings)
+    if arguments.json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        return
+    from search.commands.trace import render
+
+    print(render(found, colour=sys.stdout.isatty()))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise MissingInput(f"{path}: no such file; name the file whose text is traced") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not readable as UTF-8 text: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    made, default = cli.parser("search.provenance.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
+    given = made.add_mutually_exclusive_group(required=True)
+    given.add_argument("--text", help="text to trace")
+    given.add_argument("--file", type=Path, help="file of the text to trace, UTF-8")
+    made.add_argument("--least", type=int, default=default.least, help="characters of a span at least")
+    made.add_argument("--looked", type=int, default=default.looked, help="occurrences of a span looked up at most")
+    made.add_argument("--documents", type=int, default=default.documents, help="documents shown at most")
+    made.add_argument("--keep", type=float, default=default.keep, help="unlikeliest spans kept, for each character; 0: all")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

@@ -1,0 +1,1 @@
+"""Search over HTTP, with an OpenAPI schema."""

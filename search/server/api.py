@@ -1,0 +1,134 @@
+"""The index over HTTP: what `make search`, `trace` and `exposure` answer, as JSON; the OpenAPI schema is at /openapi.json."""
+
+import secrets
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
+from fastapi import Path as PathParameter
+from fastapi.requests import Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+
+from pipeline.errors import BadInput
+from search.hits import Mode
+from search.provenance.exposure import BUCKETS, exposure
+from search.provenance.trace import TraceSettings, trace
+from search.searcher import Searcher, clean
+
+# Longer queries are traces; a longer text than a trace takes is no answer of a model.
+LONGEST_QUERY, LONGEST_TRACE = 10_000, 100_000
+MOST_HITS, MOST_BUCKETS = 100, 1000
+
+_Text = Annotated[str, Query(min_length=1, max_length=LONGEST_QUERY, description="text to look for")]
+
+
+class _Trace(BaseModel):
+    """What is traced."""
+
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_TRACE, description="a model's answer")]
+    least: Annotated[int, Field(ge=1, description="characters of a part")] = TraceSettings.least
+    documents: Annotated[int, Field(ge=0, le=MOST_HITS, description="documents shown at most")] = TraceSettings.documents
+
+
+def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        token: what callers must send as bearer token; None: nothing is asked.
+    """
+    bearer = HTTPBearer(auto_error=False)
+
+    def allowed(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if token is not None and (given is None or not secrets.compare_digest(given.credentials.encode(), token.encode())):
+            raise HTTPException(401, "send the token as `Authorization: Bearer …`", {"WWW-Authenticate": "Bearer"})
+
+    app = FastAPI(
+        title="Minamoto search",
+        version="1",
+        description="Every hit says where it comes from and in which training iterations it was read.",
+        dependencies=[Depends(allowed)],
+        docs_url=None,  # the page would load scripts from elsewhere
+        redoc_url=None,
+    )
+
+    app.include_router(_counted(searcher))
+    app.include_router(_told(searcher))
+
+    @app.exception_handler(BadInput)
+    def refuse(request: Request, error: BadInput) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    return app
+
+
+def _counted(searcher: Searcher) -> APIRouter:
+    """What occurs where, and how often."""
+    router = APIRouter()
+
+    @router.get("/v1/index")
+    def index() -> dict[str, Any]:
+        """What is searched: with the digest an answer, "0 of N bytes" too, can be repeated."""
+        texts = searcher.texts
+        return {
+            "index": texts.digest,
+            "searched_bytes": texts.searched_bytes,
+            "characters": texts.characters,
+            "documents": sum(shard.documents - len(shard.removed) for shard in texts.shards),
+            "shards": len(texts.shards),
+            "total_iterations": searcher.total,
+        }
+
+    @router.get("/v1/search")
+    def search(
+        q: _Text,
+        mode: Mode = "ngram",
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10,
+        checkpoint: Annotated[
+            int | None, Query(ge=0, description="say of each hit whether this iteration's model had read it")
+        ] = None,
+    ) -> dict[str, Any]:
+        """One page of hits, best first, each with its document and the iterations of what it shows."""
+        return searcher.search(q, mode, offset=offset, limit=limit).as_dict(checkpoint)
+
+    @router.get("/v1/count")
+    def count(q: _Text) -> dict[str, Any]:
+        """Occurrences, distinct documents, and documents before near-duplicates were left out."""
+        texts = searcher.texts
+        return texts.spread(clean(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
+
+    @router.get("/v1/next")
+    def following(q: _Text) -> dict[str, Any]:
+        """Which characters stand behind the text and how often, most first; "" for the end of a document."""
+        texts = searcher.texts
+        found = texts.following(clean(q)).most_common()
+        return {"next": [list(row) for row in found], "total": sum(n for _, n in found), "index": texts.digest}
+
+    return router
+
+
+def _told(searcher: Searcher) -> APIRouter:
+    """When it was read."""
+    router = APIRouter()
+
+    @router.post("/v1/trace")
+    def trace_text(asked: _Trace) -> dict[str, Any]:
+        """Maximal parts of a text that stand in the training data word for word, rarest first, with their documents."""
+        return trace(searcher, asked.text, TraceSettings(least=asked.least, documents=asked.documents)).as_dict()
+
+    @router.get("/v1/exposure")
+    def exposed(q: _Text, buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = BUCKETS) -> dict[str, Any]:
+        """When training read the occurrences of a text, by source: every epoch's reading counts."""
+        return exposure(searcher, q, buckets=buckets).as_dict()
+
+    @router.get("/v1/documents/{doc_id}")
+    def document(doc_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]) -> dict[str, Any]:
+        """Where a document comes from and the iterations that read any of it."""
+        found = searcher.document(doc_id)
+        if found is None:
+            raise HTTPException(404, f"{doc_id}: no such document in {searcher.texts.digest}")
+        return asdict(found)
+
+    return router

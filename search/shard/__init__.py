@@ -1,0 +1,1 @@
+"""A shard on disk: documents, texts, reads; the catalog of all shards."""

@@ -1,0 +1,125 @@
+"""When training read each byte of a document: its samples and their iterations, found once, while the index is built.
+
+A document is cut anew in every epoch, where the samples of the data order begin; each part was read in one iteration, or
+in none. A hit's iterations so are a few steps, without the tokenizer and without the data order.
+
+    reads.documents.npy   (D + 1,) where each document's epochs begin in reads.epochs
+    reads.epochs.npy      (E + 1,) where each epoch's parts begin in the next two
+    reads.begins.npy      (P,) uint32: where each part begins in its document, bytes
+    reads.iterations.npy  (P,) uint32: the iteration that read it, 1-based; 0 for none
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.compiled import compiled, inlined
+from pipeline.errors import CorruptArtifact
+from search.exact.kernels import first_above
+
+DOCUMENTS, EPOCHS, BEGINS, ITERATIONS = (f"reads.{name}.npy" for name in ("documents", "epochs", "begins", "iterations"))
+
+
+@dataclass
+class ReadsWriter:
+    """The parts of a shard's documents, gathered one document after the other."""
+
+    documents: list[int] = field(default_factory=lambda: [0])
+    epochs: list[int] = field(default_factory=lambda: [0])
+    begins: list[np.ndarray] = field(default_factory=list)
+    iterations: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, token_begins: np.ndarray, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """One document, as training cut it.
+
+        Args:
+            token_begins: (tokens,) int64 bytes of the document at which its tokens begin, `</s>` included.
+            samples: for each epoch the first token of each part, and its iteration, as `Order.samples` gives them.
+        """
+        for tokens, iterations in samples:
+            self.begins.append(token_begins[tokens].astype(np.uint32))
+            self.iterations.append(iterations.astype(np.uint32))
+            self.epochs.append(self.epochs[-1] + len(tokens))
+        self.documents.append(len(self.epochs) - 1)
+
+    def save(self, folder: Path) -> None:
+        """Write the four arrays."""
+        np.save(folder / DOCUMENTS, compact(np.array(self.documents)))
+        np.save(folder / EPOCHS, compact(np.array(self.epochs)))
+        for name, parts in ((BEGINS, self.begins), (ITERATIONS, self.iterations)):
+            np.save(folder / name, np.concatenate([np.empty(0, np.uint32), *parts]))
+
+
+class ReadsArrays(NamedTuple):
+    """One shard's parts as kernels read them."""
+
+    documents: np.ndarray  # (D + 1,)
+    epochs: np.ndarray  # (E + 1,)
+    begins: np.ndarray  # (P,) uint32
+    iterations: np.ndarray  # (P,) uint32
+
+
+class Reads:
+    """One shard's reads, opened by mmap."""
+
+    def __init__(self, folder: Path, documents: int) -> None:
+        """Raises: CorruptArtifact if a file is missing, or they do not fit `documents` documents."""
+        self.arrays = arrays = ReadsArrays(*(load(folder / name) for name in (DOCUMENTS, EPOCHS, BEGINS, ITERATIONS)))
+        sizes = [len(array) for array in arrays]
+        if sizes[0] != documents + 1 or int(arrays[0][-1]) != sizes[1] - 1 or not sizes[2] == sizes[3] == int(arrays[1][-1]):
+            raise CorruptArtifact(f"{folder}: reads of sizes {sizes} do not fit {documents} documents; make the index again")
+
+    def iterations(self, document: int, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+        """Ascending iterations of all epochs that read a token with any byte of the spans, [begin, end) of the document.
+
+        A token is read whole: a part begins where its first token does.
+        """
+        found = _iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
+        return tuple(found.tolist())
+
+    def parts(self, document: int) -> Iterator[tuple[int, int]]:
+        """Every part of every epoch: where it begins in the document, and its iteration."""
+        arrays = self.arrays
+        first, last = (int(arrays.epochs[epoch]) for epoch in arrays.documents[document : document + 2])
+        yield from zip(arrays.begins[first:last].tolist(), arrays.iterations[first:last].tolist(), strict=True)
+
+
+def compact(numbers: np.ndarray) -> np.ndarray:
+    """The same integers in four bytes each, where they fit."""
+    return numbers.astype(np.uint32 if not len(numbers) or int(numbers.max()) < 1 << 32 else np.int64)
+
+
+def load(path: Path) -> np.ndarray:
+    """An array that `np.save` wrote, by mmap.
+
+    Raises: CorruptArtifact if it is missing or no array.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except (OSError, ValueError, EOFError) as error:
+        raise CorruptArtifact(f"{path}: not a readable array ({error}); make the index again") from error
+
+
+@inlined
+def part_at(begins: Any, low: int, high: int, offset: int) -> Any:
+    """The last of the parts [low, high) of one epoch that begins at or before a byte of the document."""
+    return max(first_above(begins, np.int64(low), np.int64(high), offset) - 1, np.int64(low))
+
+
+@compiled
+def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, document: int, spans: Any) -> Any:
+    """Distinct iterations other than 0 of the parts that the (n, 2) spans touch, ascending."""
+    found = []
+    for epoch in range(documents[document], documents[document + 1]):
+        low, high = np.int64(epochs[epoch]), np.int64(epochs[epoch + 1])
+        for number in range(len(spans)):
+            begin, end = spans[number, 0], spans[number, 1]
+            part = part_at(begins, low, high, begin)
+            while begin < end and part < high and begins[part] < end:
+                if iterations[part] > 0:
+                    found.append(np.int64(iterations[part]))
+                part += 1
+    return np.unique(np.array(found, np.int64))

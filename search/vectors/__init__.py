@@ -1,0 +1,1 @@
+"""Passages by meaning: embedders and the vector index."""

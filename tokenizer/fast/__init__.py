@@ -1,0 +1,1 @@
+"""The compiled encoder: the same ids as SentencePiece, faster."""

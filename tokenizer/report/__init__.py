@@ -1,0 +1,1 @@
+"""`python -m tokenizer.report`: how the tokenizer cuts text, beside others."""

@@ -1,0 +1,1 @@
+"""Drawing the training text and training the vocabulary, by recipe."""
