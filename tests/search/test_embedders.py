@@ -167,7 +167,8 @@ def test_a_model_of_the_hub_is_remembered_by_its_commit(model: Path, tmp_path: P
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
     code = (
-        "import sys; from pathlib import Path; from search.vectors.embedder import Embedder; from search.vectors.pretrained import load\n"
+        "import sys; from pathlib import Path; from search.vectors.embedder import Embedder\n"
+        "from search.vectors.pretrained import load\n"
         "made = load('some/tiny', '', ()); folder = Path(sys.argv[1]); made.save(folder); opened = Embedder.open(folder)\n"
         "assert opened.identity == made.identity\n"
         "print(made.identity.revision, made.identity.digest)\n"
