@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bots.core import AnswerTimeout, Core, ModelBusy, ModelDown, ModelError, QuestionTooLong
-from tests.bots.fakes import FakeSearcher, fake_core
+from tests.bots.helpers.fakes import FakeSearcher, fake_core
 from tests.fakes.openai import FakeOpenAI
 
 

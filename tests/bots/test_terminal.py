@@ -13,7 +13,7 @@ from bots.ask import ask, what_next
 from bots.chat import talk
 from bots.core import Core, ModelDown
 from bots.terminal import MATCH, OFF, Screen, excerpt, safe
-from tests.bots.fakes import FakeSearcher, fake_core, hit
+from tests.bots.helpers.fakes import FakeSearcher, fake_core, hit
 from tests.fakes.openai import FakeOpenAI
 
 GOLDEN_ASK = """\

@@ -19,7 +19,7 @@ from corpus.storage.decisions import open_decisions
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.runfile import load_run
-from tests.corpus.pages import ENGLISH, html, warc_record
+from tests.corpus.helpers.pages import ENGLISH, html, warc_record
 from tests.corpus.test_decontaminate import QUESTIONS, fold_by_string_functions, write_jsonl
 from tests.corpus.test_stage import make
 

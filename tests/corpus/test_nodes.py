@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifact import open_sealed
-from tests.corpus.pages import make_pages
+from tests.corpus.helpers.pages import make_pages
 from tests.corpus.test_stage import ROOT, decisions, make, write_run
 
 RAY = Path(sys.executable).with_name("ray")

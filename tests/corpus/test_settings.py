@@ -18,7 +18,7 @@ from corpus.settings import CorpusSettings
 from corpus.stats import word_lists
 from pipeline.errors import ConfigError, RecipeDrift
 from pipeline.runfile import build, load_run
-from tests.corpus.pages import html, prose
+from tests.corpus.helpers.pages import html, prose
 from tests.corpus.test_stage import SOURCE
 
 ROW = {"name": "a", "reader": "html", "path": "p", "licence": "CC0", "attribution": "test"}

@@ -21,7 +21,7 @@ from pipeline import shards
 from pipeline.artifact import open_sealed
 from pipeline.documents import DOCUMENT_COLUMNS, document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, PipelineError, RecipeDrift
-from tests.corpus.pages import html, make_pages, prose, warc_record
+from tests.corpus.helpers.pages import html, make_pages, prose, warc_record
 
 ROOT = Path(__file__).parents[2]
 SOURCE = """

@@ -7,7 +7,7 @@ import pytest
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.runfile import RunFile
 from pretrain.pack import __main__ as pack
-from tests.pretrain.corpora import CORPUS, arguments, make_run
+from tests.pretrain.helpers.corpora import CORPUS, arguments, make_run
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from benchmarks import gpu
 from benchmarks.pretrain import speed
 from benchmarks.pretrain.pair import Ours, Theirs, across, llama_config, lr_at, random_batches
 from pretrain.settings import Adam, Parallel, PretrainSettings
-from tests.pretrain.ranks import run_ranks
+from tests.pretrain.helpers.ranks import run_ranks
 
 VOCABULARY = 61
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pretrain import runtime
-from tests.pretrain.ranks import run_ranks
+from tests.pretrain.helpers.ranks import run_ranks
 
 MIB = 2**20
 

@@ -10,8 +10,8 @@ from pipeline.errors import ConfigError
 from pretrain.__main__ import main
 from pretrain.settings import Parallel, PretrainSettings
 from tests.helpers import run_file
-from tests.pretrain.ranks import run_ranks
-from tests.pretrain.training import SHAPE, VOCABULARY, tiny
+from tests.pretrain.helpers.ranks import run_ranks
+from tests.pretrain.helpers.training import SHAPE, VOCABULARY, tiny
 
 TABLE = """
 [pretrain]

@@ -4,7 +4,7 @@ import pytest
 
 from search.index import __main__ as index
 from search.searcher import Searcher
-from tests.search.world import World, make_world
+from tests.search.helpers.world import World, make_world
 
 
 def make_index(world: World, *more: str) -> None:

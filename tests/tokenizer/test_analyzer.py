@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from pipeline.errors import BadInput, ConfigError, MissingInput
-from tests.tokenizer.strategies import NASTY, texts
+from tests.tokenizer.helpers.strategies import NASTY, texts
 from tokenizer.analyzer import DELIMITER, WordAnalyzer, delimit, is_japanese, load_analyzer, words
 
 MECAB = load_analyzer("mecab")

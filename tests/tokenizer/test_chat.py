@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInput
-from tests.tokenizer.strategies import nasty
+from tests.tokenizer.helpers.strategies import nasty
 from tokenizer.chat import encode_chat
 from tokenizer.encode import Tokenizer
 from tokenizer.symbols import ROLES, SPECIALS

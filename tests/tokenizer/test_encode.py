@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from pipeline.errors import BadInput, MissingInput
 from tests.helpers import instruction_texts
-from tests.tokenizer.strategies import NASTY, batches, nasty, texts
+from tests.tokenizer.helpers.strategies import NASTY, batches, nasty, texts
 from tokenizer.encode import Tokenizer
 from tokenizer.symbols import CONTROL_SYMBOLS, EOS, SPACE_MARK, UNK
 

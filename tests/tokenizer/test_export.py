@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.helpers import instruction_texts
-from tests.tokenizer.strategies import nasty, repetitive
+from tests.tokenizer.helpers.strategies import nasty, repetitive
 from tokenizer.encode import Tokenizer
 from tokenizer.export import EXPORTED_FILES
 from tokenizer.symbols import CONTROL_SYMBOLS, SPECIALS

@@ -15,7 +15,7 @@ from pipeline.documents import document_files
 from pipeline.runfile import build
 from pretrain.pack import __main__ as pack
 from tests.helpers import run_file
-from tests.tokenizer.corpus import documents, identifier, seal_corpus
+from tests.tokenizer.helpers.corpus import documents, identifier, seal_corpus
 from tokenizer import __main__ as stage_module
 from tokenizer.encode import MODEL_FILE, Tokenizer
 from tokenizer.settings import TokenizerSettings
