@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.decontaminate import Benchmarks
+from corpus.decontaminate import load_benchmarks
 from corpus.filters.rules import Preset, load_preset
 from corpus.increment.base import Base, open_base
 from corpus.readers import Shard, input_digest, licences_of_source, needs_fetch, plan_shards
@@ -76,7 +76,7 @@ def _benchmarks(settings: CorpusSettings, base: Base | None) -> str:
 
     Raises: ConfigError where documents of the base and new ones would be held against different benchmarks.
     """
-    ours = Benchmarks.load(settings.decontaminate).digest if settings.decontaminate.files else ""
+    ours = load_benchmarks(settings.decontaminate).digest if settings.decontaminate.files else ""
     theirs = base.manifest.inputs.get("benchmarks", "") if base else ours
     if base and ours != theirs and (settings.sources or ours):
         raise ConfigError(

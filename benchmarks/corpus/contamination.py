@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.machine import describe
-from corpus.decontaminate import Benchmarks, DecontaminateSettings
+from corpus.decontaminate import DecontaminateSettings, load_benchmarks
 from pipeline.text.benchmark_files import Passage, read_passages
+from pipeline.text.benchmark_match import BenchmarkIndex
 from pipeline.text.fold import fold
 
 WIDTHS = (8, 10, 13, 15, 20, 30)
@@ -48,7 +49,7 @@ def chance(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> No
         f"n-grams found per million characters, and items of which one text holds {', '.join(f'{s:g}' for s in SHARES)} or more"
     )
     for width in WIDTHS:
-        benchmarks = Benchmarks.load(DecontaminateSettings(files, ngram=width, shortest=min(width, 10), min_share=SHARES[0]))
+        benchmarks = load_benchmarks(DecontaminateSettings(files, ngram=width, shortest=min(width, 10), min_share=SHARES[0]))
         for name, group in folded.items():
             found = sum(len(benchmarks.long.find(text)[0]) for text in group)
             best: dict[tuple[str, ...], float] = {}
@@ -58,12 +59,12 @@ def chance(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> No
             counts = [sum(share >= limit for share in best.values()) for limit in SHARES]
             out(f"  n = {width:2}  {name:12}  {found / millions[name]:8.1f}  {counts}")
     for shortest in (8, 9, 10, 12):
-        benchmarks = Benchmarks.load(DecontaminateSettings(files, shortest=shortest))
+        benchmarks = load_benchmarks(DecontaminateSettings(files, shortest=shortest))
         hits = {
             hit[:3]: text[hit.begin : hit.end] for group in texts.values() for text in group for hit in benchmarks.hits(text)
         }
-        sought = sum(item.check == "whole" for item in benchmarks.items)
-        too_short = sum(item.check == "too short" for item in benchmarks.items)
+        sought = sum(item.check == "whole" for item in benchmarks.texts)
+        too_short = sum(item.check == "too short" for item in benchmarks.texts)
         out(f"  shortest = {shortest:2}: {sought} sought whole, {too_short} too short; found: {sorted(set(hits.values()))}")
 
 
@@ -79,11 +80,11 @@ def planted(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> N
         f"planted items found, up to {PLANTED} of a kind, with {', '.join(f'{e:.0%}' for e in EDITS)} of the characters changed"
     )
     for width, share in CHOICES:
-        benchmarks = Benchmarks.load(DecontaminateSettings(files, ngram=width, min_share=share, shortest=min(width, 12)))
+        benchmarks = load_benchmarks(DecontaminateSettings(files, ngram=width, min_share=share, shortest=min(width, 12)))
         by_chance = {hit[:3] for group in texts.values() for text in group for hit in benchmarks.hits(text)}
         out(f" n = {width}, share {share}: {len(by_chance)} items found in the clean texts")
         kinds: dict[str, list[int]] = {}
-        for i, item in enumerate(benchmarks.items):
+        for i, item in enumerate(benchmarks.texts):
             if item.check != "too short":
                 kinds.setdefault(f"{item.file.split('-')[1]} {item.field}", []).append(i)
         draw = random.Random(0)
@@ -94,7 +95,7 @@ def planted(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> N
 
 
 def _found(
-    benchmarks: Benchmarks, passages: list[Passage], chosen: list[int], edit: float, hosts: list[str], draw: random.Random
+    benchmarks: BenchmarkIndex, passages: list[Passage], chosen: list[int], edit: float, hosts: list[str], draw: random.Random
 ) -> float:
     """Share of the chosen items found after they were changed and put into a host text."""
     found = 0
@@ -102,21 +103,21 @@ def _found(
         host = draw.choice(hosts)
         at = draw.randrange(len(host))
         document = host[:at] + changed(passages[i].text, edit, draw) + host[at:]
-        found += benchmarks.items[i][:3] in {hit[:3] for hit in benchmarks.hits(document)}
+        found += benchmarks.texts[i][:3] in {hit[:3] for hit in benchmarks.hits(document)}
     return found / len(chosen)
 
 
 def speed(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> None:
     begun = time.perf_counter()
-    benchmarks = Benchmarks.load(DecontaminateSettings(files, min_share=0.71))  # other than above: not the cached one
-    out(f"index of {len(benchmarks.items)} texts, {len(benchmarks.long.hashes)} n-grams: {time.perf_counter() - begun:.1f} s")
+    benchmarks = load_benchmarks(DecontaminateSettings(files, min_share=0.71))  # other than above: not the cached one
+    out(f"index of {len(benchmarks.texts)} texts, {len(benchmarks.long.hashes)} n-grams: {time.perf_counter() - begun:.1f} s")
     for name, group in texts.items():
         size = sum(len(text.encode()) for text in group) / 1e6
         rates = sorted(size / _seconds(benchmarks, group) for _ in range(3))
         out(f"  {name:12} {size:5.1f} MB  median {rates[1]:4.0f} MB/s, fastest {rates[2]:4.0f} MB/s")
 
 
-def _seconds(benchmarks: Benchmarks, texts: list[str]) -> float:
+def _seconds(benchmarks: BenchmarkIndex, texts: list[str]) -> float:
     begun = time.perf_counter()
     for text in texts:
         benchmarks.hits(text)
@@ -131,7 +132,7 @@ def crawl_texts(data: Path) -> Iterator[tuple[str, str]]:
 
 def true_hits(files: tuple[Path, ...], data: Path, texts: dict[str, list[str]], out: Out) -> None:
     """What the defaults drop in the sample data."""
-    benchmarks = Benchmarks.load(DecontaminateSettings(files))
+    benchmarks = load_benchmarks(DecontaminateSettings(files))
     rows = [(f"{name} {i}", text) for name, group in texts.items() for i, text in enumerate(group)] + list(crawl_texts(data))
     hits = [(name, hit, text) for name, text in rows for hit in benchmarks.hits(text)]
     out(f"sample data with the defaults: {len({name for name, _, _ in hits})} of {len(rows)} documents hold an item")

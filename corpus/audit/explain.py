@@ -143,7 +143,7 @@ def text_from_source(run: RunFile, file: DecisionFile, doc_id: str) -> str:
 
 def find_spans(run: RunFile, life: Life) -> list[Span]:
     """All that is marked in the text of a document."""
-    from corpus.decontaminate import Benchmarks
+    from corpus.decontaminate import load_benchmarks
     from corpus.pii import mask
     from corpus.settings import CorpusSettings
     from corpus.stats.word_lists import LISTS, WordLists
@@ -156,7 +156,7 @@ def find_spans(run: RunFile, life: Life) -> list[Span]:
     try:
         wanted = run.settings("corpus", CorpusSettings).decontaminate
         if wanted.files:
-            spans += [Span("benchmark", hit.begin, hit.end, hit.detail) for hit in Benchmarks.load(wanted).hits(text)]
+            spans += [Span("benchmark", hit.begin, hit.end, hit.detail) for hit in load_benchmarks(wanted).hits(text)]
     except PipelineError as error:
         life.text_problem = f"{life.text_problem}; {error}".removeprefix("; ")
     return sorted([*spans, *text_spans(text)], key=lambda span: (span.begin, span.end, span.kind, span.detail))

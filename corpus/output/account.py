@@ -116,7 +116,7 @@ def write_benchmark_items(data: Path, settings: "DecontaminateSettings", base: P
 
     Without benchmarks of its own a corpus holds what its base, a data folder, came with.
     """
-    from corpus.decontaminate import Benchmarks, item_table
+    from corpus.decontaminate import load_benchmarks, item_table
     from corpus.increment.removals import link
 
     if not settings.files:
@@ -129,7 +129,7 @@ def write_benchmark_items(data: Path, settings: "DecontaminateSettings", base: P
             with path.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
-    table = item_table(Benchmarks.load(settings).items, rows())
+    table = item_table(load_benchmarks(settings).texts, rows())
     write_text(data / ITEMS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.decontaminate import Benchmarks, contamination_rows
+from corpus.decontaminate import load_benchmarks, contamination_rows
 from corpus.dedup.base_join import WithBase
 from corpus.dedup.minhash import jaccard
 from corpus.dedup.pairs import ShingleSets
@@ -126,7 +126,7 @@ class _ShardWriter:
         self.masked = Counter[str]()
         self.contaminated: list[dict[str, Any]] = []
         self._sets = ShingleSets(task.known.text, task.settings.dedup.shingle)
-        self._benchmarks = Benchmarks.load(task.settings.decontaminate) if task.settings.decontaminate.files else None
+        self._benchmarks = load_benchmarks(task.settings.decontaminate) if task.settings.decontaminate.files else None
 
     def write(self, batch: pa.RecordBatch, documents: TableWriter, decisions: TableWriter, copies: TableWriter) -> None:
         """Decide the records of a batch and write its part of every file."""

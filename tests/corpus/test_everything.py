@@ -20,8 +20,9 @@ from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.runfile import load_run
 from tests.corpus.helpers.pages import ENGLISH, html, warc_record
-from tests.corpus.test_decontaminate import QUESTIONS, fold_by_string_functions, write_jsonl
+from tests.corpus.test_decontaminate import QUESTIONS, write_jsonl
 from tests.corpus.test_stage import make
+from tests.pipeline.text.test_fold import fold_by_string_functions
 
 NGRAM, MIN_SHARE = 13, 0.6
 KANA = [chr(point) for point in range(0x3042, 0x3094)]
