@@ -1,11 +1,11 @@
 """Text on a terminal: streamed answers and search hits, with the matched part highlighted."""
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from pipeline.text.terminal import strip_control_chars
 from search.hits import Hit, Mode, Page
 
 if TYPE_CHECKING:
@@ -17,14 +17,7 @@ HEADS = {"vector": "似ている学習データ（ベクトル）", "ngram": "�
 NOTHING = {"vector": "似ている学習データは見つかりませんでした。", "ngram": "同じ言い回しは学習データにありません。"}
 # A passage is shown whole up to this many characters, else what stands around its first match.
 SHOWN_CHARACTERS = 240
-# Control characters and direction overrides of a web page could rewrite the screen.
-UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 Spans = tuple[tuple[int, int], ...]
-
-
-def safe(text: str) -> str:
-    """`text` without characters that command a terminal; as long as before."""
-    return UNSAFE.sub("\ufffd", text.replace("\r", "\n"))
 
 
 def excerpt(text: str, spans: Spans, limit: int = SHOWN_CHARACTERS) -> tuple[str, Spans]:
@@ -60,7 +53,7 @@ class Screen:
         try:
             for piece in pieces:
                 heard.append(piece)
-                print(safe(piece), end="", file=self._out, flush=True)
+                print(strip_control_chars(piece), end="", file=self._out, flush=True)
         finally:
             self.line()
 
@@ -81,9 +74,9 @@ class Screen:
     def hit(self, hit: Hit) -> None:
         """Label, where it comes from, and the text with what matched."""
         self.line(hit.label())
-        self.line(f"  {self._dim(safe(' '.join(w for w in (hit.title, hit.url) if w)))}")
+        self.line(f"  {self._dim(strip_control_chars(' '.join(w for w in (hit.title, hit.url) if w)))}")
         text, spans = excerpt(hit.text, hit.spans)
-        for line in self._marked(safe(text), spans).splitlines():
+        for line in self._marked(strip_control_chars(text), spans).splitlines():
             if line.strip():
                 self.line(f"  {line}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline import cli
 from pipeline.errors import BadInput
 from pipeline.progress import say
-from pipeline.text.terminal import MARK, PLAIN, harmless
+from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def render(page: Page, mode: Mode, *, colour: bool, checkpoint: int | None = Non
 
 
 def _render(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
-    shown = replace(hit, text=harmless(hit.text))
+    shown = replace(hit, text=strip_control_chars(hit.text))
     text = shown.marked(*((MARK, PLAIN) if colour else ("", ""))).strip("\n")
-    origin = "  ".join(harmless(part) for part in (hit.title, hit.url, hit.doc_id) if part)
+    origin = "  ".join(strip_control_chars(part) for part in (hit.title, hit.url, hit.doc_id) if part)
     label = hit.label()
     if checkpoint is not None:
         label += f" | チェックポイント {checkpoint:,}: {'既読' if hit.seen_by(checkpoint) else '未読'}"

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bots.terminal import UNSAFE, excerpt
+from bots.terminal import excerpt
+from pipeline.text.terminal import CONTROL_CHARS
 from search.hits import MODE_NAMES, MODES, Hit, Mode, Page
 
 MORE = "more_results"  # action_id
@@ -95,7 +96,7 @@ def without_button(blocks: Sequence[Block], value: str) -> list[Block]:
 
 def _heading(hit: Hit) -> str:
     title = hit.title if len(hit.title) <= TITLE_CHARACTERS else hit.title[:TITLE_CHARACTERS] + "…"
-    return UNSAFE.sub("", f"{hit.label()}\n{title}" if title else hit.label())
+    return CONTROL_CHARS.sub("", f"{hit.label()}\n{title}" if title else hit.label())
 
 
 def _note(text: str) -> Block:
@@ -117,5 +118,5 @@ def _passage(hit: Hit) -> Block:
 
 
 def _text(text: str, *, bold: bool = False) -> Block:
-    element: Block = {"type": "text", "text": UNSAFE.sub("", text)}
+    element: Block = {"type": "text", "text": CONTROL_CHARS.sub("", text)}
     return element | {"style": {"bold": True}} if bold else element

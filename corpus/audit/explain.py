@@ -18,10 +18,10 @@ from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
 from pipeline.progress import say
 from pipeline.runfile import RunFile
+from pipeline.text.terminal import strip_control_chars
 
 # Members of a cluster shown: what fits on a screen.
 MEMBERS = 20
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass
@@ -204,9 +204,9 @@ def render(life: Life, *, colour: bool) -> str:
     lines += [f"  文字数: {f'{size:,}' if size is not None else '(本文なし)'}{masked}", "", f"規則 (プリセット {life.preset})"]
     lines += [_rule_text(rule, life) for rule in life.rules]
     lines += ["", f"判定: {_verdict(life)}", *_cluster_text(life)]
-    lines = [_CONTROL.sub("\ufffd", line) for line in lines]
+    lines = [strip_control_chars(line, one_line=True) for line in lines]
     if life.text_problem:
-        lines.append(_CONTROL.sub("\ufffd", f"元の本文は読めません: {life.text_problem}"))
+        lines.append(strip_control_chars(f"元の本文は読めません: {life.text_problem}", one_line=True))
     if life.text:
         origin = "元データから再抽出した、判定時の本文" if life.text_from == "source" else "コーパスに保存された本文"
         lines += ["", f"本文 ({origin})", *legend(life.spans, colour=colour), marked(life.text, life.spans, colour=colour)]

@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from pipeline import cli
 from pipeline.errors import BadInput
 from pipeline.progress import say
 from pipeline.runfile import load_run
+from pipeline.text.terminal import strip_control_chars
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 EXAMPLES, HOSTS = 5, 20
 # Stands for the reason of a document that a stage behind the rules dropped.
 LATER = "(later)"
-# Text of the web must not steer the terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NOTE = (
     "増える文書は見込みの上限です。規則で落ちた文書には重複判定の署名がないため、別の文書の重複かもしれません。"
     "評価データの除去など、選別より後の段階も未適用です。減る文書は確実です。"
@@ -257,7 +255,7 @@ def render(result: Retuned, labels: Mapping[str, str]) -> str:
         for change, count in result.moved.items():
             ends = [labels.get(name, name) for name in change.split(" -> ")]
             lines.append(f"    {' → '.join(ends)}: {count:,} 文書".replace(LATER, "重複など後の段階"))
-    return "\n".join(_CONTROL.sub("\ufffd", line) for line in [*lines, "", f"注: {result.note}"])
+    return "\n".join(strip_control_chars(line, one_line=True) for line in [*lines, "", f"注: {result.note}"])
 
 
 def _rows(title: str, counts: Mapping[str, list[int]]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from corpus.stats.text import LONG_SENTENCE
+from pipeline.text.terminal import strip_control_chars
 
 # Kind of a span -> what people read, and its colour on a terminal (SGR: foreground and the like).
 LABELS = {
@@ -21,7 +22,6 @@ LABELS = {
 _SENTENCE = re.compile(r"[^。．｡！？!?\n]*?(?:[。．｡！？!?]|\.(?=[ \u3000])|$)", re.MULTILINE)
 _PARAGRAPHS = re.compile(r"\n[ \u3000]*\n")
 _BREAKS_OFF = re.compile(r"(?:[…‥]|([.・。])\s*\1\s*\1)\s*$")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 PLAIN = "\x1b[0m"
 
 
@@ -104,7 +104,7 @@ def marked(text: str, spans: Sequence[Span], *, colour: bool) -> str:
     active: list[Span] = []
     for begin, end in itertools.pairwise(cuts):
         active = [span for span in active if span.end > begin] + begins.get(begin, [])
-        piece = _CONTROL.sub("\ufffd", text[begin:end])
+        piece = strip_control_chars(text[begin:end])
         if not active:
             out.append(piece)
         elif colour:
@@ -112,7 +112,7 @@ def marked(text: str, spans: Sequence[Span], *, colour: bool) -> str:
             code = LABELS[strongest.kind][1]
             out.append("\n".join(f"\x1b[{code}m{line}{PLAIN}" if line else "" for line in piece.split("\n")))
         else:
-            labels = dict.fromkeys(_CONTROL.sub("\ufffd", span.label) for span in active)
+            labels = dict.fromkeys(strip_control_chars(span.label) for span in active)
             out.append(f"【{'+'.join(labels)}｜{piece}】")
     return "".join(out)
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline.artifact import Artifact
 from pipeline.errors import BadInput
 from pipeline.files import write_text
 from pipeline.shards import map_shards
+from pipeline.text.terminal import display_width
 
 if TYPE_CHECKING:
     from corpus.decontaminate import DecontaminateSettings
@@ -116,7 +116,7 @@ def write_benchmark_items(data: Path, settings: "DecontaminateSettings", base: P
 
     Without benchmarks of its own a corpus holds what its base, a data folder, came with.
     """
-    from corpus.decontaminate import load_benchmarks, item_table
+    from corpus.decontaminate import item_table, load_benchmarks
     from corpus.increment.removals import link
 
     if not settings.files:
@@ -147,14 +147,11 @@ def table(accounts: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) 
         rows.append((f"  除外 {labels.get(reason, reason)} ({reason})", counts))
     rows.append(("採用", [f"{account['kept']:,}" for account in accounts.values()]))
     rows.append(("採用した文字数", [f"{account['characters']:,}" for account in accounts.values()]))
-    head = max(_width(label) for label, _ in rows)
-    columns = [max(_width(cells[i]) for _, cells in rows) for i in range(len(accounts))]
+    head = max(display_width(label) for label, _ in rows)
+    columns = [max(display_width(cells[i]) for _, cells in rows) for i in range(len(accounts))]
     return "\n".join(
-        label + " " * (head - _width(label)) + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, columns, strict=True))
+        label
+        + " " * (head - display_width(label))
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, columns, strict=True))
         for label, cells in rows
     )
-
-
-def _width(text: str) -> int:
-    """Columns that a text takes on a terminal."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

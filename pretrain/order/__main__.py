@@ -12,6 +12,7 @@ from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files
 from pipeline.errors import BadInput
 from pipeline.progress import say
+from pipeline.text.terminal import strip_control_chars
 from pretrain.order.lookup import Order, Span
 from pretrain.pack.copies import Copy, read_copies
 from pretrain.pack.indexed import open_indexed
@@ -20,7 +21,6 @@ from tokenizer.encode import Tokenizer
 # Characters of a text that tell a reader what it is: about one line.
 SHOWN_CHARACTERS = 60
 # C0 but for tab and line feed, and C1 (ISO 6429).
-_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
 # Iterations named before the rest is only counted.
 SHOWN_ITERATIONS = 100
 
@@ -91,14 +91,11 @@ def iteration_lines(rows: Sequence[Row], order: Order, undone: bool, *, brief: b
             head, before = f"  {span.doc_id}  [{span.begin:,}, {span.end:,})  {title}", "…" if span.begin else ""
             if brief:
                 words = " ".join(text.split())
-                yield _seen(f"{head}  {before}{words[:SHOWN_CHARACTERS]}{'…' if len(words) > SHOWN_CHARACTERS else ''}")
+                yield strip_control_chars(
+                    f"{head}  {before}{words[:SHOWN_CHARACTERS]}{'…' if len(words) > SHOWN_CHARACTERS else ''}"
+                )
             else:
-                yield from (_seen(head), before + _seen(text), "")
-
-
-def _seen(text: str) -> str:
-    """The text without what would move a terminal's cursor or change its colours."""
-    return text.translate(_CONTROLS)
+                yield from (strip_control_chars(head), before + strip_control_chars(text), "")
 
 
 def json_lines(rows: Iterable[Row], undone: bool) -> Iterator[str]:
@@ -144,7 +141,7 @@ def document_read(order: Order, corpus: Manifest, pack: Path, doc_id: str) -> Re
 
 def document_lines(read: Read, total: int) -> Iterator[str]:
     """For the terminal."""
-    yield _seen(f"{read.source}  {read.title or read.url}  {read.url}")
+    yield strip_control_chars(f"{read.source}  {read.title or read.url}  {read.url}")
     if read.copy:
         share = f"その本文の {read.copy.share:.0%} を含む"
         yield f"未読 (検証用の文書 {read.copy.copy_of} の写し ({share}) のため、学習から除きました)"

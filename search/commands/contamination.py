@@ -1,8 +1,6 @@
 """Contamination as people read it at the terminal: a table in Japanese, then the texts that were found."""
 
-import unicodedata
-
-from pipeline.text.terminal import harmless
+from pipeline.text.terminal import display_width, strip_control_chars
 from search.provenance.contamination import Checked, Contamination, Total
 
 # Characters of a text that are listed.
@@ -13,10 +11,10 @@ def render(found: Contamination, *, limit: int) -> str:
     """The table, up to `limit` contaminated texts, exact ones first, and what was searched."""
     names = (*found.fields, None) if len(found.fields) > 1 else (None,)
     heads = ["項目", "文", "短い", "完全一致", "近似", *(f"{c:,} まで" for c in found.checkpoints)]
-    rows = [heads, *([harmless(name) if name else "全体", *_numbers(found.total(name))] for name in names)]
+    rows = [heads, *([strip_control_chars(name) if name else "全体", *_numbers(found.total(name))] for name in names)]
     listed = [(verdict, one) for one in found.checked if (verdict := found.verdict(one))]
     listed.sort(key=lambda row: (row[0] != "exact", -row[1].share))
-    lines = [f"評価データ {harmless(found.benchmark)} のうち学習データにある文".replace("  ", " "), *_table(rows)]
+    lines = [f"評価データ {strip_control_chars(found.benchmark)} のうち学習データにある文".replace("  ", " "), *_table(rows)]
     lines += ["(「まで」の列は、その反復のチェックポイントが読んでいた 完全一致+近似)", ""]
     lines += [_line(found, one) for _, one in listed[:limit]]
     lines += [f"… ほか {len(listed) - limit:,} 文 (--limit で増やせます、--json は全部)"] if len(listed) > limit else []
@@ -34,7 +32,7 @@ def _numbers(total: Total) -> list[str]:
 
 
 def _table(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(_padded(cell, width, left=not n) for n, (cell, width) in enumerate(zip(row, widths, strict=True)))
         for row in rows
@@ -42,17 +40,12 @@ def _table(rows: list[list[str]]) -> list[str]:
 
 
 def _padded(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - _width(text))
+    space = " " * (width - display_width(text))
     return text + space if left else space + text
 
 
-def _width(text: str) -> int:
-    """Columns of the terminal."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
 def _line(found: Contamination, one: Checked) -> str:
-    text = harmless(one.text).replace("\n", "⏎").replace("\t", " ")
+    text = strip_control_chars(one.text).replace("\n", "⏎").replace("\t", " ")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     if found.verdict(one) == "exact":
         read = "未読" if one.first is None else f"最初は {one.first:,}/{found.total_iterations:,}"
@@ -60,7 +53,7 @@ def _line(found: Contamination, one: Checked) -> str:
     else:
         read = next((c for c in found.checkpoints if found.verdict(one, c)), None)
         what = f"近似 {one.share:.0%}、最長 {one.longest:,} 文字、{'未読' if read is None else f'{read:,} までに既読'}"
-    return f"{harmless(one.item)} {harmless(one.field)}: {what}  「{shown}」"
+    return f"{strip_control_chars(one.item)} {strip_control_chars(one.field)}: {what}  「{shown}」"
 
 
 def _summary(found: Contamination) -> str:

@@ -1,6 +1,6 @@
 """A trace as people read it at the terminal, in Japanese."""
 
-from pipeline.text.terminal import MARK, PLAIN, harmless
+from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.bm25.rank import joined
 from search.provenance.trace import Snippet, Source, Span, Trace
 
@@ -24,14 +24,14 @@ def render(trace: Trace, *, colour: bool) -> str:
 def _marked(text: str, spans: tuple[tuple[int, int], ...], marks: tuple[str, str]) -> str:
     parts, last = [], 0
     for begin, end in spans:
-        parts += [harmless(text[last:begin]), marks[0], harmless(text[begin:end]), marks[1]]
+        parts += [strip_control_chars(text[last:begin]), marks[0], strip_control_chars(text[begin:end]), marks[1]]
         last = end
-    return "".join([*parts, harmless(text[last:])])
+    return "".join([*parts, strip_control_chars(text[last:])])
 
 
 def _span(number: int, span: Span, total: int) -> str:
-    text = harmless(span.text).replace("\n", "⏎").replace("\t", " ")
-    sources = "、".join(f"{harmless(name)} {count:,}" for name, count in span.sources)
+    text = strip_control_chars(span.text).replace("\n", "⏎").replace("\t", " ")
+    sources = "、".join(f"{strip_control_chars(name)} {count:,}" for name, count in span.sources)
     where = f"{span.documents:,} 文書 ({sources})"
     if span.looked < span.count:
         where = f"最初の {span.looked:,} か所を調べたかぎり {where}"
@@ -45,8 +45,10 @@ def _when(span: Span, total: int) -> str:
 
 
 def _document(number: int, document: Source, held: list[str], total: int, marks: tuple[str, str]) -> list[str]:
-    origin = "  ".join(harmless(part) for part in (document.title, document.url, document.doc_id) if part)
-    lines = [f"({number}) {origin}  出典: {harmless(document.source)}  一致: {' '.join(f'[{place}]' for place in held)}"]
+    origin = "  ".join(strip_control_chars(part) for part in (document.title, document.url, document.doc_id) if part)
+    lines = [
+        f"({number}) {origin}  出典: {strip_control_chars(document.source)}  一致: {' '.join(f'[{place}]' for place in held)}"
+    ]
     for snippet in document.snippets:
         text = _marked(snippet.text, snippet.spans, marks).replace("\n", "\n    ")
         lines += [f"    イテレーション: {_read(snippet, total)}", f"    {'…' if snippet.byte else ''}{text}…"]

@@ -18,7 +18,7 @@ from pipeline import cli
 from pipeline.errors import BadInput
 from pipeline.files import whole_path, write_json, write_text
 from pipeline.progress import say
-from pipeline.text.terminal import harmless
+from pipeline.text.terminal import strip_control_chars
 from search.provenance import kernels
 from search.provenance.occurrences import Indexed, Sources, chunks, normal, ranges
 
@@ -215,8 +215,8 @@ def save(found: Exposure, name: str, folder: Path) -> None:
 
 def shown(found: Exposure) -> str:
     """The exposure as people read it at the terminal: figures, then a bar for each of SHOWN stretches of iterations."""
-    lines = [f"「{harmless(found.text)}」を学習が読んだ回数"]
-    lines += [f"{name}: {harmless(value)}" for name, value in facts(found).items()]
+    lines = [f"「{strip_control_chars(found.text)}」を学習が読んだ回数"]
+    lines += [f"{name}: {strip_control_chars(value)}" for name, value in facts(found).items()]
     joined = -(-len(found.reads) // SHOWN)
     rows = [
         (

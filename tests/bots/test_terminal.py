@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bots.ask import ask, what_next
 from bots.chat import talk
 from bots.core import Core, ModelDown
-from bots.terminal import MATCH, OFF, Screen, excerpt, safe
+from bots.terminal import MATCH, OFF, Screen, excerpt
+from pipeline.text.terminal import strip_control_chars
 from tests.bots.helpers.fakes import FakeSearcher, fake_core, hit
 from tests.fakes.openai import FakeOpenAI
 
@@ -173,5 +174,5 @@ def test_excerpt_shows_the_first_match(text: str, limit: int, data: st.DataObjec
 
 @given(st.text(max_size=100))
 def test_safe_text_commands_no_terminal(text: str) -> None:
-    assert len(safe(text)) == len(text)
-    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in safe(text))
+    assert len(strip_control_chars(text)) == len(text)
+    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in strip_control_chars(text))
