@@ -38,8 +38,9 @@ JAPANESE = re.compile("[ぁ-んァ-ヶ一-龠]")
 
 
 def modules() -> list[tuple[ModuleType, ast.Module]]:
-    names = sorted(path.stem for path in CORPUS.glob("*.py") if not path.stem.startswith("__"))
-    return [(import_module(f"corpus.{name}"), ast.parse((CORPUS / f"{name}.py").read_text("utf-8"))) for name in names]
+    paths = [path for path in sorted(CORPUS.rglob("*.py")) if not path.stem.startswith("__")]
+    names = [".".join(path.relative_to(CORPUS.parent).with_suffix("").parts) for path in paths]
+    return [(import_module(name), ast.parse(path.read_text("utf-8"))) for name, path in zip(names, paths, strict=True)]
 
 
 def value(module: ModuleType, node: ast.expr) -> str | None:
