@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from bots.settings import BotsSettings
 from pipeline import cli
 from pipeline.errors import ConfigError, ExternalServiceError
-from pipeline.progress import say
+from pipeline.progress import echo
 
 # Slack's own names; tokens are secrets and never stand in a run file.
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-", "SLACK_APP_TOKEN": "xapp-"}
@@ -28,11 +28,11 @@ def tokens(environment: Mapping[str, str]) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the app until stopped."""
-    arguments = cli.parser("bots", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("bots", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("bots", BotsSettings)
     if arguments.dry_run:
-        say(f"Slack: {settings.model} のモデルがメンションと DM に答えます（同時に {settings.slack.workers} 件まで）")
+        echo(f"Slack: {settings.model} のモデルがメンションと DM に答えます（同時に {settings.slack.workers} 件まで）")
         return
     bot_token, app_token = tokens(os.environ)
     from slack_bolt.adapter.socket_mode import SocketModeHandler
@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ExternalServiceError(
                 f"Slack refuses SLACK_APP_TOKEN ({error.response.get('error')}); see docs/slack.md"
             ) from error
-        say(f"Slack に接続しました（{bot.team}）。Ctrl-C で終了します。")
+        echo(f"Slack に接続しました（{bot.team}）。Ctrl-C で終了します。")
         stopped.wait()
-        say("終了しています…")
+        echo("終了しています…")
         handler.close()
         bot.close()
 

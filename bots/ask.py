@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from bots.settings import BotsSettings
 from pipeline import cli
-from pipeline.progress import say
+from pipeline.progress import echo
 
 if TYPE_CHECKING:
     from bots.core import Core
@@ -36,21 +36,21 @@ def what_next(run: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ask one question of the run's model."""
-    parser = cli.parser("bots.ask", __doc__ or "")
+    parser = cli.stage_parser("bots.ask", __doc__ or "")
     parser.add_argument("--question", help="default: [bots] question of the run file")
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("bots", BotsSettings)
     question = arguments.question or settings.question
     if arguments.dry_run:
-        say(f"質問: 「{question}」を {settings.model} のモデルに尋ね、似ている学習データを {settings.hits} 件ずつ示します")
+        echo(f"質問: 「{question}」を {settings.model} のモデルに尋ね、似ている学習データを {settings.hits} 件ずつ示します")
         return
     from bots.core import Core
     from bots.terminal import stdout
 
     with Core.open(run, settings) as core:
         ask(core, question, stdout())
-    say(what_next(arguments.run))
+    echo(what_next(arguments.run))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bots.settings import BotsSettings
 from pipeline import cli
-from pipeline.progress import say
+from pipeline.progress import echo
 from search.hits import Mode
 
 if TYPE_CHECKING:
@@ -123,18 +123,18 @@ def talk(core: "Core", screen: "Screen", read: Callable[[str], str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Talk to the run's model."""
-    arguments = cli.parser("bots.chat", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("bots.chat", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("bots", BotsSettings)
     if arguments.dry_run:
-        say(f"端末での対話: {settings.model} のモデルと話し、回答に似ている学習データを {settings.hits} 件ずつ示します")
+        echo(f"端末での対話: {settings.model} のモデルと話し、回答に似ている学習データを {settings.hits} 件ずつ示します")
         return
     import readline  # noqa: F401 - importing it gives `input` line editing and history
 
     from bots.core import Core
     from bots.terminal import stdout
 
-    say("モデルを読み込んでいます…")
+    echo("モデルを読み込んでいます…")
     with Core.open(run, settings) as core:
         core.ready()
         talk(core, stdout(), input)

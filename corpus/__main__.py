@@ -12,9 +12,9 @@ from corpus.inputs import Inputs, open_inputs
 from corpus.output import account
 from corpus.settings import CorpusSettings
 from pipeline import cli
-from pipeline.artifact import Artifact, begin
+from pipeline.artifact import Artifact, begin_artifact
 from pipeline.files import write_text
-from pipeline.progress import say
+from pipeline.progress import echo
 
 RECIPE = 4
 NAME = "コーパス"
@@ -22,18 +22,18 @@ NAME = "コーパス"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the corpus artifact of one run."""
-    arguments = cli.parser("corpus", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("corpus", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("corpus", CorpusSettings)
     if arguments.dry_run:
         names = [source.name for source in settings.sources]
         base = f"コーパス {settings.base.run} を引き継ぎ、" if settings.base.run else ""
         work = f"{len(names)}個の出典 ({', '.join(names)}) を読み、選別と重複除去をして " if names else ""
-        say(f"{NAME}: {base}{work}{run.root('corpus')} に書きます")
+        echo(f"{NAME}: {base}{work}{run.root('corpus')} に書きます")
         return
     inputs = open_inputs(run, settings)
-    with begin(run, "corpus", settings, inputs.digests, recipe=RECIPE) as artifact:
-        if not cli.said_sealed(artifact, NAME):
+    with begin_artifact(run, "corpus", settings, inputs.digests, recipe=RECIPE) as artifact:
+        if not cli.skip_if_sealed(artifact, NAME):
             make(artifact, settings, inputs)
 
 
@@ -81,9 +81,9 @@ def _finish(artifact: Artifact, settings: CorpusSettings, inputs: Inputs, stats:
     account.write_benchmark_items(artifact.data, settings.decontaminate, base)
     write_text(artifact.data / "NOTICE", notice(inputs.licences, fetched, base))
     manifest = artifact.seal(stats, licences=inputs.licences)
-    say(account.table(stats["sources"], open_decisions(artifact.root, check=False).labels))
+    echo(account.table(stats["sources"], open_decisions(artifact.root, check=False).labels))
     report = write_report(artifact.root)
-    say(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})。報告は {report} です")
+    echo(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})。報告は {report} です")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from corpus.settings import DedupSettings
 from corpus.storage import judged as scratch
 from corpus.storage.tables import TableWriter
 from corpus.storage.timing import Phases
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 
 # Records judged together: enough that numpy's and Arrow's costs a call vanish, and as many bytes as one large page.
 BATCH_RECORDS, BATCH_BYTES = 1024, 16 << 20
@@ -73,7 +73,7 @@ def rows_schema(preset: Preset) -> pa.Schema:
 def judge_shard(task: JudgeTask) -> dict[str, Any]:
     """Read and judge one shard; leaves `corpus.scratch`'s folder and returns what was counted."""
     phases, dropped, size = Phases(), Counter[str](), 0
-    with whole_path(task.folder / task.shard.name) as folder:
+    with atomic_path(task.folder / task.shard.name) as folder:
         folder.mkdir()
         kept = scratch.KeptWriter(folder, scratch.FIRST_BAND + task.dedup.bands)
         with TableWriter(folder / "rows.parquet", rows_schema(task.preset), ROW_GROUP) as rows:

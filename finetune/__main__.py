@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from finetune.settings import FinetuneSettings
 from finetune.stage import load_data, open_upstream, plan, report, set_environment, statistics
 from pipeline import cli
-from pipeline.artifact import begin
-from pipeline.progress import Progress, say
+from pipeline.artifact import begin_artifact
+from pipeline.progress import Progress, echo
 
 RECIPE = 1
 LABEL = "追加学習"
@@ -14,15 +14,15 @@ LABEL = "追加学習"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
-    arguments = cli.parser("finetune", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("finetune", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("finetune", FinetuneSettings)
     if arguments.dry_run:
-        say(plan(LABEL, settings))
+        echo(plan(LABEL, settings))
         return
     upstream = open_upstream(run, settings)
-    with begin(run, "finetune", settings, upstream.inputs, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, LABEL):
+    with begin_artifact(run, "finetune", settings, upstream.inputs, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, LABEL):
             return
         set_environment()
         from finetune.export import export_model

@@ -10,7 +10,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from finetune.settings import Generation
 from pipeline.errors import MissingInput
-from pipeline.files import whole_path, write_json
+from pipeline.files import atomic_path, write_json
 from tokenizer.encode import Tokenizer
 from tokenizer.export import EXPORTED_FILES
 
@@ -25,7 +25,7 @@ def export_model(model: PreTrainedModel, base: Path, folder: Path, generation: G
             raise MissingInput(f"{base / name}: the base model came without its tokenizer; make it again with `make pretrain`")
     tokenizer = Tokenizer.load(base)
     dtype = getattr(torch, json.loads((base / "config.json").read_text("utf-8")).get("dtype") or "float32")
-    with whole_path(folder) as temporary:
+    with atomic_path(folder) as temporary:
         model.generation_config = generation_config(tokenizer, generation)
         model.config.pad_token_id = tokenizer.pad_id
         model.to(dtype).save_pretrained(temporary)
@@ -49,7 +49,7 @@ def generation_config(tokenizer: Tokenizer, generation: Generation) -> Generatio
 
 def export_adapter(model: Any, folder: Path, base_name: str) -> None:
     """Write the PEFT adapter: its weights and a configuration without this machine's paths or hash order."""
-    with whole_path(folder) as temporary:
+    with atomic_path(folder) as temporary:
         model.save_pretrained(temporary)
         (temporary / "README.md").unlink(missing_ok=True)  # PEFT's empty card; `make publish` writes a real one
         path = temporary / "adapter_config.json"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from finetune.settings import LoraSettings
 from finetune.stage import load_data, open_upstream, plan, report, set_environment, statistics
 from pipeline import cli
-from pipeline.artifact import begin
-from pipeline.progress import Progress, say
+from pipeline.artifact import begin_artifact
+from pipeline.progress import Progress, echo
 
 RECIPE = 1
 LABEL = "LoRA 学習"
@@ -14,18 +14,18 @@ LABEL = "LoRA 学習"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage; a run file without `[lora]` does not want it."""
-    arguments = cli.parser("finetune.lora", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("finetune.lora", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     if not run.has("lora"):
-        say(f"{LABEL}: {run.path} に [lora] がないため省略します")
+        echo(f"{LABEL}: {run.path} に [lora] がないため省略します")
         return
     settings = run.settings("lora", LoraSettings)
     if arguments.dry_run:
-        say(f"{plan(LABEL, settings)}、r={settings.rank} α={settings.alpha}")
+        echo(f"{plan(LABEL, settings)}、r={settings.rank} α={settings.alpha}")
         return
     upstream = open_upstream(run, settings)
-    with begin(run, "lora", settings, upstream.inputs, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, LABEL):
+    with begin_artifact(run, "lora", settings, upstream.inputs, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, LABEL):
             return
         set_environment()
         from finetune.adapter import check_merged, lora_config, reference_logits

@@ -11,7 +11,7 @@ from finetune.sources import file_of, read
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import CorruptArtifact
 from pipeline.files import digest_file
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.runfile import RunFile
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def load_data(upstream: Upstream, settings: Tuning) -> "TuningData":
     for name, count in data.counts.items():
         dropped = [("空", "empty"), ("長すぎ", "too_long"), ("選外", "not_chosen")]
         rest = "".join(f" + {word} {count[key]:,}" for word, key in dropped if count[key])
-        say(
+        echo(
             f"データ {name}: {count['records']:,} 件 = 学習 {count['training']:,} (×{count['repeat']}) + "
             f"評価用 {count['heldout']:,}{rest}、回答 {count['answer_tokens']:,} トークン"
         )
@@ -108,9 +108,9 @@ def report(label: str, manifest: Manifest) -> None:
     """Say what came out: the losses before and after, and where the model lies."""
     stats = manifest.stats
     for name, loss in stats["heldout_loss"].items():
-        say(f"{label}: 評価用データ {name} の損失 {loss['before']:.3f} → {loss['after']:.3f}")
+        echo(f"{label}: 評価用データ {name} の損失 {loss['before']:.3f} → {loss['after']:.3f}")
     trained, every = stats["parameters"]["trained"], stats["parameters"]["all"]
-    say(f"{label}: {stats['steps']:,} ステップ、学習 {trained:,} / 全 {every:,} パラメータ → {manifest.data / 'model'}")
+    echo(f"{label}: {stats['steps']:,} ステップ、学習 {trained:,} / 全 {every:,} パラメータ → {manifest.data / 'model'}")
 
 
 def plan(label: str, settings: Tuning) -> str:

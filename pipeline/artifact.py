@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import CorruptArtifact, MissingInput, PipelineError, RecipeDrift
-from pipeline.files import digest_file, digest_json, sweep, write_json
+from pipeline.files import digest_file, digest_json, remove_unfinished, write_json
 from pipeline.runfile import RunFile, identity
 
 # Opening hashes every file below this total; larger artifacts are checked by size, and whole by `make verify`.
@@ -70,7 +70,7 @@ def fingerprint(settings: Any, inputs: Mapping[str, str], recipe: int) -> str:
 
 
 class Artifact:
-    """A folder being made by one stage of one run; use `begin`."""
+    """A folder being made by one stage of one run; use `begin_artifact`."""
 
     def __init__(self, root: Path, stage: str, run: RunFile, mark: str, inputs: dict[str, str], settings: Any) -> None:
         self.root, self.stage, self.run, self.fingerprint, self.inputs = root, stage, run, mark, inputs
@@ -83,7 +83,7 @@ class Artifact:
         """Where the receipt of a finished shard stands."""
         return self.root / "receipts" / step / f"{shard}.json"
 
-    def receipt(self, step: str, shard: str) -> dict[str, Any] | None:
+    def read_receipt(self, step: str, shard: str) -> dict[str, Any] | None:
         """Statistics of a shard that this recipe has finished, or None if it must run.
 
         Raises: RecipeDrift if another recipe finished it.
@@ -139,7 +139,7 @@ class Artifact:
 
 
 @contextmanager
-def begin(run: RunFile, stage: str, settings: Any, inputs: Mapping[str, str], *, recipe: int) -> Iterator[Artifact]:
+def begin_artifact(run: RunFile, stage: str, settings: Any, inputs: Mapping[str, str], *, recipe: int) -> Iterator[Artifact]:
     """Open the artifact of `stage` for making, alone; `.sealed` is set where it is made already.
 
     Raises:
@@ -159,18 +159,18 @@ def begin(run: RunFile, stage: str, settings: Any, inputs: Mapping[str, str], *,
         if (root / "manifest.json").exists():
             artifact.sealed = open_sealed(root)
         else:
-            sweep(root)
+            remove_unfinished(root)
             write_json(recipe_file, now)
             artifact.data.mkdir(exist_ok=True)
             artifact.work.mkdir(exist_ok=True)
         yield artifact
 
 
-def open_sealed(root: Path, *, whole: bool = False) -> Manifest:
+def open_sealed(root: Path, *, verify_all: bool = False) -> Manifest:
     """Open a sealed artifact and check that it still is what its manifest says.
 
     Args:
-        whole: hash every file however large; otherwise only artifacts below HASH_ON_OPEN_BYTES are hashed.
+        verify_all: hash every file however large; otherwise only artifacts below HASH_ON_OPEN_BYTES are hashed.
     Raises: MissingInput if it is not sealed; CorruptArtifact if a file is missing, extra or changed.
     """
     stage, name = root.parent.name, root.name
@@ -195,7 +195,7 @@ def open_sealed(root: Path, *, whole: bool = False) -> Manifest:
         file = root / name_
         if file.stat().st_size != row["bytes"]:
             raise CorruptArtifact(f"{file}: {file.stat().st_size} bytes, the manifest says {row['bytes']}; {redo}")
-        if (small or whole) and digest_file(file) != row["sha256"]:
+        if (small or verify_all) and digest_file(file) != row["sha256"]:
             raise CorruptArtifact(f"{file}: its content is not what was sealed (sha256 differs); {redo}")
     return Manifest(root, body)
 

@@ -8,31 +8,31 @@ from collections.abc import Callable, Sequence
 from pipeline.artifact import Artifact
 from pipeline.errors import DiskFull, PipelineError
 from pipeline.files import is_disk_full
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.runfile import RunFile, load_run
 
 USER_ERROR = 2  # exit status of everything a user can mend
 
 
 def run_parser(
-    module: str, description: str, *, sets: str = "TABLE.KEY=VALUE", meaning: str = "override one setting"
+    module: str, description: str, *, set_metavar: str = "TABLE.KEY=VALUE", set_help: str = "override one setting"
 ) -> argparse.ArgumentParser:
     """An argument parser with the options of everything that looks at a run.
 
     Args:
-        sets, meaning: what --set takes, and its help.
+        set_metavar, set_help: what --set takes, and its help.
     """
     made = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     made.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    made.add_argument("--set", action="append", default=[], metavar=sets, help=meaning)
+    made.add_argument("--set", action="append", default=[], metavar=set_metavar, help=set_help)
     made.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
     made.add_argument("--artifacts", default="artifacts", help="root folder of all artifacts")
     return made
 
 
-def parser(stage: str, description: str) -> argparse.ArgumentParser:
+def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
     """An argument parser with the options that every stage has; a stage adds its own."""
-    made = run_parser(stage, description, meaning="override one setting (recorded)")
+    made = run_parser(stage, description, set_help="override one setting (recorded)")
     made.add_argument("--dry-run", action="store_true", help="check the settings, print the plan, do nothing")
     return made
 
@@ -42,10 +42,10 @@ def open_run(arguments: argparse.Namespace) -> RunFile:
     return load_run(arguments.run, overrides=tuple(arguments.set), data=arguments.data, artifacts=arguments.artifacts)
 
 
-def said_sealed(artifact: Artifact, name: str) -> bool:
+def skip_if_sealed(artifact: Artifact, name: str) -> bool:
     """Whether the artifact is made already; if so, say that the stage is skipped."""
     if artifact.sealed:
-        say(f"{name}: 作成済みのため省略します ({artifact.sealed.digest[7:15]}、{artifact.root})")
+        echo(f"{name}: 作成済みのため省略します ({artifact.sealed.digest[7:15]}、{artifact.root})")
     return artifact.sealed is not None
 
 

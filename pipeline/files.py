@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from pipeline.errors import DiskFull
 
-# Every unfinished file or folder carries this mark in its name; `sweep` removes what a killed process left.
+# Every unfinished file or folder carries this mark in its name; `remove_unfinished` removes what a killed process left.
 UNFINISHED = ".unfinished-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,7 +25,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def whole_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; rename it onto `path` on success, remove it on any error.
 
     The block may make a file or a folder there. Files are synced before the rename, so that after a
@@ -39,9 +39,9 @@ def whole_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in _files(temporary):
-            sync(file)
+            fsync(file)
         _move(temporary, path)
-        sync(path.parent)
+        fsync(path.parent)
     except BaseException as error:
         _remove(temporary)
         if is_disk_full(error):
@@ -50,15 +50,15 @@ def whole_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Like `whole_path`, yielding an open binary file."""
-    with whole_path(path) as temporary, temporary.open("wb") as file:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Like `atomic_path`, yielding an open binary file."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text.encode())
 
 
@@ -83,14 +83,14 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_files(paths: Iterable[Path], *, base: Path, memory: Path | None = None) -> str:
+def digest_files(paths: Iterable[Path], *, base: Path, cache: Path | None = None) -> str:
     """`sha256:…` over (name relative to `base`, content sha256) of files, in name order.
 
     Args:
-        memory: a JSON file that remembers contents by (name, bytes, mtime), so that a second run over the
+        cache: a JSON file that remembers contents by (name, bytes, mtime), so that a second run over the
             same untouched files reads none of them.
     """
-    known: dict[str, list[Any]] = json.loads(memory.read_text("utf-8")) if memory and memory.exists() else {}
+    known: dict[str, list[Any]] = json.loads(cache.read_text("utf-8")) if cache and cache.exists() else {}
     rows, seen = [], {}
     for path in sorted(paths):
         name, stat = path.relative_to(base).as_posix(), path.stat()
@@ -99,12 +99,12 @@ def digest_files(paths: Iterable[Path], *, base: Path, memory: Path | None = Non
         sha256 = old[2] if old and old[:2] == stamp else digest_file(path)
         seen[str(path.absolute())] = [*stamp, sha256]
         rows.append([name, sha256])
-    if memory and any(known.get(name) != row for name, row in seen.items()):
-        write_json(memory, known | seen)
+    if cache and any(known.get(name) != row for name, row in seen.items()):
+        write_json(cache, known | seen)
     return digest_json(sorted(rows))
 
 
-def sweep(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left unfinished below `folder`; their children may be at work there a moment longer."""
     for parent, folders, files in os.walk(folder):
         unfinished = [name for name in folders + files if UNFINISHED in name]
@@ -150,7 +150,7 @@ def _unless_others(function: Any, path: Any, error: Any) -> None:
         raise error[1]
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

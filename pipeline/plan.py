@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline import cli
 from pipeline.errors import ConfigError
-from pipeline.progress import say
+from pipeline.progress import echo
 
 # Table -> the module of its stage, in the order in which `make all` runs them.
 STAGES = {
@@ -26,7 +26,7 @@ STAGES = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run every stage that the run file has with --dry-run; stop at the end if one refused its settings."""
-    arguments = cli.parser("pipeline.plan", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("pipeline.plan", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     words = ["--run", arguments.run, "--artifacts", arguments.artifacts, "--dry-run"]
     words += ["--data", arguments.data] if arguments.data else []
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not run.has(table):
             continue
         sealed = (run.root(table) / "manifest.json").exists()
-        say(f"[{table}]{' 作成済み' if sealed else ''}")
+        echo(f"[{table}]{' 作成済み' if sealed else ''}")
         if subprocess.run([sys.executable, "-m", module, *words], check=False).returncode:
             refused.append(table)
     if refused:

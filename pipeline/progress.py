@@ -28,10 +28,10 @@ class Progress:
         """Say that `done` units were finished by an earlier process."""
         self.done = self._first = done
 
-    def update(self, count: int = 1, unseen: Mapping[str, Any] | None = None, **numbers: float) -> None:
-        """`count` more units are done; `numbers` are shown behind and written to events.jsonl, `unseen` only written."""
+    def update(self, count: int = 1, log_only: Mapping[str, Any] | None = None, **numbers: float) -> None:
+        """`count` more units are done; `numbers` are shown behind and written to events.jsonl, `log_only` only written."""
         self.done += count
-        self.event(done=self.done, total=self.total, **numbers, **(unseen or {}))
+        self.event(done=self.done, total=self.total, **numbers, **(log_only or {}))
         now = time.monotonic()
         if now - self._shown >= (BAR_SECONDS if self._live else LINE_SECONDS):
             self._shown = now
@@ -58,7 +58,7 @@ class Progress:
         seconds = max(time.monotonic() - self._began, 1e-9)
         rate = (self.done - self._first) / seconds
         left = (self.total - self.done) / rate if rate > 0 else 0.0
-        tail = f"{clock(seconds)}" if last else f"残り {clock(left)}"
+        tail = f"{format_duration(seconds)}" if last else f"残り {format_duration(left)}"
         extra = "".join(f"  {name} {value:.4g}" for name, value in numbers.items())
         line = f"{self.label}  {self.done:,}/{self.total:,} {self.unit}  {rate:,.1f}/秒  {tail}{extra}"
         if self._live:
@@ -80,13 +80,13 @@ def _at_a_line(path: Path) -> TextIO:
     return file
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """75.2 -> '1:15'; 3,700 -> '1:01:40'."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """One line for the person at the terminal."""
     print(text, flush=True)

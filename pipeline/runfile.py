@@ -43,7 +43,7 @@ class RunFile:
         """
         if table not in self.tables:
             raise ConfigError(f"{self.path}: no [{table}] table, which this command needs; it has {sorted(self.tables)}")
-        return build(self.tables[table], kind, f"{self.path} [{table}]", self.data)
+        return build_settings(self.tables[table], kind, f"{self.path} [{table}]", self.data)
 
     def has(self, table: str) -> bool:
         """Whether the run file has that table."""
@@ -69,7 +69,7 @@ def load_run(run: str, *, overrides: tuple[str, ...] = (), data: str | None = No
         raise ConfigError(f"{path}: not readable as TOML: {error}") from error
     for name, table in tables.items():
         if name not in TABLES:
-            raise ConfigError(f"{path}: unknown table [{name}]{hint(name, TABLES)}")
+            raise ConfigError(f"{path}: unknown table [{name}]{suggest_key(name, TABLES)}")
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name} = {table!r} stands outside any table; put it below one of {sorted(TABLES)}")
     for override in overrides:
@@ -79,14 +79,14 @@ def load_run(run: str, *, overrides: tuple[str, ...] = (), data: str | None = No
     return RunFile(path.stem, path, tables, overrides, Path(artifacts), Path(data) if data else None)
 
 
-def build(values: Any, kind: type[T], where: str, data: Path | None = None) -> T:
+def build_settings(values: Any, kind: type[T], where: str, data: Path | None = None) -> T:
     """Check `values` against the fields of dataclass `kind`, recursively, and build it."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected a table, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}{hint(key, fields)}")
+            raise ConfigError(f"{where}: unknown key {key!r}{suggest_key(key, fields)}")
     missing = [
         f.name
         for f in fields.values()
@@ -126,7 +126,7 @@ def _coerce(value: Any, want: Any, where: str, data: Path | None) -> Any:
             raise ConfigError(f"{where}: expected one of {list(args)}, got {value!r}")
         return value
     if dataclasses.is_dataclass(want):
-        return build(value, typing.cast(type, want), where, data)
+        return build_settings(value, typing.cast(type, want), where, data)
     if origin is tuple and isinstance(value, list):
         return tuple(_coerce(v, args[0], f"{where}[{i}]", data) for i, v in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
@@ -161,7 +161,7 @@ def _override(tables: dict[str, dict[str, Any]], text: str) -> None:
     if not equals or len(keys) < 2 or not all(keys):
         raise ConfigError(f"--set {text}: expected table.key=value, for example pretrain.iterations=20")
     if keys[0] not in TABLES:
-        raise ConfigError(f"--set {text}: unknown table [{keys[0]}]{hint(keys[0], TABLES)}")
+        raise ConfigError(f"--set {text}: unknown table [{keys[0]}]{suggest_key(keys[0], TABLES)}")
     try:
         parsed = tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
@@ -174,7 +174,7 @@ def _override(tables: dict[str, dict[str, Any]], text: str) -> None:
     table[keys[-1]] = parsed
 
 
-def hint(key: str, known: Iterable[str]) -> str:
+def suggest_key(key: str, known: Iterable[str]) -> str:
     """End of an error message about an unknown key: the known one most like it, or all that are known."""
     near = difflib.get_close_matches(key, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {sorted(known)}"

@@ -16,9 +16,9 @@ from pipeline.runfile import RunFile, field
 S = TypeVar("S")
 
 # A shard whose worker died this often (out of memory, a crash in a native parser) is not going to pass.
-WORKER_DEATHS = 2
+MAX_WORKER_DEATHS = 2
 # A node that goes is no fault of the shard: it starts again elsewhere, unless nodes keep going.
-NODE_DEATHS = 8
+MAX_NODE_DEATHS = 8
 
 
 class _NodeLost(Exception):
@@ -57,7 +57,7 @@ def map_shards(
     Returns: name -> statistics, in name order whatever order tasks end in.
     Raises: PipelineError from a task as it is; ExternalServiceError if Ray is out of reach or a worker keeps dying.
     """
-    done = {name: stats for name in sorted(shards) if (stats := artifact.receipt(step, name)) is not None}
+    done = {name: stats for name in sorted(shards) if (stats := artifact.read_receipt(step, name)) is not None}
     todo = _order([name for name in shards if name not in done])
     with Progress(label, len(shards), "個", events=artifact.events) as progress:
         progress.resume_at(len(done))
@@ -81,9 +81,9 @@ def _run(
 ) -> None:
     import ray
 
-    cluster = connect(artifact.run)
+    cluster = connect_ray(artifact.run)
     at_once = cluster.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-    options: dict[str, Any] = {"num_cpus": 1, "max_retries": WORKER_DEATHS, "retry_exceptions": False}
+    options: dict[str, Any] = {"num_cpus": 1, "max_retries": MAX_WORKER_DEATHS, "retry_exceptions": False}
     if cluster.address != "local":
         options["memory"] = int(cluster.memory_gb * (1 << 30))
     remote = ray.remote(**options)(_finish)
@@ -103,7 +103,7 @@ def _run(
                 done[name] = _result(ready[0], name, step)
             except _NodeLost as error:
                 lost[name] = lost.get(name, 0) + 1
-                if lost[name] > NODE_DEATHS:
+                if lost[name] > MAX_NODE_DEATHS:
                     raise ExternalServiceError(
                         f"{step} shard {name}: the machine it ran on died {lost[name]} times ({error}); look at the cluster"
                     ) from error
@@ -118,7 +118,7 @@ def _run(
 
 def _finish(task: Callable[[S], Mapping[str, Any]], shard: S, artifact: Artifact, step: str, name: str) -> dict[str, Any]:
     """In the worker: run one shard, then leave its receipt; nothing is left to do where another attempt has left one."""
-    if (finished := artifact.receipt(step, name)) is not None:
+    if (finished := artifact.read_receipt(step, name)) is not None:
         return finished
     stats = dict(task(shard))
     artifact.write_receipt(step, name, stats)
@@ -140,12 +140,12 @@ def _result(reference: Any, name: str, step: str) -> dict[str, Any]:
         raise _NodeLost(type(error).__name__) from error
     except (WorkerCrashedError, OutOfMemoryError) as error:
         raise ExternalServiceError(
-            f"{step} shard {name}: its worker died {WORKER_DEATHS + 1} times ({type(error).__name__}); "
+            f"{step} shard {name}: its worker died {MAX_WORKER_DEATHS + 1} times ({type(error).__name__}); "
             f"most often memory: use fewer workers with --set ray.workers=1, or smaller shards"
         ) from error
 
 
-def connect(run: RunFile) -> RayCluster:
+def connect_ray(run: RunFile) -> RayCluster:
     """Start or join Ray as `[ray]` of the run file says; does nothing where this process is connected already.
 
     Raises: ExternalServiceError if the cluster does not answer.

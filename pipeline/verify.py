@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline import cli
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import CorruptArtifact, MissingInput
-from pipeline.progress import say
+from pipeline.progress import echo
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -13,12 +13,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Raises: CorruptArtifact on the first file or link that does not hold; MissingInput if nothing is sealed.
     """
-    run = cli.open_run(cli.parser("pipeline.verify", __doc__ or "").parse_args(argv))
+    run = cli.open_run(cli.stage_parser("pipeline.verify", __doc__ or "").parse_args(argv))
     sealed: dict[str, Manifest] = {}
     for path in sorted(run.artifacts.glob(f"*/{run.name}/manifest.json")):
         stage = path.parent.parent.name
-        sealed[stage] = open_sealed(path.parent, whole=True)
-        say(f"{stage}: {len(sealed[stage].body['files'])} 個のファイルが封印時と一致 ({sealed[stage].digest[7:15]})")
+        sealed[stage] = open_sealed(path.parent, verify_all=True)
+        echo(f"{stage}: {len(sealed[stage].body['files'])} 個のファイルが封印時と一致 ({sealed[stage].digest[7:15]})")
     if not sealed:
         raise MissingInput(f"{run.artifacts}: no sealed artifact of run {run.name!r}; make one with `make all RUN={run.name}`")
     for stage, manifest in sealed.items():

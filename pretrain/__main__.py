@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cli
-from pipeline.artifact import Manifest, begin, open_sealed
+from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import ConfigError
-from pipeline.progress import Progress, say
+from pipeline.progress import Progress, echo
 from pretrain.hf import load
 from pretrain.launch import ranks
 from pretrain.settings import PretrainSettings
@@ -21,24 +21,24 @@ KINDS = {"llama": "Llama", "gpt2": "GPT-2"}
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, export, seal."""
-    arguments = cli.parser("pretrain", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("pretrain", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("pretrain", PretrainSettings)
     metrics.check(settings.logging)
     if arguments.dry_run:
-        say(plan(settings))
+        echo(plan(settings))
         return
     tokenizer, pack = open_sealed(run.root("tokenizer")), open_sealed(run.root("pack"))
     check_inputs(tokenizer, pack, settings)
     inputs = {"pack": pack.digest, "tokenizer": tokenizer.digest}
     inputs |= load.inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
     licences = [*pack.body["licences"], *load.licences(settings)]
-    with begin(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, "事前学習"):
+    with begin_artifact(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, "事前学習"):
             return
         stats = ranks.train(artifact, settings.parallel, ranks.options(arguments))
         if stats is None:
-            say("事前学習を中断しました。同じコマンドで続きから再開します。")
+            echo("事前学習を中断しました。同じコマンドで続きから再開します。")
             return
         with Progress("モデルの書き出し", 1, "個", events=artifact.events) as progress:
             difference = export(settings, artifact.root, tokenizer.data, pack.data)
@@ -81,7 +81,7 @@ def report(valid: Mapping[str, Mapping[str, Any]]) -> None:
     """Bits per byte of each source and of all, each beside its baseline."""
     for name, row in valid.items():
         said = f"bits/byte {row['bits_per_byte']:.3f} (ユニグラム基準 {row['unigram_bits_per_byte']:.3f})"
-        say(f"検証 {said}" if name == "total" else f"  {name}: {said}  {row['bytes']:,} バイト")
+        echo(f"検証 {said}" if name == "total" else f"  {name}: {said}  {row['bytes']:,} バイト")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import cli
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.runfile import RunFile, load_run
 from pretrain.settings import Precision, PretrainSettings, Shape
 
@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [load_run(name, artifacts=arguments.artifacts) for name in names]
     if not arguments.run:
         runs = [run for run in runs if run.has("pretrain") and run.settings("pretrain", PretrainSettings).parallel.gpu]
-    say(table(runs))
+    echo(table(runs))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.errors import BadInput, MissingInput
-from pipeline.files import whole_path, write_text
-from pipeline.progress import clock, say
+from pipeline.files import atomic_path, write_text
+from pipeline.progress import echo, format_duration
 from pretrain.position import Ranges
 from pretrain.train.metrics import EVENTS
 
@@ -211,7 +211,7 @@ def facts(history: History) -> dict[str, str]:
         if len(values):
             found[label] = format(float(values.max() if series == "memory_gib" else np.median(values)), form)
     seconds = sum(_steps(history))
-    found["学習時間"] = clock(seconds)
+    found["学習時間"] = format_duration(seconds)
     found["中断・再開"] = f"{len(history.resumed)} 回"
     found["更新しなかった反復"] = f"{len(history.skipped)} 回、巻き戻し {len(history.rewinds)} 回"
     return found
@@ -229,14 +229,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = run.root("pretrain")
     history = read(root / EVENTS)
     picture = figure(history, run.name)
-    with whole_path(root / PNG) as fresh:
+    with atomic_path(root / PNG) as fresh:
         picture.savefig(fresh, format="png", dpi=DPI, metadata={"Software": None})
     write_text(root / HTML, render(history, run.name, picture))
     for name, value in facts(history).items():
-        say(f"{name}: {value}")
+        echo(f"{name}: {value}")
     if history.torn:
-        say(f"{root / EVENTS}: 書きかけの {history.torn} 行は読み飛ばしました。")
-    say(f"学習曲線: {root / PNG}  {root / HTML}")
+        echo(f"{root / EVENTS}: 書きかけの {history.torn} 行は読み飛ばしました。")
+    echo(f"学習曲線: {root / PNG}  {root / HTML}")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import ConfigError, MissingInput, PipelineError, RecipeDrift
-from pipeline.files import whole_path
-from pipeline.progress import say
+from pipeline.files import atomic_path
+from pipeline.progress import echo
 from pipeline.runfile import RunFile, identity
 from pretrain.checkpoint import files
 from pretrain.checkpoint.files import Saved
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder = arguments.out or run.root("pretrain") / "exports" / saved.path.name
         held_out = held_out_ids(settings, tokenizer.data, pack.data)
         difference = export(settings, saved, tokenizer.data, held_out, folder, shard_size=arguments.shard_size)
-    say(f"{folder}: {saved.position.iteration:,} 回目のモデルを書き出しました (logit の最大の差 {difference:.1e})")
+    echo(f"{folder}: {saved.position.iteration:,} 回目のモデルを書き出しました (logit の最大の差 {difference:.1e})")
 
 
 def _parser() -> Any:
@@ -113,8 +113,7 @@ def held_out_ids(settings: PretrainSettings, tokenizer_data: Path, pack_data: Pa
     """(N,) ids of held-out text of the first source."""
     import torch
 
-    from pretrain.train.data import ValidRows
-    from pretrain.train.loop import data_settings
+    from pretrain.train.data import ValidRows, data_settings
 
     first = min(pack_data.glob("*/valid.idx")).parent
     return torch.from_numpy(ValidRows(first, data_settings(settings), Tokenizer.load(tokenizer_data).eos_id).labels)
@@ -152,7 +151,7 @@ def export(
     ours_BSV = megatron_logits(model, ids_BS, tokenizer.vocab_size)
     state = to_transformers(plain_names(model.state_dict()), settings.model, tokenizer.vocab_size, getattr(torch, dtype))
     del model
-    with whole_path(folder) as fresh:
+    with atomic_path(folder) as fresh:
         _write(settings, tokenizer, state, dtype, fresh, shard_size)
         del state
         for file in sorted(tokenizer_data.iterdir()):
@@ -179,12 +178,12 @@ def load(settings: PretrainSettings, saved: Saved, vocab_size: int) -> Any:
 
     Raises: CorruptArtifact if the checkpoint is damaged.
     """
-    from pretrain.checkpoint import load as checkpoint
+    from pretrain.checkpoint.load import load_checkpoint
     from pretrain.model.build import bare_model
 
     alone()
     model = bare_model(dataclasses.replace(settings, parallel=Parallel()), "fp32", vocab_size)
-    checkpoint.load(saved, [model])
+    load_checkpoint(saved, [model])
     return model.eval()
 
 

@@ -19,7 +19,7 @@ def open_chain(run: RunFile, stage: str) -> Chain:
     Raises: MissingInput if `stage` is not sealed; CorruptArtifact if a file was changed, or an artifact on the way
         is not the one the next was made from.
     """
-    chain: Chain = {stage: open_sealed(run.root(stage), whole=True)}
+    chain: Chain = {stage: open_sealed(run.root(stage), verify_all=True)}
     todo = [stage]
     while todo:
         made = chain[todo.pop(0)]

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, Reposit
 from huggingface_hub.hf_api import RepoFile
 
 from pipeline.errors import ConfigError, CorruptArtifact, ExternalServiceError, PipelineError
-from pipeline.progress import say
+from pipeline.progress import echo
 from publish.plan import Plan, Upload
 from publish.settings import PublishSettings
 
@@ -141,7 +141,7 @@ class Hub:
                 if attempt == self._attempts or not _passes(cause):
                     raise self._explained(what, cause) from error
                 wait = _retry_after(cause) or self._wait * 2 ** (attempt - 1)
-                say(f"Hub: {what} に失敗しました ({_short(cause)})。{min(wait, LONGEST_WAIT_SECONDS):.0f} 秒後にやり直します")
+                echo(f"Hub: {what} に失敗しました ({_short(cause)})。{min(wait, LONGEST_WAIT_SECONDS):.0f} 秒後にやり直します")
                 time.sleep(min(wait, LONGEST_WAIT_SECONDS))
         raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import cli
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = cli.open_run(arguments)
     modes: tuple[Mode, ...] = (arguments.mode,) if arguments.mode else MODES
     if arguments.dry_run:
-        say(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
+        echo(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
         return
     from search.searcher import Searcher, clean
 
@@ -72,7 +72,7 @@ def _summary(page: Page, mode: Mode, spread: "Spread | None") -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = cli.parser("search", __doc__ or "")
+    made = cli.stage_parser("search", __doc__ or "")
     made.add_argument("--query", required=True, help="text to look for")
     made.add_argument("--mode", choices=EVERY_MODE, help="exact n-grams or vectors; both where left out; or normalized n-grams")
     made.add_argument("--offset", type=int, default=0, help="hits to leave out, to see the next page")

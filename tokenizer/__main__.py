@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cli
-from pipeline.artifact import begin, open_sealed
+from pipeline.artifact import begin_artifact, open_sealed
 from pipeline.documents import HELD_OUT_SHARE, document_files, read_documents
 from pipeline.errors import ConfigError
-from pipeline.progress import Progress, say
+from pipeline.progress import Progress, echo
 from pipeline.runfile import RunFile
 from tokenizer.analyzer import load_analyzer
 from tokenizer.encode import Tokenizer
@@ -25,12 +25,12 @@ MEASURED_CHARACTERS = 1_000_000
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
-    arguments = cli.parser("tokenizer", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("tokenizer", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("tokenizer", TokenizerSettings)
     _check(settings, run)
     if arguments.dry_run:
-        say(
+        echo(
             f"トークナイザ: コーパスから最大 {settings.max_characters:,} 字を選び、"
             f"語彙 {settings.vocab_size:,} を SentencePiece で学習します"
             f" (方式 {settings.recipe}、単語の境界 {settings.analyzer})"
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     load_analyzer(settings.analyzer)  # one that is not there is better known now than after the text was drawn
     corpus = open_sealed(run.root("corpus"))
-    with begin(run, "tokenizer", settings, {"corpus": corpus.digest}, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, "トークナイザ"):
+    with begin_artifact(run, "tokenizer", settings, {"corpus": corpus.digest}, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, "トークナイザ"):
             return
         with Progress("トークナイザ", 3, "段階", events=artifact.events) as progress:
             files = document_files(corpus)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             progress.update()
         artifact.seal(stats, licences=corpus.body["licences"])
     for source, row in stats["sources"].items():
-        say(f"  {source}: {row['sampled_characters']:,} 字で学習、1 トークンあたり {row['characters_per_token']:.3f} 字")
+        echo(f"  {source}: {row['sampled_characters']:,} 字で学習、1 トークンあたり {row['characters_per_token']:.3f} 字")
 
 
 def _check(settings: TokenizerSettings, run: RunFile) -> None:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import whole_file, write_json, write_text
+from pipeline.files import atomic_file, write_json, write_text
 from tokenizer.chat import CHAT_TEMPLATE, TEMPLATE_FILE
 from tokenizer.encode import MODEL_FILE, Tokenizer
 from tokenizer.symbols import BOS, CONTROL_SYMBOLS, EOS, PAD, SPACE_MARK, SPECIALS, UNK, USER_SYMBOLS
@@ -20,7 +20,7 @@ EXPORTED_FILES = (MODEL_FILE, "tokenizer.json", "tokenizer_config.json", TEMPLAT
 def export(model: bytes, folder: Path) -> None:
     """Write EXPORTED_FILES into `folder`."""
     tokenizer = Tokenizer(model)
-    with whole_file(folder / MODEL_FILE) as file:
+    with atomic_file(folder / MODEL_FILE) as file:
         file.write(model)
     write_text(folder / "tokenizer.json", json.dumps(fast_tokenizer(tokenizer), ensure_ascii=False, indent=1) + "\n")
     write_json(folder / "tokenizer_config.json", config())

@@ -43,10 +43,10 @@ def available() -> bool:
 
 def theirs(work: Path, documents: list[str]) -> tuple[Path, Cost]:
     """Its index of all documents below `work`, which is built where it is missing, and what building took."""
-    from pipeline.files import whole_path
+    from pipeline.files import atomic_path
 
     if not (work / _FOLDER).exists():
-        with whole_path(work / _FOLDER) as folder:
+        with atomic_path(work / _FOLDER) as folder:
             (folder / _SOURCE).parent.mkdir(parents=True)
             with (folder / _SOURCE).open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in documents)

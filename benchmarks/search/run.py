@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline.artifact import begin, open_sealed
+from pipeline.artifact import begin_artifact, open_sealed
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.runfile import RunFile, load_run
 
@@ -64,7 +64,7 @@ def _corpus(run: RunFile, documents: Sequence[str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with begin(run, "corpus", None, {"documents": str(len(documents))}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", None, {"documents": str(len(documents))}, recipe=1) as artifact:
         if artifact.sealed:
             return
         (artifact.data / "documents").mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ def _order(run: RunFile) -> None:
     from tokenizer.symbols import EOS_ID
 
     pack = open_sealed(run.root("pack"))
-    with begin(run, "pretrain", None, {"pack": pack.digest}, recipe=1) as artifact:
+    with begin_artifact(run, "pretrain", None, {"pack": pack.digest}, recipe=1) as artifact:
         if artifact.sealed:
             return
         tokens = len(open_indexed(pack.data / "works" / "train").tokens)

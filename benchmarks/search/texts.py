@@ -99,11 +99,11 @@ def joined(documents: list[str]) -> np.ndarray:
 
 def ours(work: Path, documents: list[str]) -> Path:
     """The folder of our index of all documents below `work`, which is built where it is missing."""
-    from pipeline.files import whole_path
+    from pipeline.files import atomic_path
     from search.exact import suffix_array
 
     if not (work / OURS).exists():
-        with whole_path(work / OURS) as folder:
+        with atomic_path(work / OURS) as folder:
             folder.mkdir()
             suffix_array.build(joined(documents), folder)
     return work / OURS

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.machine import describe
 from benchmarks.tokenizer.texts import Texts, load
 from pipeline.errors import ConfigError
-from pipeline.files import digest_json, whole_file, write_text
+from pipeline.files import atomic_file, digest_json, write_text
 from tokenizer.analyzer import Analyzer, load_analyzer
 from tokenizer.boundaries import BoundaryFigures, boundary_figures
 from tokenizer.encode import Tokenizer
@@ -88,7 +88,7 @@ def trained(made: Sample, digest: str, settings: TokenizerSettings, folder: Path
     begin = time.perf_counter()
     model = train_recipe(made, settings)
     seconds = time.perf_counter() - begin
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(model)
     return model, seconds
 

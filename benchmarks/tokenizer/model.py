@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.tokenizer.lab import BUDGET, SIZES, sample
 from benchmarks.tokenizer.texts import load
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from tokenizer.settings import TokenizerSettings
 from tokenizer.train.recipes import train_recipe
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Train it once for several parts: `--model` says where it goes."""
     arguments = parser(__doc__).parse_args()
     model = trained(arguments.data)
-    with whole_file(arguments.model) as file:
+    with atomic_file(arguments.model) as file:
         file.write(model)
 
 

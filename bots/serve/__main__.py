@@ -22,7 +22,7 @@ from bots.settings import BotsSettings, Serve
 from pipeline import cli
 from pipeline.errors import ConfigError
 from pipeline.listening import LOOPBACK, listen
-from pipeline.progress import say
+from pipeline.progress import echo
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -178,14 +178,14 @@ def api_key(settings: Serve) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until stopped."""
-    parser = cli.parser("bots.serve", __doc__ or "")
+    parser = cli.stage_parser("bots.serve", __doc__ or "")
     parser.add_argument("--listen-fd", type=int, help="a socket that listens already (given by bots.child)")
     parser.add_argument("--child", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("bots", BotsSettings)
     if arguments.dry_run:
-        say(f"モデルのサーバー: {settings.model} を http://{settings.serve.host}:{settings.serve.port}/v1 で公開します")
+        echo(f"モデルのサーバー: {settings.model} を http://{settings.serve.host}:{settings.serve.port}/v1 で公開します")
         return
     if arguments.child:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     prompter = Prompter(engine.tokenizer, chat=settings.model != "pretrain")
     server = Server(f"{run.name}-{settings.model}", engine, prompter, key)
     if not arguments.child:
-        say(f"モデルのサーバー: http://{settings.serve.host}:{listener.getsockname()[1]}/v1  Ctrl-C で終了します")
+        echo(f"モデルのサーバー: http://{settings.serve.host}:{listener.getsockname()[1]}/v1  Ctrl-C で終了します")
     try:
         _serve(server.app(), listener)
     finally:

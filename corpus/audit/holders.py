@@ -16,7 +16,7 @@ from corpus.increment.removals import Selection, host_of, read_selection
 from pipeline import cli
 from pipeline.artifact import Manifest
 from pipeline.errors import ConfigError, CorruptArtifact, MissingInput
-from pipeline.progress import say
+from pipeline.progress import echo
 
 # Stages in the order in which they build on each other; an artifact only has inputs from earlier ones.
 STAGES = ("corpus", "tokenizer", "pack", "pretrain", "finetune", "lora", "index")
@@ -207,10 +207,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     found = holders(Path(arguments.artifacts), read_selection(entries))
     if arguments.json:
-        say(_json(found))
+        echo(_json(found))
         return
     for line in _lines(found, ", ".join(entries)):
-        say(line)
+        echo(line)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from corpus.audit.rejudge import Piece, rejudge
 from corpus.storage.decisions import DecisionFile, Decisions, RuleRow, check_name, open_decisions
 from pipeline import cli
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.runfile import load_run
 from pipeline.text.terminal import strip_control_chars
 
@@ -280,13 +280,15 @@ def _promoted_rows(found: Promoted) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what other thresholds would do."""
-    parser = cli.run_parser("corpus.audit.retune", __doc__ or "", sets="RULE=VALUE", meaning="another threshold, or off")
+    parser = cli.run_parser(
+        "corpus.audit.retune", __doc__ or "", set_metavar="RULE=VALUE", set_help="another threshold, or off"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(argv)
     run = load_run(chosen.run, data=chosen.data, artifacts=chosen.artifacts)
     decisions = open_decisions(run.root("corpus"))
     result = retune(decisions, parse_changes(chosen.set, decisions))
-    say(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(result, decisions.labels))
+    echo(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(result, decisions.labels))
 
 
 if __name__ == "__main__":

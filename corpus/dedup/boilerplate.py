@@ -17,7 +17,7 @@ import xxhash
 from corpus.storage.arrays import save_array
 from corpus.storage.judged import FIRST_BAND, Judged, Kept, KeptWriter
 from pipeline.artifact import Artifact
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 from pipeline.shards import map_shards
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _runs_on(line: str, following: str) -> bool:
 def count_lines(task: CountTask) -> dict[str, Any]:
     """How many documents of a shard hold each line; leaves sorted runs and the pages of each host."""
     pages, waiting, held, runs, lines = dict[int, int](), list[np.ndarray](), 0, 0, 0
-    with whole_path(task.out) as folder:
+    with atomic_path(task.out) as folder:
         folder.mkdir(parents=True)
 
         def write() -> None:
@@ -262,7 +262,7 @@ def cut_shard(task: CutTask) -> dict[str, Any]:
     source = task.judged.root / task.judged.names[task.shard]
     frequent = np.load(task.frequent, mmap_mode="r")
     counts = {"cut": 0, "emptied": 0, "removed_characters": 0}
-    with whole_path(task.out) as folder:
+    with atomic_path(task.out) as folder:
         folder.mkdir()
         writer = KeptWriter(folder, FIRST_BAND + task.dedup.bands)
         schema, ordinal = pq.read_schema(source / "rows.parquet"), 0

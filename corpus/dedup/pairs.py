@@ -13,7 +13,7 @@ import numpy as np
 from corpus.dedup import minhash
 from corpus.storage.arrays import ArrayWriter, forget
 from corpus.storage.judged import Judged
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 
 # Keys a task holds at a time: 16 bytes each and four times that while sorting, about 0.3 GB.
 KEYS_IN_MEMORY = 4_000_000
@@ -50,7 +50,7 @@ def living(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def write_runs(out: Path, pieces: Iterable[np.ndarray]) -> int:
     """Leave (P, 2) pairs as a folder of sorted runs, which may share pairs; returns how many pairs came."""
     runs, waiting, count, made = 0, [np.empty((0, 2), np.uint64)], 0, 0
-    with whole_path(out) as folder:
+    with atomic_path(out) as folder:
         folder.mkdir()
         for pairs in pieces:
             waiting.append(pairs)
@@ -69,7 +69,7 @@ def keep_pairs(out: Path, folders: Sequence[Path], low: int, high: int, is_copy:
     """
     runs = [run for folder in folders for run in sorted(folder.iterdir())]
     compared = 0
-    with whole_path(out) as path:
+    with atomic_path(out) as path:
         writer = ArrayWriter(path, np.uint64, (2,))
         for pairs in pairs_of(runs, low, high):
             compared += len(pairs)

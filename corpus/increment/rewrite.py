@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 
 
 def rewrite_documents(old: Path, new: Path, removed: frozenset[str]) -> tuple[dict[str, int], np.ndarray]:
@@ -60,7 +60,7 @@ def rewrite_keys(old: Path, new: Path, stays_D: np.ndarray) -> None:
     rows = (np.cumsum(stays_D) - 1).astype(np.uint32)
     keys, owners = np.load(old / "keys.npy", mmap_mode="r"), np.load(old / "owners.npy", mmap_mode="r")
     shape = (len(keys), int(stays_D.sum()))
-    with whole_path(new) as folder:
+    with atomic_path(new) as folder:
         folder.mkdir()
         new_keys, new_owners = np.empty(shape, np.uint64), np.empty(shape, np.uint32)
         for kind in range(len(keys)):
@@ -77,7 +77,7 @@ def _among(column: pa.ChunkedArray, names: frozenset[str]) -> np.ndarray:
 
 
 def _rewrite(old: Path, new: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    with whole_path(new) as temporary, pq.ParquetFile(old) as file:
+    with atomic_path(new) as temporary, pq.ParquetFile(old) as file:
         with pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer:
             for group in range(file.num_row_groups):
                 writer.write_table(change(file.read_row_group(group)))

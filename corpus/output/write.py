@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.decontaminate import load_benchmarks, contamination_rows
+from corpus.decontaminate import contamination_rows, load_benchmarks
 from corpus.dedup.base_join import WithBase
 from corpus.dedup.minhash import jaccard
 from corpus.dedup.pairs import ShingleSets
@@ -36,7 +36,7 @@ from corpus.storage.judged import Judged, Kept, doc_ids
 from corpus.storage.tables import TableWriter
 from corpus.storage.timing import Phases
 from pipeline.documents import DOCUMENT_COLUMNS
-from pipeline.files import whole_path, write_text
+from pipeline.files import atomic_path, write_text
 
 # Rows of a row group: what a reader of one document must hold, about 10 MB of text; decisions are small and many.
 DOCUMENT_ROWS, DECISION_ROWS = 1024, 1 << 14
@@ -89,10 +89,10 @@ def write_shard(task: WriteTask) -> dict[str, Any]:
     name = task.judged.names[task.shard]
     with contextlib.ExitStack() as stack:
         paths = {
-            kind: stack.enter_context(whole_path(task.data / kind / f"{name}.parquet"))
+            kind: stack.enter_context(atomic_path(task.data / kind / f"{name}.parquet"))
             for kind in ("documents", "decisions", "clusters")
         }
-        keys = stack.enter_context(whole_path(task.data / "keys" / name))
+        keys = stack.enter_context(atomic_path(task.data / "keys" / name))
         writer = _ShardWriter(task, name)
         with (
             TableWriter(paths["documents"], DOCUMENTS, DOCUMENT_ROWS) as documents,

@@ -52,7 +52,7 @@ def input_digest(source: SourceSettings, fetched: Path | None = None, memory: Pa
         return digest_json([source.dataset, source.config, source.split, source.revision])
     base, files = source_files(source, fetched)
     if not is_url(base):
-        return digest_files([Path(name) for name in files], base=Path(base), memory=memory)
+        return digest_files([Path(name) for name in files], base=Path(base), cache=memory)
     return digest_json([relative(name, base) for name in files] if source.paths else _input_rows(base, files))
 
 

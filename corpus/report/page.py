@@ -17,7 +17,7 @@ from corpus.report.speed import Speed, in_mb, measure_speed
 from corpus.storage.decisions import Decisions, open_decisions
 from pipeline import cli
 from pipeline.files import write_text
-from pipeline.progress import say
+from pipeline.progress import echo
 
 TEMPLATE = Path(__file__).parent / "page.html.jinja"
 NAME = "report.html"
@@ -236,7 +236,7 @@ def _speed(speed: Speed) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the report of a run's corpus."""
     run = cli.open_run(cli.run_parser("corpus.report", __doc__ or "").parse_args(argv))
-    say(f"報告書: {write_report(run.root('corpus'), check=True)}")
+    echo(f"報告書: {write_report(run.root('corpus'), check=True)}")
 
 
 if __name__ == "__main__":

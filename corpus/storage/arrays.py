@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 
 # Room for any header of ours; a multiple of 64, as the format asks (numpy.lib.format, version 1.0).
 _HEADER_BYTES = 128
@@ -49,7 +49,7 @@ def npy_header(dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> bytes:
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write an .npy file whole or not at all."""
-    with whole_path(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import CorruptArtifact
-from pipeline.files import digest_file, digest_json, sync, write_json
-from pipeline.progress import say
+from pipeline.files import digest_file, digest_json, fsync, write_json
+from pipeline.progress import echo
 from pretrain.position import Position
 from pretrain.settings import Precision
 
@@ -70,7 +70,7 @@ def newest(folder: Path) -> Saved | None:
         except CorruptArtifact:
             if latest is None or _iteration(path) <= latest:
                 raise
-            say(f"{path.name} は書き込みが完了していないため使いません。")  # the machine died between the two
+            echo(f"{path.name} は書き込みが完了していないため使いません。")  # the machine died between the two
     return None
 
 
@@ -129,13 +129,13 @@ def publish(fresh: Path, position: Position, precision: Precision, *, distribute
     digest = digest_json(about)
     write_json(fresh / ABOUT, about | {"digest": digest})
     for name in contents:
-        sync(fresh / name)
-    sync(fresh)
+        fsync(fresh / name)
+    fsync(fresh)
     path = fresh.with_name(fresh.name.partition(_PARTIAL)[0])
     if path.exists():  # the same iteration once more
         drop(path)
     fresh.rename(path)
-    sync(path.parent)
+    fsync(path.parent)
     write_json(path.parent / LATEST, {"name": path.name, "digest": digest})
 
 

@@ -19,7 +19,7 @@ from tokenizer.encode import Tokenizer
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pretrain.hf.weights import Format
+    from pretrain.hf.format import Format
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
@@ -38,7 +38,7 @@ def inputs(settings: PretrainSettings, tokenizer_data: Path, memory: Path) -> di
         return {}
     check(settings.start, settings, tokenizer_data)
     files = [settings.start / CONFIG, *settings.start.glob("*.safetensors"), *settings.start.glob(INDEX)]
-    return {"start": digest_files(files, base=settings.start, memory=memory)}
+    return {"start": digest_files(files, base=settings.start, cache=memory)}
 
 
 def licences(settings: PretrainSettings) -> list[dict[str, str]]:
@@ -110,7 +110,8 @@ def _whole(
     name: str, numbers: list[int], settings: PretrainSettings, vocab_size: int, read: Callable[[str], "Tensor"]
 ) -> "Tensor":
     """One of megatron's tensors, whole, from those of the folder."""
-    from pretrain.hf.weights import VOCABULARY_ROWS, format_of
+    from pretrain.hf.format import VOCABULARY_ROWS
+    from pretrain.hf.weights import format_of
 
     shape, form = settings.model, format_of(settings.model)
     if name.startswith("decoder.layers."):

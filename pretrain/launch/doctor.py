@@ -1,7 +1,7 @@
 """`make doctor`: what a run would fail on after an hour in the queue, said at once: GPUs, driver, NCCL, memory, disk.
 
 Checks this machine against `[pretrain]` of a run file, then lets the real launcher start every rank of the layout for one sum
-over all of them (`pretrain.probe`). The first thing that would not work ends it with one line and exit status 2.
+over all of them (`pretrain.launch.probe`). The first thing that would not work ends it with one line and exit status 2.
 """
 
 import json
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pipeline import cli
 from pipeline.errors import ConfigError, DiskFull, ExternalServiceError, PipelineError
-from pipeline.progress import say
+from pipeline.progress import echo
 from pretrain import cost
 from pretrain.cost import GiB
-from pretrain.launch import ranks as launch
+from pretrain.launch.ranks import command, environment
 from pretrain.settings import Parallel, Precision, PretrainSettings
 
 USABLE = 0.92  # of a GPU's memory: the rest is for CUDA's context, NCCL's buffers and fragmentation (assumed, not measured)
@@ -153,12 +153,10 @@ def check_ranks(settings: PretrainSettings) -> str:
     layout = settings.parallel
     with tempfile.TemporaryDirectory(dir=Path.cwd() if layout.launcher else None) as folder:  # other nodes see the checkout
         result, log = Path(folder) / "probe.json", Path(folder) / "log"
-        words = launch.command(layout, [str(result)], module="pretrain.launch.probe")
+        words = command(layout, [str(result)], module="pretrain.launch.probe")
         with log.open("wb") as stderr:
             try:
-                subprocess.run(
-                    words, stdout=stderr, stderr=stderr, env=launch.environment(layout), timeout=PROBE_SECONDS, check=False
-                )
+                subprocess.run(words, stdout=stderr, stderr=stderr, env=environment(layout), timeout=PROBE_SECONDS, check=False)
                 how = "the ranks ended without a sum"
             except subprocess.TimeoutExpired:
                 how = f"no sum within {PROBE_SECONDS} s"
@@ -235,15 +233,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     try:
         for line in check_devices(settings, machine):
-            say(line)
+            echo(line)
         precision = runtime.chosen_precision(settings.precision)
-        say(check_memory(settings, vocab_size, precision, machine))
-        say(check_disk(settings, vocab_size, precision, run.root("pretrain")))
+        echo(check_memory(settings, vocab_size, precision, machine))
+        echo(check_disk(settings, vocab_size, precision, run.root("pretrain")))
         if settings.parallel.processes > 1 and not arguments.alone:
-            say(check_ranks(settings))
+            echo(check_ranks(settings))
     except PipelineError as error:
         raise type(error)(f"{run.path}: {error}") from error
-    say("この設定で学習を始められます。")
+    echo("この設定で学習を始められます。")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pipeline import cli
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.text.terminal import strip_control_chars
-from pretrain.order.lookup import Order, Span
+from pretrain.order import Order, Span
 from pretrain.pack.copies import Copy, read_copies
 from pretrain.pack.indexed import open_indexed
 from tokenizer.encode import Tokenizer
@@ -27,7 +27,7 @@ SHOWN_ITERATIONS = 100
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Answer one question about a trained run."""
-    parser = cli.parser("pretrain.order", __doc__ or "")
+    parser = cli.stage_parser("pretrain.order", __doc__ or "")
     question = parser.add_mutually_exclusive_group(required=True)
     question.add_argument("--iteration", type=int, help="1 to the number of iterations trained")
     question.add_argument("--doc", help="a doc_id: 32 hex digits")
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)
     if arguments.dry_run:
-        say("学習データの読まれた順序を調べます")
+        echo("学習データの読まれた順序を調べます")
         return
     pretrain, pack = open_sealed(run.root("pretrain")), open_sealed(run.root("pack"))
     undone = tuple((first, last) for first, last in pretrain.stats.get("undone", ()))
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         undone = order.is_undone(arguments.iteration)
         lines = json_lines(rows, undone) if arguments.json else iteration_lines(rows, order, undone, brief=arguments.brief)
     for line in lines:
-        say(line)
+        echo(line)
 
 
 class Row(NamedTuple):
@@ -177,3 +177,7 @@ def find_documents(corpus: Manifest, wanted: set[str], sources: Iterable[str] | 
         columns=["doc_id", "source", "title", "url"], filter=ds.field("doc_id").isin(sorted(wanted))
     )
     return {row["doc_id"]: Known(row["source"], row["title"], row["url"]) for row in rows.to_pylist()}
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.compiled import compiled
 from pipeline.errors import BadInput, CorruptArtifact
-from pipeline.files import digest_file, digest_json, whole_path, write_json
+from pipeline.files import atomic_path, digest_file, digest_json, write_json
 from pretrain.order.lookup import DOC_ID_BYTES, FORMAT, changed_arrays
 
 # Samples whose beginnings are compared at a time: 32 MiB of indices.
@@ -69,7 +69,7 @@ def save_order(folder: Path, blend: Blend, pack_data: Path, *, made_from: Any = 
     if made_from is not None and _stands(folder, about):
         return
     samples = int(blend.consumed[-1])
-    with whole_path(folder) as fresh:
+    with atomic_path(folder) as fresh:
         save = _Saver(fresh)
         save("consumed", np.asarray(blend.consumed, np.int64))
         save("dataset_index", np.asarray(blend.source_of[:samples], np.int16))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cli
-from pipeline.artifact import Artifact, Manifest, begin, open_sealed
+from pipeline.artifact import Artifact, Manifest, begin_artifact, open_sealed
 from pipeline.documents import HELD_OUT_SHARE, document_files
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.shards import map_shards
 from pretrain.pack.copies import CopyShard, MarkShard, find_copies, join_marks, mark_shard
 from pretrain.pack.indexed import token_dtype
@@ -42,16 +42,16 @@ class PackSettings:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Encode, merge, seal."""
-    arguments = cli.parser("pretrain.pack", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("pretrain.pack", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("pack", PackSettings)
     if arguments.dry_run:
-        say(f"コーパスの各文書をトークン列にし、出典ごとに約 {settings.valid_share:.1%} を検証用に分けます")
+        echo(f"コーパスの各文書をトークン列にし、出典ごとに約 {settings.valid_share:.1%} を検証用に分けます")
         return
     corpus, tokenizer = open_sealed(run.root("corpus")), open_sealed(run.root("tokenizer"))
     inputs = {"corpus": corpus.digest, "tokenizer": tokenizer.digest}
-    with begin(run, "pack", settings, inputs, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, "トークン列"):
+    with begin_artifact(run, "pack", settings, inputs, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, "トークン列"):
             return
         shards = encode_shards(corpus, tokenizer, artifact)
         encoded = map_shards(encode_shard, shards, artifact, step="encode", label="トークン化")
@@ -143,14 +143,14 @@ def report(sources: Mapping[str, Mapping[str, Any]]) -> None:
     for source, splits in sources.items():
         for split in SPLITS:
             row = splits[split]
-            say(
+            echo(
                 f"  {source} {names[split]}: {row['documents']:,} 文書  {row['tokens']:,} トークン  "
                 f"{row['bytes']:,} バイト  ({row['bytes'] / row['tokens']:.2f} バイト/トークン)"
             )
         if copies := splits["copies"]["documents"]:
-            say(f"  {source} 検証用の文書の写しのため学習しない: {copies:,} 文書")
+            echo(f"  {source} 検証用の文書の写しのため学習しない: {copies:,} 文書")
         if left_out := splits["left_out"]["documents"]:
-            say(f"  {source} 今回は使わない: {left_out:,} 文書")
+            echo(f"  {source} 今回は使わない: {left_out:,} 文書")
 
 
 if __name__ == "__main__":

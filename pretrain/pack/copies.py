@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.documents import read_documents
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 from pretrain.pack.splits import Splits
 
 # Folded characters of a run. Of the demo's 9,520 documents that are not held out, 17 hold half of one of the 173 that are
@@ -72,7 +72,7 @@ def mark_shard(shard: MarkShard) -> Mapping[str, Any]:
         if shard.splits.of(row["doc_id"]) == "valid":
             ids.append(row["doc_id"])
             marks.append(sampled(runs(row["text"])))
-    with whole_path(shard.output) as folder:
+    with atomic_path(shard.output) as folder:
         folder.mkdir()
         _save(folder, ids, np.concatenate(marks), [len(part) for part in marks[1:]])
     return {"documents": len(ids), "marks": sum(map(len, marks))}
@@ -86,7 +86,7 @@ def join_marks(parts: Sequence[Path], output: Path) -> None:
         ids += json.loads((part / "doc_ids.json").read_text("utf-8"))
         marks.append(np.load(part / "marks.npy"))
         sizes.append(np.load(part / "sizes.npy"))
-    with whole_path(output) as folder:
+    with atomic_path(output) as folder:
         folder.mkdir()
         _save(folder, ids, np.concatenate(marks), np.concatenate(sizes))
 
@@ -115,7 +115,7 @@ def write_copies(path: Path, copies: Iterable[Copy]) -> None:
     import pyarrow.parquet as pq
 
     schema = pa.schema([("doc_id", pa.string()), ("copy_of", pa.string()), ("share", pa.float64())])
-    with whole_path(path) as fresh:
+    with atomic_path(path) as fresh:
         pq.write_table(pa.Table.from_pylist([copy._asdict() for copy in copies], schema=schema), fresh, compression="zstd")
 
 

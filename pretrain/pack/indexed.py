@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 
 MAGIC = b"MMIDIDX\x00\x00"
 HEADER = struct.Struct("<9sQBQQ")
@@ -42,7 +42,7 @@ def write_index(path: Path, lengths: np.ndarray, dtype: np.dtype[Any]) -> None:
     count = len(lengths)
     offsets = np.zeros(count, np.int64)
     np.cumsum(lengths[:-1] * np.int64(dtype.itemsize), out=offsets[1:])
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(HEADER.pack(MAGIC, 1, code, count, count + 1))
         for array in (lengths.astype("<i4"), offsets.astype("<i8"), np.arange(count + 1, dtype="<i8")):
             file.write(array.tobytes())

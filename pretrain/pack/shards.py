@@ -1,6 +1,6 @@
 """The first and the last parallel step of packing: encode each file of the corpus; merge each source in canonical order.
 
-Between them, `pack_copies` looks for training documents that are copies of held-out ones.
+Between them, `pretrain.pack.copies` looks for training documents that are copies of held-out ones.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.documents import HeldOut, read_documents
 from pipeline.errors import BadInput, CorruptArtifact
-from pipeline.files import whole_file, whole_path
+from pipeline.files import atomic_file, atomic_path
 from pretrain.pack.copies import Copy, read_copies, write_copies
 from pretrain.pack.indexed import COUNTS, token_dtype, write_index
 from pretrain.pack.splits import SPLITS, Splits
@@ -59,7 +59,7 @@ def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
     tokens: list[int] = []
     sizes: list[int] = []
     rows = read_documents(shard.documents, ("doc_id", "source", "text"))
-    with whole_file(shard.output.with_suffix(".bin")) as file:
+    with atomic_file(shard.output.with_suffix(".bin")) as file:
         while batch := list(islice(rows, BATCH_TEXTS)):
             for row, encoded in zip(batch, tokenizer.encode_arrays(row["text"] for row in batch), strict=True):
                 if row["source"] != shard.source:
@@ -68,7 +68,7 @@ def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
                 ids.append(row["doc_id"])
                 tokens.append(len(encoded) + 1)
                 sizes.append(len(row["text"].encode()))
-    with whole_path(shard.output.with_suffix(".parquet")) as path, _Rows(path) as table:
+    with atomic_path(shard.output.with_suffix(".parquet")) as path, _Rows(path) as table:
         table.write(ids, np.array(tokens, np.int32), np.array(sizes, np.int64))
     edges = HeldOut.of(ids, 0.0)
     return {
@@ -96,7 +96,7 @@ def merge_source(merge: MergeSource) -> Mapping[str, Any]:
         totals = {split: writer.totals() for split, writer in writers.items()}
         if not totals["train"]["documents"]:
             raise BadInput(_nothing_left(merge.source, copies))
-    with whole_file(merge.output / COUNTS) as file:
+    with atomic_file(merge.output / COUNTS) as file:
         np.save(file, writers["train"].counts, allow_pickle=False)
     for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
         write_index(merge.output / f"{split}.idx", np.concatenate(writer.lengths), token_dtype(merge.vocab_size))
@@ -130,8 +130,8 @@ class _Split:
 
     def __enter__(self) -> "_Split":
         with ExitStack() as stack:
-            self._tokens: IO[bytes] = stack.enter_context(whole_file(self._prefix.with_suffix(".bin")))
-            path = stack.enter_context(whole_path(self._prefix.with_suffix(".parquet")))
+            self._tokens: IO[bytes] = stack.enter_context(atomic_file(self._prefix.with_suffix(".bin")))
+            path = stack.enter_context(atomic_path(self._prefix.with_suffix(".parquet")))
             self._rows = stack.enter_context(_Rows(path))
             self._stack = stack.pop_all()
         return self

@@ -14,9 +14,9 @@ from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
 from pipeline.files import write_json
-from pipeline.progress import say
-from pretrain.launch.ranks import ERROR, RESULT, STOP, end_with_parent
-from pretrain.process import stop_on_signals
+from pipeline.progress import echo
+from pretrain.launch.ranks import ERROR, RESULT, STOP
+from pretrain.process import end_with_parent, stop_on_signals
 from pretrain.settings import PretrainSettings
 from tokenizer.encode import Tokenizer
 
@@ -24,7 +24,7 @@ from tokenizer.encode import Tokenizer
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, or go on training; leave checkpoints, the data order, and at the end the statistics."""
     end_with_parent()
-    arguments = cli.parser("pretrain.train", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("pretrain.train", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     work = run.root("pretrain") / "work"
     try:
@@ -65,7 +65,7 @@ def only_one(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("前の学習プロセスの終了を待っています…")
+            echo("前の学習プロセスの終了を待っています…")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -21,10 +21,11 @@ from megatron.core.datasets.utils import Split, normalize
 from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput, ConfigError, MissingInput
-from pipeline.files import digest_json, whole_path
+from pipeline.files import atomic_path, digest_json
 from pretrain.batches import Batches
 from pretrain.order.save import Blend, SourceIndices, save_order
 from pretrain.pack.indexed import COUNTS, open_indexed
+from pretrain.settings import PretrainSettings
 
 KEYS = ("tokens", "labels", "loss_mask", "position_ids")
 
@@ -45,6 +46,19 @@ class DataSettings:
     def samples(self) -> int:
         """Training samples of the whole run."""
         return int(self.batches.consumed(self.iterations)[-1])
+
+
+def data_settings(settings: PretrainSettings) -> DataSettings:
+    """What of the settings decides the order of the data."""
+    return DataSettings(
+        seq_length=settings.seq_length,
+        iterations=settings.iterations,
+        batches=settings.batches,
+        seed=settings.seed,
+        weights=settings.weights,
+        valid_tokens=settings.valid_tokens,
+        reset_position_ids=settings.model.architecture == "gpt2" and not settings.across_documents,
+    )
 
 
 class ValidRows:
@@ -131,7 +145,7 @@ def build_datasets(pack_data: Path, settings: DataSettings, *, eos_id: int, cach
     )
     folder = cache / mark[7:23]
     if torch.distributed.get_rank() == 0 and not folder.exists():
-        with whole_path(folder) as fresh:
+        with atomic_path(folder) as fresh:
             _blend(pack_data, settings, weights, eos_id, fresh)
     torch.distributed.barrier()
     return Datasets(

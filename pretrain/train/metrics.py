@@ -1,7 +1,7 @@
 """The numbers of a training: a live line, events.jsonl, and where configured TensorBoard and Weights & Biases.
 
 One row of events.jsonl an iteration: done, total, loss (nats a token), lr, grad (norm before clipping), tokens/s and
-tokens/s/gpu (validation and checkpoints apart), tflops and mfu (of one device; operations as `pretrain.arithmetic` counts
+tokens/s/gpu (validation and checkpoints apart), tflops and mfu (of one device; operations as `pretrain.cost` counts
 them), memory_gib (of the fullest rank so far), samples and tokens read. Other rows: validation by source, epochs by source
 at every checkpoint, iterations skipped, rewinds. Rank 0 writes; torch is loaded where it is used.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.progress import Progress, say
+from pipeline.progress import Progress, echo
 from pretrain import cost
 from pretrain.position import Position
 from pretrain.settings import Logging, PretrainSettings
@@ -128,12 +128,12 @@ class Log:
         """The iteration changed no weight."""
         self._progress.event(skipped=position.iteration, why=why, in_row=position.skipped_in_row)
         said = "損失または勾配が有限でないため" if why == "not finite" else "損失が跳ね上がったため"
-        say(f"{position.iteration:,} 回目: {said}、重みを更新しません (連続 {position.skipped_in_row} 回)")
+        echo(f"{position.iteration:,} 回目: {said}、重みを更新しません (連続 {position.skipped_in_row} 回)")
 
     def rewound(self, position: Position, to: int) -> None:
         """The weights are those of iteration `to` again."""
         self._progress.event(rewound=position.iteration, to=to, rewinds=position.rewinds)
-        say(f"{position.iteration:,} 回目: {to:,} 回目の重みに戻し、次のデータから続けます ({position.rewinds} 度目)")
+        echo(f"{position.iteration:,} 回目: {to:,} 回目の重みに戻し、次のデータから続けます ({position.rewinds} 度目)")
 
     def _add(self, iteration: int, numbers: Mapping[str, float]) -> None:
         for sink in self._sinks:

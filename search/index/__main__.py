@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from pipeline import cli
-from pipeline.artifact import begin, open_sealed
+from pipeline.artifact import begin_artifact, open_sealed
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from search.index import steps
 from search.settings import IndexSettings
 from search.shard.store import MODEL, VECTOR
@@ -16,17 +16,17 @@ INPUTS = ("corpus", "tokenizer", "pack", "pretrain")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make or resume the index of one run."""
-    arguments = cli.parser("search.index", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("search.index", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("index", IndexSettings)
     if arguments.dry_run:
         kinds = f"n-gram と {settings.dimensions} 次元のベクトル"
-        say(f"索引: 学習が読んだ文書を {settings.shard_bytes:,} バイトごとに分け、{kinds}で引けるようにします")
+        echo(f"索引: 学習が読んだ文書を {settings.shard_bytes:,} バイトごとに分け、{kinds}で引けるようにします")
         return
     found = {stage: open_sealed(run.root(stage)) for stage in INPUTS}
     inputs = {stage: manifest.digest for stage, manifest in found.items()}
-    with begin(run, "index", settings, inputs, recipe=RECIPE) as artifact:
-        if cli.said_sealed(artifact, "索引"):
+    with begin_artifact(run, "index", settings, inputs, recipe=RECIPE) as artifact:
+        if cli.skip_if_sealed(artifact, "索引"):
             return
         trained = steps.Trained.of(found)
         made = steps.index_texts(artifact, found["corpus"], trained, settings)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             {**totals, **copies, "iterations": trained.iterations(), "model": model, "shards": kept},
             licences=found["corpus"].body["licences"],
         )
-        say(
+        echo(
             f"索引: {totals['documents']:,} 文書 {totals['passages']:,} 節 {totals['bytes']:,} バイト "
             f"(学習がまだ読んでいない、または検証用の {totals['unread']:,} 文書を除く) ({sealed.digest[7:15]}、{artifact.root})"
         )

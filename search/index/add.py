@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from pipeline import cli
-from pipeline.artifact import begin, open_sealed
+from pipeline.artifact import begin_artifact, open_sealed
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.runfile import RunFile
 from search.index import steps
 from search.index.__main__ import INPUTS, RECIPE
@@ -22,17 +22,17 @@ from search.shard.store import MODEL, VECTOR
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make or resume the addition, then name it in the catalog."""
-    parser = cli.parser("search.index.add", __doc__ or "")
+    parser = cli.stage_parser("search.index.add", __doc__ or "")
     parser.add_argument("--from", dest="other", required=True, help="name of the run whose corpus is added")
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)
     if arguments.dry_run:
         other = dataclasses.replace(run, name=arguments.other)
-        say(f"索引への追加: {other.root('corpus')} の文書を {run.root('index')} に加えます")
+        echo(f"索引への追加: {other.root('corpus')} の文書を {run.root('index')} に加えます")
         return
     catalog = add_corpus(run, arguments.other)
     found = catalog.added[-1]
-    say(
+    echo(
         f"索引への追加: {found.stats['documents']:,} 文書 {found.stats['bytes']:,} バイト "
         f"(索引にあった {found.stats['known']:,} 文書を除く)。"
         f"索引は {catalog.digest[7:15]} になりました ({found.root})"
@@ -48,7 +48,7 @@ def add_corpus(run: RunFile, other: str) -> Catalog:
     found = {stage: open_sealed(run.root(stage)) for stage in INPUTS if stage != "corpus"}
     settings = run.settings("index", IndexSettings)
     inputs = {"index": index.digest, "corpus": corpus.digest}
-    with begin(run, f"index-added-{corpus.digest[7:15]}", settings, inputs, recipe=RECIPE) as artifact:
+    with begin_artifact(run, f"index-added-{corpus.digest[7:15]}", settings, inputs, recipe=RECIPE) as artifact:
         if artifact.sealed:
             return add(index, artifact.sealed)
         before = tuple((part.data, part.name) for part in open_catalog(index).parts())

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from pipeline.runfile import RunFile
 from search.shard.catalog import open_catalog, remove
 from search.shard.store import Document
@@ -34,7 +34,7 @@ class Removal:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Name the documents in the catalog and report."""
-    parser = cli.parser("search.index.remove", __doc__ or "")
+    parser = cli.stage_parser("search.index.remove", __doc__ or "")
     parser.add_argument("--doc", help="doc_id, 32 hex digits")
     parser.add_argument("--url", help="every document of this address")
     parser.add_argument("--host", help="every document of this host")
@@ -45,14 +45,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted = {name: value for name in ("doc", "url", "host", "source") if (value := getattr(arguments, name)) is not None}
     run = cli.open_run(arguments)
     if arguments.dry_run:
-        say(f"索引からの除外: {run.root('index')} から {wanted} の文書を検索できなくします")
+        echo(f"索引からの除外: {run.root('index')} から {wanted} の文書を検索できなくします")
         return
     removal = remove_documents(run, wanted, arguments.why)
     if arguments.json:
         print(json.dumps(asdict(removal), ensure_ascii=False))
         return
     shown = ", ".join(removal.first) + (" …" if removal.documents > len(removal.first) else "")
-    say(
+    echo(
         f"索引からの除外: {removal.documents:,} 文書 {removal.bytes:,} バイト ({shown})。"
         f"索引は {removal.before[7:15]} から {removal.after[7:15]} になりました"
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.documents import BATCH_ROWS
 from pipeline.errors import BadInput, CorruptArtifact
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 from search.exact import suffix_array
 from search.exact.kernels import SEPARATOR
 from search.exact.suffix_array import MOST_BYTES
@@ -24,7 +24,7 @@ from search.vectors import embedder as embed
 from search.vectors import nearest
 
 if TYPE_CHECKING:
-    from pretrain.order.lookup import Order
+    from pretrain.order import Order
     from tokenizer.encode import Tokenizer
 
 # Documents encoded at a time: their tokens stay small in memory.
@@ -104,7 +104,7 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     Returns: documents indexed, not read and known, passages, bytes, characters, and documents by source.
     Raises: BadInput if the shard is too large; CorruptArtifact if a document is not what training read.
     """
-    from pretrain.order.lookup import Order
+    from pretrain.order import Order
     from tokenizer.encode import Tokenizer
 
     order, tokenizer = Order.open(shard.order, shard.pack), Tokenizer.load(shard.tokenizer)
@@ -127,7 +127,7 @@ def index_text(shard: TextShard) -> dict[str, Any]:
             )
     characters = 0
     if passages:
-        with whole_path(shard.data / store.SHARDS / shard.name) as folder:
+        with atomic_path(shard.data / store.SHARDS / shard.name) as folder:
             folder.mkdir()
             store.write(folder, rows, documents, passages, len(text))
             reads.save(folder)
@@ -193,7 +193,7 @@ def count_copies(task: CountCopies) -> dict[str, Any]:
             for batch in file.iter_batches(BATCH_ROWS * 64, columns=["survivor"]):
                 found.append(np.array([bytes.fromhex(row) for row in batch["survivor"].to_pylist()], store.ID))
     ids, counts = np.unique(np.concatenate(found), return_counts=True)
-    with whole_path(task.data / store.COPIES) as folder:
+    with atomic_path(task.data / store.COPIES) as folder:
         folder.mkdir()
         store.write_copies(folder, ids, counts)
     return {"documents_with_copies": len(ids), "copies": int(counts.sum())}
@@ -210,7 +210,7 @@ def fit_embedding(task: FitTask) -> dict[str, Any]:
         texts += store.Shard(task.data, name).passage_texts(inside.tolist())
         before += count
     made = embed.make(task.settings, texts)
-    with whole_path(task.data / store.VECTOR / store.MODEL) as folder:
+    with atomic_path(task.data / store.VECTOR / store.MODEL) as folder:
         folder.mkdir()
         made.save(folder)
     return {"fitted_on": size, **made.identity.as_dict()}
@@ -223,7 +223,7 @@ def index_vectors(shard: VectorShard) -> dict[str, Any]:
     opened = store.Shard(shard.data, shard.name)
     embedder = embed.Embedder.open(shard.model)
     count = opened.passages
-    with threadpool_limits(1), whole_path(shard.data / store.VECTOR / shard.name) as folder:
+    with threadpool_limits(1), atomic_path(shard.data / store.VECTOR / shard.name) as folder:
         folder.mkdir()
         batches = _embedded(opened, embedder, range(count))
         return nearest.build(batches, folder, count=count, identity=embedder.identity, kind=shard.kind)

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.errors import BadInput, ConfigError
-from pipeline.progress import Progress, say
+from pipeline.progress import Progress, echo
 from pipeline.runfile import RunFile
 from search.benchmark_items import Item, read_items
 from search.provenance.occurrences import Indexed, look, ranges
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = cli.open_run(arguments)
     settings = ContaminationSettings(tuple(_words(arguments.fields)), arguments.least, arguments.share, arguments.shortest)
     if arguments.dry_run:
-        say(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
+        echo(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
         return
     items = read_items(arguments.bench, settings.fields)
     from search.searcher import Searcher
@@ -267,7 +267,10 @@ def _words(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made, default = cli.parser("search.provenance.contamination", (__doc__ or "").split("\n", 1)[0]), ContaminationSettings()
+    made, default = (
+        cli.stage_parser("search.provenance.contamination", (__doc__ or "").split("\n", 1)[0]),
+        ContaminationSettings(),
+    )
     made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON lines, or plain lines")
     made.add_argument(
         "--fields", default="", help="whose texts are looked for, for example question,context; every string if left out"

@@ -16,8 +16,8 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.errors import BadInput
-from pipeline.files import whole_path, write_json, write_text
-from pipeline.progress import say
+from pipeline.files import atomic_path, write_json, write_text
+from pipeline.progress import echo
 from pipeline.text.terminal import strip_control_chars
 from search.provenance import kernels
 from search.provenance.occurrences import Indexed, Sources, chunks, normal, ranges
@@ -208,7 +208,7 @@ def save(found: Exposure, name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     picture = figure(found, name)
     write_json(folder / JSON, found.as_dict())
-    with whole_path(folder / PNG) as fresh:
+    with atomic_path(folder / PNG) as fresh:
         picture.savefig(fresh, format="png", dpi=DPI, metadata={"Software": None})
     write_text(folder / HTML, render(found, name, picture))
 
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     run = cli.open_run(arguments)
     if arguments.dry_run:
-        say(f"読んだ回数: {run.root('index')} で数えます")
+        echo(f"読んだ回数: {run.root('index')} で数えます")
         return
     from search.searcher import Searcher
 
@@ -250,11 +250,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     print(shown(found))
     if arguments.out:
-        say(f"図: {arguments.out / PNG}  {arguments.out / HTML}")
+        echo(f"図: {arguments.out / PNG}  {arguments.out / HTML}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = cli.parser("search.provenance.exposure", (__doc__ or "").split("\n", 1)[0])
+    made = cli.stage_parser("search.provenance.exposure", (__doc__ or "").split("\n", 1)[0])
     made.add_argument("--query", required=True, help="string whose reads are counted")
     made.add_argument("--buckets", type=int, default=BUCKETS, help="stretches that the iterations are cut into")
     made.add_argument("--out", type=Path, help=f"folder to write {JSON}, {PNG} and {HTML} to")

@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.errors import BadInput, MissingInput
-from pipeline.progress import say
+from pipeline.progress import echo
 from search.bm25.rank import joined
 from search.provenance.occurrences import Indexed, Places, Seen, Sources, look, normal, ranges
 from search.shard.texts import Texts
@@ -300,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = cli.open_run(arguments)
     settings = TraceSettings(least=arguments.least, looked=arguments.looked, documents=arguments.documents, keep=arguments.keep)
     if arguments.dry_run:
-        say(f"追跡: {run.root('index')} で {settings.least} 文字以上の一致を探します")
+        echo(f"追跡: {run.root('index')} で {settings.least} 文字以上の一致を探します")
         return
     text = arguments.text if arguments.text is not None else _read(arguments.file)
     from search.searcher import Searcher
@@ -324,7 +324,7 @@ def _read(path: Path) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made, default = cli.parser("search.provenance.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
+    made, default = cli.stage_parser("search.provenance.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
     given = made.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="text to trace")
     given.add_argument("--file", type=Path, help="file of the text to trace, UTF-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline import cli
 from pipeline.errors import ConfigError
 from pipeline.listening import LOOPBACK, listen
-from pipeline.progress import say
+from pipeline.progress import echo
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,11 +33,11 @@ class SearchSettings:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until stopped."""
-    arguments = cli.parser("search.server.serve", __doc__ or "").parse_args(argv)
+    arguments = cli.stage_parser("search.server.serve", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("search", SearchSettings) if run.has("search") else SearchSettings()
     if arguments.dry_run:
-        say(f"検索のサーバー: {run.root('index')} を http://{settings.host}:{settings.port}/v1 で公開します")
+        echo(f"検索のサーバー: {run.root('index')} を http://{settings.host}:{settings.port}/v1 で公開します")
         return
     token = token_of(settings)
     from search.searcher import Searcher
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     app = make_app(Searcher.open(run), token)
     with listen(settings.host, settings.port, "search") as listener:
-        say(f"検索のサーバー: http://{settings.host}:{listener.getsockname()[1]}/v1  Ctrl-C で終了します")
+        echo(f"検索のサーバー: http://{settings.host}:{listener.getsockname()[1]}/v1  Ctrl-C で終了します")
         _serve(app, listener)
 
 

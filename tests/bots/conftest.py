@@ -12,7 +12,7 @@ import uvicorn
 from bots.serve.__main__ import Server
 from bots.serve.engine import Engine
 from bots.serve.prompt import Prompter
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.runfile import RunFile
 from tests.helpers import run_file
 
@@ -51,7 +51,7 @@ def tiny_model(tiny_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -
 def tiny_run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFile:
     """A run whose finetune artifact is the tiny model."""
     run = run_file(tmp_path_factory.mktemp("run"), "[bots]\nmax_tokens = 8\n[bots.serve]\nthreads = 1\n")
-    with begin(run, "finetune", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "finetune", {}, {}, recipe=1) as artifact:
         shutil.copytree(tiny_model, artifact.data / "model")
         artifact.seal({})
     return run

@@ -17,7 +17,7 @@ from corpus.readers import SourceSettings
 from corpus.settings import CorpusSettings
 from corpus.stats import word_lists
 from pipeline.errors import ConfigError, RecipeDrift
-from pipeline.runfile import build, load_run
+from pipeline.runfile import build_settings, load_run
 from tests.corpus.helpers.pages import html, prose
 from tests.corpus.test_stage import SOURCE
 
@@ -40,12 +40,12 @@ QUESTIONS = (
 )
 def test_what_is_refused(table: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(table, CorpusSettings, "t.toml [corpus]")
+        build_settings(table, CorpusSettings, "t.toml [corpus]")
 
 
 def test_no_sources_are_enough_with_a_base() -> None:
-    assert build({"base": {"run": "b"}}, CorpusSettings, "t") == CorpusSettings(base=BaseSettings("b"))
-    assert build({"sources": [ROW]}, CorpusSettings, "t").sources == (SourceSettings("a", "html", "CC0", "test", "p"),)
+    assert build_settings({"base": {"run": "b"}}, CorpusSettings, "t") == CorpusSettings(base=BaseSettings("b"))
+    assert build_settings({"sources": [ROW]}, CorpusSettings, "t").sources == (SourceSettings("a", "html", "CC0", "test", "p"),)
 
 
 def write_quiz(folder: Path, *texts: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.runfile import RunFile
 from tests.helpers import run_file
 
@@ -49,7 +49,7 @@ def make_run(base: Path) -> Callable[[Path, str], RunFile]:
     def make(folder: Path, tables: str) -> RunFile:
         folder.mkdir(parents=True, exist_ok=True)
         run = run_file(folder, tables)
-        with begin(run, "pretrain", {}, {}, recipe=1) as artifact:
+        with begin_artifact(run, "pretrain", {}, {}, recipe=1) as artifact:
             shutil.copytree(base, artifact.data / "hf")
             licence = {"source": "ja_web", "licence": "MPL-2.0", "attribution": "somebody"}
             artifact.seal({"iterations": 3}, licences=[licence])

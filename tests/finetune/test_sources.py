@@ -8,7 +8,7 @@ import pytest
 from finetune.settings import DataSource
 from finetune.sources import TRANSLATE, Read, file_of, read
 from pipeline.errors import BadInput, ConfigError, MissingInput
-from pipeline.runfile import build
+from pipeline.runfile import build_settings
 
 
 def jsonl(path: Path, *rows: object) -> DataSource:
@@ -142,7 +142,7 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
 )
 def test_bad_source_settings(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(values, DataSource, "t")
+        build_settings(values, DataSource, "t")
 
 
 @pytest.mark.sample
@@ -164,6 +164,6 @@ def test_bad_source_settings(values: dict, message: str) -> None:
     ],
 )
 def test_development_data(sample_data: Path, source: dict, records: int, empty: int) -> None:
-    built = build(source, DataSource, "t", sample_data)
+    built = build_settings(source, DataSource, "t", sample_data)
     found = read(built, file_of(built, None))
     assert (len(found.chats) + found.empty, found.empty) == (records, empty)

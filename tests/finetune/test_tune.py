@@ -136,7 +136,7 @@ def test_full_tuning_end_to_end(
 
     run = make_run(tmp_path / "a", TABLES)
     run_stage(full.main, run)
-    sealed = open_sealed(run.root("finetune"), whole=True)
+    sealed = open_sealed(run.root("finetune"), verify_all=True)
     assert sealed.stats["data"]["instructions"]["training"] == 57
     assert sealed.stats["heldout_loss"]["instructions"]["after"] < sealed.stats["heldout_loss"]["instructions"]["before"]
     assert {row["source"] for row in sealed.body["licences"]} == {"ja_web", "finetune/instructions"}
@@ -173,9 +173,9 @@ def test_lora_end_to_end(make_run: Callable[[Path, str], RunFile], tmp_path: Pat
     for name in ("a", "b"):
         run = make_run(tmp_path / name, TABLES)
         run_stage(lora.main, run)
-        digests.append(open_sealed(run.root("lora"), whole=True).digest)
+        digests.append(open_sealed(run.root("lora"), verify_all=True).digest)
     assert digests[0] == digests[1]
-    sealed, pretrained = open_sealed(run.root("lora")), open_sealed(run.root("pretrain"), whole=True)
+    sealed, pretrained = open_sealed(run.root("lora")), open_sealed(run.root("pretrain"), verify_all=True)
     assert 0 < sealed.stats["parameters"]["trained"] < sealed.stats["parameters"]["all"] / 4
 
     ids = torch.tensor([[5, 20, 30, 40, 2, 6, 20]])

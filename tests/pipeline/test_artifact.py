@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import verify
-from pipeline.artifact import Artifact, begin, open_sealed
+from pipeline.artifact import Artifact, begin_artifact, open_sealed
 from pipeline.errors import CorruptArtifact, MissingInput, PipelineError, RecipeDrift
 from pipeline.runfile import RunFile
 from tests.helpers import run_file
@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> RunFile:
 
 
 def make(run: RunFile, settings: Settings | None = None, *, content: str = "源") -> Artifact:
-    with begin(run, "corpus", settings or Settings(), {"fetch": "sha256:1"}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", settings or Settings(), {"fetch": "sha256:1"}, recipe=1) as artifact:
         if not artifact.sealed:
             (artifact.data / "a").mkdir(exist_ok=True)
             (artifact.data / "a" / "f.txt").write_text(content, "utf-8")
@@ -62,13 +62,13 @@ def test_changed_setting_is_drift_and_names_the_setting(run: RunFile) -> None:
 
 
 def test_foreign_receipt_is_drift(run: RunFile) -> None:
-    with begin(run, "corpus", Settings(), {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", Settings(), {}, recipe=1) as artifact:
         artifact.write_receipt("extract", "a", {"n": 1})
-        assert artifact.receipt("extract", "a") == {"n": 1}
-        assert artifact.receipt("extract", "b") is None
+        assert artifact.read_receipt("extract", "a") == {"n": 1}
+        assert artifact.read_receipt("extract", "b") is None
         artifact.fingerprint = "sha256:another"
         with pytest.raises(RecipeDrift):
-            artifact.receipt("extract", "a")
+            artifact.read_receipt("extract", "a")
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing", "extra", "manifest", "not json"])
@@ -93,23 +93,23 @@ def test_damage_is_found_and_said_in_one_line(run: RunFile, damage: str) -> None
 
 
 def test_unsealed_is_missing_input(run: RunFile) -> None:
-    with begin(run, "corpus", Settings(), {}, recipe=1), pytest.raises(MissingInput, match="make corpus RUN=t"):
+    with begin_artifact(run, "corpus", Settings(), {}, recipe=1), pytest.raises(MissingInput, match="make corpus RUN=t"):
         open_sealed(run.root("corpus"))
 
 
 def test_leftovers_of_a_killed_process_are_swept_before_work(run: RunFile) -> None:
-    with begin(run, "corpus", Settings(), {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", Settings(), {}, recipe=1) as artifact:
         (artifact.data / "f.unfinished-77").write_text("half")
-    with begin(run, "corpus", Settings(), {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", Settings(), {}, recipe=1) as artifact:
         assert not list(artifact.data.iterdir())
 
 
 def test_two_processes_never_make_one_artifact(run: RunFile) -> None:
-    with begin(run, "corpus", Settings(), {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", Settings(), {}, recipe=1) as artifact:
         code = f"import fcntl; f = open({str(artifact.root / '.lock')!r}); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "BlockingIOError" in other.stderr
-        with pytest.raises(PipelineError, match="another process"), begin(run, "corpus", Settings(), {}, recipe=1):
+        with pytest.raises(PipelineError, match="another process"), begin_artifact(run, "corpus", Settings(), {}, recipe=1):
             pass
 
 
@@ -117,7 +117,7 @@ def test_verify_follows_the_chain(run: RunFile, capsys: pytest.CaptureFixture[st
     corpus = make(run).sealed
     assert corpus
     words = ["--run", str(run.path), "--artifacts", str(run.artifacts)]
-    with begin(run, "pack", Settings(), {"corpus": corpus.digest}, recipe=1) as pack:
+    with begin_artifact(run, "pack", Settings(), {"corpus": corpus.digest}, recipe=1) as pack:
         pack.seal({})
     verify.main(words)
     assert "corpus: 1 個" in capsys.readouterr().out

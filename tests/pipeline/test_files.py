@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import files
 from pipeline.errors import DiskFull
-from pipeline.files import digest_files, sweep, whole_file, whole_path, write_json
+from pipeline.files import atomic_file, atomic_path, digest_files, remove_unfinished, write_json
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_failure_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), whole_file(path) as file:
+    with pytest.raises(RuntimeError), atomic_file(path) as file:
         file.write(b"half")
         raise RuntimeError
     assert path.read_text() == '{\n "a": 1\n}\n'
@@ -40,7 +40,7 @@ def test_failure_keeps_the_old_content(tmp_path: Path) -> None:
 
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:
     for content in ("one", "two"):
-        with whole_path(tmp_path / "d") as folder:
+        with atomic_path(tmp_path / "d") as folder:
             folder.mkdir()
             (folder / content).write_text(content)
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["two"]
@@ -48,7 +48,7 @@ def test_folder_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_really_full_disk(small_disk: Path) -> None:
     write_json(small_disk / "kept.json", 1)
-    with pytest.raises(DiskFull, match=r"big\.bin: no space left") as caught, whole_file(small_disk / "big.bin") as file:
+    with pytest.raises(DiskFull, match=r"big\.bin: no space left") as caught, atomic_file(small_disk / "big.bin") as file:
         for _ in range(64):
             file.write(os.urandom(8192))
             file.flush()
@@ -60,7 +60,7 @@ def test_quota_counts_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def refuse(_: Path) -> None:
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    monkeypatch.setattr(files, "sync", refuse)
+    monkeypatch.setattr(files, "fsync", refuse)
     with pytest.raises(DiskFull):
         write_json(tmp_path / "f", 1)
     assert not list(tmp_path.iterdir())
@@ -68,14 +68,14 @@ def test_quota_counts_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
     code = (
-        "import os,signal,sys,pathlib\nfrom pipeline.files import whole_file\n"
-        "with whole_file(pathlib.Path(sys.argv[1])) as f:\n f.write(b'x'*9); f.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os,signal,sys,pathlib\nfrom pipeline.files import atomic_file\n"
+        "with atomic_file(pathlib.Path(sys.argv[1])) as f:\n f.write(b'x'*9); f.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "f")], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "f").exists()
     assert len(list(tmp_path.iterdir())) == 1
-    sweep(tmp_path)
+    remove_unfinished(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -93,7 +93,7 @@ def test_swept_while_others_remove_and_write(tmp_path: Path, monkeypatch: pytest
             raise FileNotFoundError(errno.ENOENT, "another process was faster", name)
 
     monkeypatch.setattr(os, "unlink", raced)
-    sweep(tmp_path)
+    remove_unfinished(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -120,10 +120,10 @@ def test_digest_memory_spares_reading_but_sees_changes(tmp_path: Path, monkeypat
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
     monkeypatch.setattr(files, "digest_file", count)
-    first = digest_files([path], base=tmp_path, memory=memory)
-    assert digest_files([path], base=tmp_path, memory=memory) == first
+    first = digest_files([path], base=tmp_path, cache=memory)
+    assert digest_files([path], base=tmp_path, cache=memory) == first
     assert len(read) == 1
     path.write_text("2")
     os.utime(path, ns=(1, 1))
-    assert digest_files([path], base=tmp_path, memory=memory) != first
+    assert digest_files([path], base=tmp_path, cache=memory) != first
     assert len(read) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import progress
-from pipeline.progress import Progress, clock
+from pipeline.progress import Progress, format_duration
 
 
 class Terminal(io.StringIO):
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.2, "1:15"), (3700, "1:01:40"), (59.7, "1:00")])
 def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_log_gets_plain_lines_and_events_get_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.artifact import fingerprint
 from pipeline.errors import ConfigError, MissingInput
-from pipeline.runfile import TABLES, build, field, load_run
+from pipeline.runfile import TABLES, build_settings, field, load_run
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def test_every_table_of_every_committed_run_is_known() -> None:
 
 def test_build_names_the_nested_place() -> None:
     with pytest.raises(ConfigError, match=r"here parts\[1\]: unknown key 'wieght'; did you mean 'weight'"):
-        build({"seq_length": 1, "parts": [{"name": "a"}, {"name": "b", "wieght": 1}]}, Settings, "here")
+        build_settings({"seq_length": 1, "parts": [{"name": "a"}, {"name": "b", "wieght": 1}]}, Settings, "here")
 
 
 @dataclass(frozen=True)
@@ -126,4 +126,4 @@ def test_free_form_tables_take_what_their_type_says(tmp_path: Path) -> None:
     assert [type(value) for value in changes.values()] == [float, bool, float]
     assert fingerprint(FreeForm(changes), {}, 1) != fingerprint(FreeForm(), {}, 1)
     with pytest.raises(ConfigError, match=r"here changes\.a: expected float, got 'x' \(str\)"):
-        build({"changes": {"a": "x"}}, FreeForm, "here")
+        build_settings({"changes": {"a": "x"}}, FreeForm, "here")

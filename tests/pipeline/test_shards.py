@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.errors import BadInput, ExternalServiceError
 from pipeline.files import write_text
 from pipeline.runfile import RunFile
@@ -49,7 +49,7 @@ def run(tmp_path: Path, ray_session: None) -> RunFile:
 
 
 def go(run: RunFile, task: Any, count: int, folder: Path) -> dict[str, dict[str, Any]]:
-    with begin(run, "corpus", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", {}, {}, recipe=1) as artifact:
         return map_shards(task, {f"{n:02}": (n, str(folder)) for n in range(count)}, artifact, step="s", label="試験")
 
 
@@ -72,5 +72,5 @@ def test_a_shard_that_keeps_killing_its_worker_is_named(run: RunFile, tmp_path: 
 def test_an_error_of_the_input_comes_through_as_it_is_and_the_rest_is_kept(run: RunFile, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="nothing usable"):
         go(run, refuses, 2, tmp_path)
-    with begin(run, "corpus", {}, {}, recipe=1) as artifact:
-        assert artifact.receipt("s", "01") is None
+    with begin_artifact(run, "corpus", {}, {}, recipe=1) as artifact:
+        assert artifact.read_receipt("s", "01") is None

@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline.artifact import Manifest, begin, open_sealed
+from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import ConfigError, MissingInput, RecipeDrift
 from pipeline.runfile import RunFile
 from pretrain.__main__ import main
-from pretrain.order.lookup import Order
+from pretrain.order import Order
 from pretrain.train import metrics
 from tests.helpers import run_file
 
@@ -154,7 +154,7 @@ def test_inputs_that_do_not_belong_together(run: RunFile) -> None:
     shutil.rmtree(run.root("tokenizer"))
     with pytest.raises(MissingInput, match="no sealed tokenizer artifact"):
         main(arguments(run))
-    with begin(run, "tokenizer", {"vocab_size": 9}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "tokenizer", {"vocab_size": 9}, {}, recipe=1) as artifact:
         artifact.seal({"vocab_size": 9})
     with pytest.raises(ConfigError, match=r"packed with tokenizer .* \(vocabulary 1280\), but .* \(vocabulary 9\)") as caught:
         main(arguments(run))
@@ -163,7 +163,7 @@ def test_inputs_that_do_not_belong_together(run: RunFile) -> None:
 
 def test_another_recipe_does_not_go_on_from_these_checkpoints(run: RunFile) -> None:
     root = run.root("pretrain")
-    with begin(run, "pretrain", {"iterations": 1}, {}, recipe=1):
+    with begin_artifact(run, "pretrain", {"iterations": 1}, {}, recipe=1):
         pass
     with pytest.raises(RecipeDrift, match="clean-pretrain"):
         main(arguments(run))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifact import Manifest, begin
+from pipeline.artifact import Manifest, begin_artifact
 from pipeline.errors import ConfigError, CorruptArtifact
-from pipeline.runfile import RunFile, build
+from pipeline.runfile import RunFile, build_settings
 from publish.chain import licences, open_chain
 from publish.plan import make_plan
 from publish.settings import PublishSettings
@@ -44,7 +44,7 @@ torch.save((ids, model(torch.tensor([ids])).logits), sys.argv[3])
 
 
 def seal(run: RunFile, stage: str, inputs: dict[str, str], stats: dict, files: dict[str, bytes] | None = None) -> Manifest:
-    with begin(run, stage, {"batch_size": 8}, inputs, recipe=1) as artifact:
+    with begin_artifact(run, stage, {"batch_size": 8}, inputs, recipe=1) as artifact:
         for name, data in (files or {"x": b"x"}).items():
             path = artifact.data / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +237,8 @@ def test_card_metadata_is_what_the_client_reads(run: RunFile) -> None:
     from huggingface_hub import ModelCard
 
     plan = make_plan(
-        open_chain(run, "pretrain"), build({"repo_id": "a/b", "licence": "MIT", "stage": "pretrain"}, PublishSettings, "t")
+        open_chain(run, "pretrain"),
+        build_settings({"repo_id": "a/b", "licence": "MIT", "stage": "pretrain"}, PublishSettings, "t"),
     )
     assert plan.branches == ("step-20", "main")
     content = next(u.content for u in plan.uploads if u.path == "README.md")
@@ -278,4 +279,4 @@ def test_chain_of_another_pretraining(run: RunFile, tmp_path: Path) -> None:
 )
 def test_bad_settings(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build({"repo_id": "lab/tiny", "licence": "mit"} | change, PublishSettings, "t")
+        build_settings({"repo_id": "lab/tiny", "licence": "mit"} | change, PublishSettings, "t")

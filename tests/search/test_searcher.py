@@ -47,7 +47,7 @@ def document(world: World, hit: Hit) -> dict[str, str]:
 
 
 def test_the_index_holds_what_training_read_and_nothing_else(world: World, searcher: Searcher) -> None:
-    sealed = open_sealed(world.run.root("index"), whole=True)
+    sealed = open_sealed(world.run.root("index"), verify_all=True)
     rows = world.rows()
     unread = sum(map(len, world.documents.values())) - len(rows)
     assert unread > 0, "the test needs documents that training has not reached"

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.documents import document_files
-from pipeline.runfile import build
+from pipeline.runfile import build_settings
 from pretrain.pack import __main__ as pack
 from tests.helpers import run_file
 from tests.tokenizer.helpers.corpus import documents, identifier, seal_corpus
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_artifact_says_what_went_in_and_how_well_it_compresses(made: Path) -> None:
-    sealed = open_sealed(made / "artifacts" / "tokenizer" / "t", whole=True)
+    sealed = open_sealed(made / "artifacts" / "tokenizer" / "t", verify_all=True)
     assert sealed.inputs == {"corpus": open_sealed(made / "artifacts" / "corpus" / "t").digest}
     assert sealed.body["licences"] == open_sealed(made / "artifacts" / "corpus" / "t").body["licences"]
     sources = sealed.stats["sources"]
@@ -72,7 +72,7 @@ def test_one_worker_two_or_no_ray_at_all_make_the_same_model(made: Path, tmp_pat
     assert stage(tmp_path, "--set", "ray.workers=1").returncode == 0
     two, one = (open_sealed(folder / "artifacts" / "tokenizer" / "t") for folder in (made, tmp_path))
     assert one.digest == two.digest
-    settings = build(one.body["made"]["settings"], TokenizerSettings, "")
+    settings = build_settings(one.body["made"]["settings"], TokenizerSettings, "")
     files = document_files(open_sealed(made / "artifacts" / "corpus" / "t"))
     assert train_recipe(draw(files, settings), settings) == (one.data / MODEL_FILE).read_bytes()
 

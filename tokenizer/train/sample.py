@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.artifact import Artifact
 from pipeline.documents import HeldOut, held_out_key, is_below, read_documents
 from pipeline.errors import BadInput, ConfigError
-from pipeline.files import whole_path
+from pipeline.files import atomic_path
 from pipeline.shards import map_shards
 from tokenizer.analyzer import delimit, load_analyzer
 from tokenizer.settings import DELIMITED_RECIPES, TokenizerSettings
@@ -107,7 +107,7 @@ def write_offers(shard: DrawShard) -> dict[str, int]:
     kinds = {"source": pa.string(), "sentences": pa.list_(pa.string()), "characters": pa.list_(pa.int32())}
     schema = pa.schema(list(kinds.items()))
     rows, count = offers(shard.documents, shard.plan), 0
-    with whole_path(shard.output) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with atomic_path(shard.output) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH_ROWS)):
             columns = [
                 pa.array(list(column), kind) for column, kind in zip(zip(*batch, strict=True), schema.types, strict=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline import cli
 from pipeline.errors import ConfigError, ExternalServiceError
-from pipeline.progress import say
+from pipeline.progress import echo
 from pretrain.checkpoint.files import finished
 from pretrain.launch import ranks
 from pretrain.settings import PretrainSettings
@@ -77,14 +77,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings, job = run.settings("pretrain", PretrainSettings), Job.of_environment()
     words = _words(arguments, job.launcher(settings.parallel.processes))
     root = run.root("pretrain")
-    say(f"Slurm ジョブ {job.number}: {job.nodes} ノード、先頭 {job.head}、再開 {job.restarts} 回目")
+    echo(f"Slurm ジョブ {job.number}: {job.nodes} ノード、先頭 {job.head}、再開 {job.restarts} 回目")
     doctor = [sys.executable, "-m", "pretrain.launch.doctor", *words]
     for check in ([*job.srun(), *doctor, "--alone"], doctor):
         if status := subprocess.run(check, check=False).returncode:
             sys.exit(status)
     before = _newest(root)
     status, received = _supervised([sys.executable, "-m", "pretrain", *words])
-    say(f"学習プロセスの終了状態 {status}、チェックポイント {before or 'なし'} → {_newest(root) or 'なし'}")
+    echo(f"学習プロセスの終了状態 {status}、チェックポイント {before or 'なし'} → {_newest(root) or 'なし'}")
     if (root / "manifest.json").exists() or (received and signal.SIGUSR1 not in received):
         sys.exit(0)
     if status == cli.USER_ERROR:
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"put back into the queue, see {root / ranks.LOG}"
         )
     _scontrol("requeue", job.number)
-    say("ジョブをキューに戻しました。最新のチェックポイントから続けます。")
+    echo("ジョブをキューに戻しました。最新のチェックポイントから続けます。")
 
 
 def _words(arguments: argparse.Namespace, launcher: list[str]) -> list[str]:

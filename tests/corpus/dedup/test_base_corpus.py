@@ -17,7 +17,7 @@ from corpus.dedup.base_corpus import BASE, BaseCorpus, BaseSettings, matches, pl
 from corpus.dedup.base_join import WithBase
 from corpus.settings import DedupSettings
 from corpus.storage import judged as scratch
-from pipeline.artifact import Manifest, begin
+from pipeline.artifact import Manifest, begin_artifact
 from pipeline.errors import ConfigError
 from tests.helpers import run_file
 
@@ -82,7 +82,7 @@ def remove(
 ) -> tuple[list[Page], dict[Page, tuple[str, str]], dict[str, Any]]:
     """Run the passes. Returns: pages that stay, page that fell -> (reason, doc_id of the survivor), counts."""
     run = run_file(tmp_path, "", name=f"r{len(list(tmp_path.iterdir()))}")
-    with begin(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
         judged = scratch.Judged(artifact.work / "judged", tuple(f"t-{index:05}" for index in range(len(shards))))
         for name, pages in zip(judged.names, shards, strict=True):
             write_kept(judged.root / name, pages, SETTINGS)

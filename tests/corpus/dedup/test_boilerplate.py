@@ -17,7 +17,7 @@ from corpus.dedup import boilerplate, passes
 from corpus.dedup.boilerplate import BoilerplateSettings, cut, remove_boilerplate
 from corpus.settings import DedupSettings
 from corpus.storage import judged as scratch
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from tests.helpers import run_file
 
 DEDUP = DedupSettings()
@@ -145,7 +145,7 @@ def test_the_steps_do_what_brute_force_does(
     monkeypatch.setattr(boilerplate, "LINES_IN_MEMORY", at_once)  # ranges are planned here, in the process that starts tasks
     made = pages(random.Random(5), 160)
     run = run_file(tmp_path, "", name="r")
-    with begin(run, "corpus", DEDUP, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", DEDUP, {}, recipe=1) as artifact:
         judged = scratch.Judged(artifact.work / "judged", tuple(f"s-{index:05}" for index in range(shards)))
         parts = [made[index::shards] for index in range(shards)]
         for name, part in zip(judged.names, parts, strict=True):

@@ -13,7 +13,7 @@ from corpus.dedup import minhash, pairs, passes
 from corpus.settings import DedupSettings
 from corpus.storage import arrays
 from corpus.storage import judged as scratch
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from tests.helpers import run_file
 
 ALPHABET = "あいうえおかきくけこさしすせそ日本語漢字文章、。"
@@ -28,7 +28,7 @@ def doc_id(page: Page) -> str:
 def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettings = SETTINGS) -> dict[str, tuple[str, str]]:
     """Run all passes over documents in these shards: url of who fell -> (reason, url of the survivor)."""
     run = run_file(tmp_path, "", name=f"r{len(list(tmp_path.iterdir()))}")
-    with begin(run, "corpus", settings, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", settings, {}, recipe=1) as artifact:
         names = tuple(f"s-{index:05}" for index in range(len(shards)))
         judged = scratch.Judged(artifact.work / "judged", names)
         for name, pages in zip(names, shards, strict=True):

@@ -19,7 +19,7 @@ from corpus.filters.hosts import HostLists, extension_of, host_of
 from corpus.filters.rules import COLUMN, PRESETS, Preset, load_preset, preset_names
 from corpus.settings import CorpusSettings
 from pipeline.errors import ConfigError
-from pipeline.runfile import build
+from pipeline.runfile import build_settings
 from tests.corpus.filters.test_rules import ENGLISH, PROSE, verdict
 
 NAMES = ("code", "en", "llmjp-v1", "llmjp-v1-strict", "minamoto", "swallow-v1")
@@ -90,11 +90,11 @@ def test_the_digest_sees_what_decides_and_not_what_explains() -> None:
 
 def test_run_files_take_numbers_and_false() -> None:
     table = {"sources": [SOURCE], "preset": "llmjp-v1", "rules": {"ads": 20, "domain": False, "rare_kuten": 99.5}}
-    settings = build(table, CorpusSettings, "here")
+    settings = build_settings(table, CorpusSettings, "here")
     assert settings.rules == {"ads": 20.0, "domain": False, "rare_kuten": 99.5}
     assert len(load_preset(settings.preset, settings.rules).rules) == len(load_preset("llmjp-v1").rules) - 1
     with pytest.raises(ConfigError, match=r"here rules\.ads: expected float, got 'x'"):
-        build({"sources": [SOURCE], "rules": {"ads": "x"}}, CorpusSettings, "here")
+        build_settings({"sources": [SOURCE], "rules": {"ads": "x"}}, CorpusSettings, "here")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from corpus.dedup import passes
 from corpus.dedup.base_corpus import BASE, BaseCorpus, place
 from corpus.increment import removals
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.errors import BadInput, MissingInput
 from tests.corpus.dedup.test_base_corpus import SETTINGS, doc_id, write_base
 from tests.helpers import run_file
@@ -50,7 +50,7 @@ def _clusters() -> pa.Schema:
 
 def bring(tmp_path: Path, base: BaseCorpus, *entries: str) -> tuple[Path, dict[str, dict[str, int]]]:
     run = run_file(tmp_path, "")
-    with begin(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
         return artifact.data, removals.bring(artifact, base, removals.read_selection(entries))
 
 

@@ -15,7 +15,7 @@ from corpus.fetch.packages import write_notice
 from corpus.increment.removals import read_selection
 from corpus.report.page import write_report
 from corpus.storage.decisions import open_decisions
-from pipeline.artifact import Manifest, begin, open_sealed
+from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import BadInput, ConfigError
 from pipeline.runfile import load_run
 from tests.corpus.helpers.pages import html, prose, warc_record
@@ -41,7 +41,7 @@ def sentences(seed: int) -> list[str]:
 
 def fetch(folder: Path, name: str, **packages: str) -> None:
     """A sealed fetch artifact of run `name`: package -> its copyright text."""
-    with begin(run_file(folder, "", name=name), "fetch", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run_file(folder, "", name=name), "fetch", {}, {}, recipe=1) as artifact:
         for number, (package, copyright_text) in enumerate(packages.items()):
             (artifact.data / "debian" / package / "doc").mkdir(parents=True)
             (artifact.data / "debian" / package / "doc" / "a.html").write_bytes(html(sentences(900 + len(package) + number)))

@@ -17,12 +17,12 @@ from corpus.readers import DroppedRecord, RawDocument, Shard, SourceSettings, in
 from corpus.readers import parquet as parquet_module
 from corpus.records import identify
 from pipeline.errors import BadInput, ConfigError, ExternalServiceError, MissingInput
-from pipeline.runfile import build
+from pipeline.runfile import build_settings
 
 
 def source(reader: str, path: str | Path | None = None, **more: object) -> SourceSettings:
     values = {"name": "s", "reader": reader, "licence": "test", "attribution": "test", **more}
-    return build(values | ({"path": str(path)} if path else {}), SourceSettings, "test")
+    return build_settings(values | ({"path": str(path)} if path else {}), SourceSettings, "test")
 
 
 def read(settings: SourceSettings, fetched: Path | None = None) -> list[RawDocument | DroppedRecord]:
@@ -273,7 +273,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_impossible_sources_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        build({"name": "s", "reader": "datasets", "licence": "", "attribution": "", **values}, SourceSettings, "t")
+        build_settings({"name": "s", "reader": "datasets", "licence": "", "attribution": "", **values}, SourceSettings, "t")
 
 
 def test_input_digest_is_of_contents_not_places(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from pipeline.errors import CorruptArtifact, ExternalServiceError
-from pretrain.checkpoint import files, load, save
+from pretrain.checkpoint import files, save
+from pretrain.checkpoint.load import newest_checkpoint
 from pretrain.settings import PretrainSettings
 from pretrain.train import loop
 from tests.pretrain.helpers.digests import digests
@@ -82,7 +83,7 @@ def dying(where: str) -> None:
     elif where == "description":
         before(files, "write_json", lambda path, _: fourth in path.parent.name)
     elif where == "name":
-        before(files, "sync", lambda path: path.name.startswith(fourth))
+        before(files, "fsync", lambda path: path.name.startswith(fourth))
     elif where == "pointer":
         before(files, "write_json", lambda path, value: value.get("name") == fourth)
     elif where == "torn pointer":
@@ -153,7 +154,7 @@ def test_a_torn_pointer_or_a_torn_folder_is_told_from_damage(tmp_path: Path) -> 
     run_ranks(1, train, with_layout(tiny()), pack, tmp_path)
 
     def newest() -> int:
-        saved = load.newest(folder)
+        saved = newest_checkpoint(folder)
         assert saved
         return saved.position.iteration
 
@@ -197,12 +198,12 @@ def goes_on(pack: Path, root: Path) -> tuple[dict[str, str], dict[str, str], lis
     for _ in range(2):
         loop.step(run, batches)
         run.saver.poll()
-        seen.append(len(load.finished(root / "checkpoints")))
+        seen.append(len(files.finished(root / "checkpoints")))
     later = digests(run)
     dist.barrier()
     gate.touch()
     run.saver.finish()
-    seen.append(len(load.finished(root / "checkpoints")))
+    seen.append(len(files.finished(root / "checkpoints")))
     run.saver.poll()
     assert then != later
     return then, later, seen

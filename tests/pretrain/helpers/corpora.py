@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.runfile import RunFile
 from tests.helpers import instruction_texts, run_file
@@ -46,11 +46,11 @@ def make_run(folder: Path, corpus: Corpus, tokenizer: Path, *, name: str = "t", 
     """A run with a sealed corpus and tokenizer, and a [pack] table."""
     folder.mkdir(exist_ok=True)
     run = run_file(folder, f"[pack]\n{table}\n[ray]\nworkers = {workers}\n", name=name)
-    with begin(run, "corpus", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", {}, {}, recipe=1) as artifact:
         for stem, documents in corpus.items():
             write_documents(artifact.data / "documents" / f"{stem}.parquet", documents, stem.rpartition("-")[0])
         artifact.seal({}, licences=LICENCES)
-    with begin(run, "tokenizer", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "tokenizer", {}, {}, recipe=1) as artifact:
         (artifact.data / "tokenizer.model").write_bytes((tokenizer / "tokenizer.model").read_bytes())
         artifact.seal({})
     return run

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.errors import ConfigError, MissingInput, PipelineError, RecipeDrift
 from pipeline.runfile import RunFile
 from pretrain import export
-from pretrain.hf import weights as convert
+from pretrain.hf import weights
 from pretrain.settings import PretrainSettings
 from tests.helpers import run_file
 from tests.pretrain.helpers.packs import random_documents, write_pack
@@ -104,7 +104,7 @@ def test_the_same_bytes_again(tmp_path: Path, tiny_tokenizer: Path) -> None:
 
 def spoilt(settings: PretrainSettings, checkpoints: Path, tokenizer: Path, ids: np.ndarray, folder: Path, how: str) -> str:
     """An export that swaps two rows of one matrix, or loses or invents a tensor."""
-    good, name = convert.to_transformers, "model.layers.1.self_attn.k_proj.weight"
+    good, name = weights.to_transformers, "model.layers.1.self_attn.k_proj.weight"
 
     def spoil(*arguments: Any) -> dict[str, torch.Tensor]:
         weights = good(*arguments)
@@ -114,7 +114,7 @@ def spoilt(settings: PretrainSettings, checkpoints: Path, tokenizer: Path, ids: 
             return {other: weight for other, weight in weights.items() if other != name}
         return weights | {"model.layers.2.self_attn.k_proj.weight": weights[name]}
 
-    convert.to_transformers = spoil
+    weights.to_transformers = spoil
     with pytest.raises(PipelineError if how == "swapped" else RuntimeError) as caught:
         export.export(settings, export.chosen(checkpoints), tokenizer, torch.from_numpy(ids), folder)
     return str(caught.value)
@@ -145,7 +145,7 @@ def test_names_with_transformer_engine() -> None:
         "mlp.linear_fc1.weight": "mlp.linear_fc1.weight",
     }
     state = {layer + name: torch.tensor(float(place)) for place, name in enumerate(ours)}
-    plain = convert.plain_names(state | {layer + "self_attention.linear_qkv._extra_state": torch.empty(0)})
+    plain = weights.plain_names(state | {layer + "self_attention.linear_qkv._extra_state": torch.empty(0)})
     assert plain == {layer + plain: state[layer + name] for name, plain in ours.items()}
 
 
@@ -178,10 +178,10 @@ def run_with_checkpoints(tmp_path: Path, tokenizer: Path) -> RunFile:
     settings = run.settings("pretrain", PretrainSettings)
     checkpoints, _ = trained(tmp_path, tokenizer, settings)
     for stage, folder in (("tokenizer", tokenizer), ("pack", tmp_path / "pack")):
-        with begin(run, stage, {}, {}, recipe=1) as artifact:
+        with begin_artifact(run, stage, {}, {}, recipe=1) as artifact:
             shutil.copytree(folder, artifact.data, dirs_exist_ok=True)
             artifact.seal({})
-    with begin(run, "pretrain", settings, {}, recipe=1) as artifact:
+    with begin_artifact(run, "pretrain", settings, {}, recipe=1) as artifact:
         shutil.move(checkpoints, artifact.root / "checkpoints")
     return run
 

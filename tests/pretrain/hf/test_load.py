@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.errors import BadInput, ConfigError, MissingInput, PipelineError
 from pretrain import __main__ as stage
 from pretrain import export
@@ -296,7 +296,7 @@ def test_the_licence_of_the_weights_is_known(models: Path, tmp_path: Path) -> No
     rows = load.licences(dataclasses.replace(settings, start_licence="Apache-2.0"))
     assert rows == [{"source": "start/llama", "licence": "Apache-2.0", "attribution": "llama"}]
     run = run_file(tmp_path, "[pretrain]")
-    with begin(run, "pretrain", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "pretrain", {}, {}, recipe=1) as artifact:
         shutil.copytree(models / "llama", artifact.data / "hf")
         artifact.seal({}, licences=(licences := [{"source": "a", "licence": "CC0-1.0", "attribution": "b"}]))
     assert load.licences(dataclasses.replace(settings, start=artifact.data / "hf")) == licences
@@ -321,10 +321,10 @@ warmup = 1
 
 def test_the_stage_refuses_before_anything_begins(models: Path, tmp_path: Path, tiny_tokenizer: Path) -> None:
     run = run_file(tmp_path, TABLE)
-    with begin(run, "tokenizer", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run, "tokenizer", {}, {}, recipe=1) as artifact:
         shutil.copytree(tiny_tokenizer, artifact.data, dirs_exist_ok=True)
         digest = artifact.seal({"vocab_size": 1280}).digest
-    with begin(run, "pack", {}, {"tokenizer": digest}, recipe=1) as artifact:
+    with begin_artifact(run, "pack", {}, {"tokenizer": digest}, recipe=1) as artifact:
         artifact.seal({"vocab_size": 1280, "sources": {}})
     command = ["--run", str(run.path), "--artifacts", str(run.artifacts), "--set", f'pretrain.start="{models / "llama"}"']
     with pytest.raises(ConfigError, match=r"ffn = 48, .* but \[pretrain\.model\] says ffn = 64"):

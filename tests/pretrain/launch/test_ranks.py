@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
-from pipeline.artifact import Artifact, begin
+from pipeline.artifact import Artifact, begin_artifact
 from pipeline.errors import ConfigError, ExternalServiceError
 from pretrain.launch import ranks
 from pretrain.settings import Parallel
@@ -15,7 +15,7 @@ from tests.helpers import run_file
 
 
 def artifact_of(tmp_path: Path) -> Artifact:
-    with begin(run_file(tmp_path, ""), "pretrain", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run_file(tmp_path, ""), "pretrain", {}, {}, recipe=1) as artifact:
         return artifact
 
 
@@ -29,11 +29,11 @@ def test_options_pass_through_torchrun() -> None:
     from torch.distributed.run import parse_args
 
     given = ["--run", "demo", "--set", "pretrain.seed=5", "--set", "a.b=c d", "--data", "/x", "--artifacts", "out"]
-    options = ranks.options(cli.parser("pretrain", "").parse_args(given))
+    options = ranks.options(cli.stage_parser("pretrain", "").parse_args(given))
     words = ranks.command(Parallel(data=2), options)
     parsed = parse_args(words[words.index("pretrain.launch.torchrun") + 1 :])
     assert (parsed.nproc_per_node, parsed.module, parsed.training_script) == ("2", True, "pretrain.train")
-    again = cli.parser("pretrain.train", "").parse_args(parsed.training_script_args)
+    again = cli.stage_parser("pretrain.train", "").parse_args(parsed.training_script_args)
     assert (again.run, again.set, again.data, again.artifacts) == ("demo", ["pretrain.seed=5", "a.b=c d"], "/x", "out")
 
 

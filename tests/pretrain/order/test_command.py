@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
-from pipeline.artifact import Manifest, begin, open_sealed
+from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import BadInput, MissingInput
 from pipeline.runfile import RunFile
 from pretrain.batches import Batches
+from pretrain.order import Order, Span
 from pretrain.order import __main__ as order_show
-from pretrain.order.lookup import Order, Span
 from pretrain.pack.copies import Copy
 from pretrain.train.data import DataSettings, build_datasets
 from tests.pretrain.helpers.corpora import CORPUS, arguments, identifier
@@ -31,7 +31,7 @@ PLAN = DataSettings(seq_length=32, iterations=12, batches=Batches(4), seed=5)
 def trained(packed: tuple[RunFile, Manifest], tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFile, Order]:
     """The packed run with a pretrain artifact that holds an order, as if a model had been trained."""
     run, pack = packed
-    with begin(run, "pretrain", {}, {"pack": pack.digest}, recipe=1) as artifact:
+    with begin_artifact(run, "pretrain", {}, {"pack": pack.digest}, recipe=1) as artifact:
         if artifact.sealed is None:
             with alone():
                 datasets = build_datasets(pack.data, PLAN, eos_id=2, cache=tmp_path_factory.mktemp("cache"))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.runfile import RunFile
 from pretrain.order.save import Blend, SourceIndices, save_order
@@ -109,27 +109,27 @@ def make_world(folder: Path, *, shard_bytes: int = 40_000, iterations: int = 25,
     folder.mkdir(parents=True, exist_ok=True)
     run = run_file(folder, TABLE.format(shard_bytes=shard_bytes), name=name)
     rows = {source: [new_row(source, number) for number in range(documents)] for source in PARTS}
-    with begin(run, "corpus", None, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", None, {}, recipe=1) as artifact:
         (artifact.data / "documents").mkdir()
         for source, group in rows.items():
             path = artifact.data / "documents" / f"{source}-00000.parquet"
             pq.write_table(pa.Table.from_pylist(group), path, row_group_size=documents // 2)
         corpus = artifact.seal({}, licences=[{"source": "a", "licence": "CC0", "attribution": "test"}])
-    with begin(run, "tokenizer", None, {"corpus": corpus.digest}, recipe=1) as artifact:
+    with begin_artifact(run, "tokenizer", None, {"corpus": corpus.digest}, recipe=1) as artifact:
         settings = TokenizerSettings(vocab_size=700, max_characters=50_000, character_coverage=0.98, threads=1)
         (artifact.data / MODEL_FILE).write_bytes(train([row["text"] for g in rows.values() for row in g], settings))
         tokenizer_digest = artifact.seal({}).digest
     tokenizer = Tokenizer.load(run.root("tokenizer") / "data")
     kept = {source: group[:-3] for source, group in rows.items()}  # the last three of each source are held out
     lengths = {source: [len(tokenizer.encode(row["text"])) + 1 for row in group] for source, group in kept.items()}
-    with begin(run, "pack", None, {"tokenizer": tokenizer_digest}, recipe=1) as artifact:
+    with begin_artifact(run, "pack", None, {"tokenizer": tokenizer_digest}, recipe=1) as artifact:
         for source, group in kept.items():
             (artifact.data / source).mkdir()
             table = {"doc_id": [row["doc_id"] for row in group], "tokens": np.array(lengths[source], np.int32)}
             pq.write_table(pa.table(table), artifact.data / source / "train.parquet")
         pack = artifact.seal({})
     world = World(run, tokenizer, kept, [row for group in rows.values() for row in group[-3:]], iterations)
-    with begin(run, "pretrain", None, {"pack": pack.digest}, recipe=1) as artifact:
+    with begin_artifact(run, "pretrain", None, {"pack": pack.digest}, recipe=1) as artifact:
         _save_order(world, lengths, artifact.data / "order", pack.data)
         artifact.seal({})
     return world

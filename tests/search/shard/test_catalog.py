@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifact import begin, open_sealed
+from pipeline.artifact import begin_artifact, open_sealed
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from pipeline.runfile import RunFile
 from search.index import add, remove
@@ -28,7 +28,7 @@ def run(world: World, tmp_path: Path) -> RunFile:
     """The world's artifacts, to be changed, and a corpus of another run with some of its documents and some new ones."""
     shutil.copytree(world.run.artifacts, tmp_path / "artifacts")
     made = replace(world.run, artifacts=tmp_path / "artifacts")
-    with begin(replace(made, name="more"), "corpus", None, {}, recipe=1) as artifact:
+    with begin_artifact(replace(made, name="more"), "corpus", None, {}, recipe=1) as artifact:
         (artifact.data / "documents").mkdir()
         rows = [*world.documents["a"][:5], *new_rows(), world.held_out[0]]
         pq.write_table(pa.Table.from_pylist(rows), artifact.data / "documents" / "c-00000.parquet")
@@ -73,7 +73,7 @@ def test_what_is_added_is_found_beside_the_rest(world: World, run: RunFile) -> N
 
 
 def test_nothing_new_is_said_and_changes_nothing(world: World, run: RunFile) -> None:
-    with begin(replace(run, name="same"), "corpus", None, {}, recipe=1) as artifact:
+    with begin_artifact(replace(run, name="same"), "corpus", None, {}, recipe=1) as artifact:
         (artifact.data / "documents").mkdir()
         pq.write_table(pa.Table.from_pylist(world.documents["a"][:3]), artifact.data / "documents" / "a-00000.parquet")
         artifact.seal({})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifact import Manifest, begin
+from pipeline.artifact import Manifest, begin_artifact
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.runfile import RunFile
 from tests.helpers import instruction_texts
@@ -35,7 +35,7 @@ def write_documents(path: Path, source: str, texts: Sequence[str]) -> None:
 
 
 def seal_corpus(run: RunFile, sources: Mapping[str, Sequence[str]]) -> Manifest:
-    with begin(run, "corpus", None, {}, recipe=1) as artifact:
+    with begin_artifact(run, "corpus", None, {}, recipe=1) as artifact:
         for source, texts in sources.items():
             write_documents(artifact.data / "documents" / f"{source}-00000.parquet", source, texts)
         rows = [{"source": source, "licence": "CC0-1.0", "attribution": "tests"} for source in sources]

@@ -350,7 +350,7 @@ def test_the_stage_as_it_is_run(made: Path, tmp_path: Path, capsys: pytest.Captu
     page = made / "artifacts" / "tokenizer" / "t" / "report.html"
     assert "吾" in page.read_text("utf-8")
     assert "http" not in page.read_text("utf-8").replace("http-equiv", "")
-    open_sealed(made / "artifacts" / "tokenizer" / "t", whole=True)  # the page is not part of the artifact
+    open_sealed(made / "artifacts" / "tokenizer" / "t", verify_all=True)  # the page is not part of the artifact
     main(options)
     assert f"報告書: {page}" in capsys.readouterr().out
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.artifact import begin
+from pipeline.artifact import begin_artifact
 from pipeline.documents import HeldOut
 from pipeline.errors import BadInput, ConfigError
 from tests.helpers import run_file
@@ -127,7 +127,7 @@ def test_ray_tasks_draw_what_one_process_draws(
     write_documents(tmp_path / "corpus" / "d-00000.parquet", "d", odd)
     files = sorted((tmp_path / "corpus").glob("*.parquet"))
     monkeypatch.setattr("pipeline.shards._order", lambda names: sorted(names, reverse=workers == 2))
-    with begin(run_file(tmp_path, f"[ray]\nworkers = {workers}\n"), "tokenizer", {}, {}, recipe=1) as artifact:
+    with begin_artifact(run_file(tmp_path, f"[ray]\nworkers = {workers}\n"), "tokenizer", {}, {}, recipe=1) as artifact:
         sample = draw_shards(files, settings, artifact)
         offers = sorted(path.stem for path in (artifact.work / "offers").iterdir())
         again = draw_shards(files, settings, artifact)  # from receipts and what stands there
