@@ -1,7 +1,13 @@
-"""Where people meet the model: one chat-and-search core, and its faces.
+"""Chat with the model and search its training data: one core, three user interfaces.
 
-`core` streams answers through the OpenAI API (from a named server, or from `serve`, our own small one, which `child`
-starts) and finds the training data that resembles them. Faces: `ask` (one question), `chat` (a terminal),
-`python -m bots` (Slack: `slack_app` listens, `slack_jobs` queues, `slack_answer` works, `slack_stream` writes).
+settings.py  the [bots] table
+model.py     the folder of the model that answers
+serve/       our own small OpenAI-compatible server of one model (`python -m bots.serve`)
+core.py      streams answers through the OpenAI API, and searches the training data that resembles them
+terminal.py  answers and search results on a terminal
+ask.py       one question (`python -m bots.ask`)
+chat.py      a conversation at the terminal (`python -m bots.chat`)
+slack/       the Slack app (`python -m bots`)
+
 Importing this package loads none of them.
 """

@@ -1,8 +1,8 @@
-"""From a sealed artifact to the Hugging Face Hub: dry unless confirmed, exact, and repeatable without effect.
+"""From a sealed artifact to the Hugging Face Hub: a dry run unless confirmed; repeating an upload changes nothing.
 
-settings.py   `[publish]` of a run file
-chain.py      the sealed artifacts behind a model, each checked against the digest the next one recorded
-card.py       the model card, written from their manifests (card.md.jinja)
-plan.py       exactly which files would go where
-hub.py        the only file that talks to the Hub
+settings.py   the [publish] table
+chain.py      the sealed artifacts that a model was made from, each checked against the digest that the next one recorded
+card.py       the model card, rendered from their manifests (card.md.jinja)
+plan.py       which files would be uploaded where
+hub.py        the only file that calls the Hub
 """

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import CorruptArtifact
+from pipeline.files import short_digest
 from pipeline.runfile import RunFile
 
 Chain = dict[str, Manifest]  # stage -> its artifact; the published stage first, then what it was made from
@@ -32,7 +33,7 @@ def open_chain(run: RunFile, stage: str) -> Chain:
                 todo.append(name)
             if chain[name].digest != digest:
                 raise CorruptArtifact(
-                    f"{made.root}: made from {name} {digest[7:15]}, but {root} is {chain[name].digest[7:15]} now; "
+                    f"{made.root}: made from {name} {short_digest(digest)}, but {root} is {short_digest(chain[name].digest)} now; "
                     f"make {made.root.parent.name} again before you publish it"
                 )
     return chain

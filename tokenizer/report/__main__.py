@@ -12,7 +12,7 @@ from pipeline import cli
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, read_documents
 from pipeline.errors import BadInput, ConfigError, RecipeDrift
-from pipeline.files import write_text
+from pipeline.files import short_digest, write_text
 from pipeline.progress import Progress, echo
 from pipeline.runfile import build_settings
 from tokenizer.analyzer import Analyzer, load_analyzer
@@ -62,8 +62,8 @@ def report(
     """
     if trained.inputs.get("corpus") != corpus.digest:
         raise RecipeDrift(
-            f"{trained.root}: trained on corpus {trained.inputs.get('corpus', '')[7:15]}, but {corpus.root} is "
-            f"{corpus.digest[7:15]}; make the tokenizer again, for what it has not read is measured"
+            f"{trained.root}: trained on corpus {short_digest(trained.inputs.get('corpus', ''))}, but {corpus.root} is "
+            f"{short_digest(corpus.digest)}; make the tokenizer again, for what it has not read is measured"
         )
     settings = build_settings(trained.body["made"]["settings"], TokenizerSettings, f"{trained.root}/manifest.json")
     tokenizer = Tokenizer.load(trained.data)
