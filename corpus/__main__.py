@@ -83,7 +83,7 @@ def _finish(artifact: Artifact, settings: CorpusSettings, inputs: Inputs, stats:
     manifest = artifact.seal(stats, licences=inputs.licences)
     echo(account.table(stats["sources"], open_decisions(artifact.root, check=False).labels))
     report = write_report(artifact.root)
-    echo(f"{NAME}: {artifact.root} に書きました ({manifest.digest[7:15]})。報告は {report} です")
+    echo(f"{NAME}: {artifact.root} に書きました ({manifest.short})。報告は {report} です")
 
 
 if __name__ == "__main__":

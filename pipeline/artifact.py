@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import CorruptArtifact, MissingInput, PipelineError, RecipeDrift
-from pipeline.files import digest_file, digest_json, remove_unfinished, write_json
+from pipeline.files import digest_file, digest_json, remove_unfinished, short_digest, write_json
 from pipeline.runfile import RunFile, identity
 
 # Opening hashes every file below this total; larger artifacts are checked by size, and whole by `make verify`.
@@ -52,6 +52,11 @@ class Manifest:
     def digest(self) -> str:
         """Content digest: fingerprint, inputs, statistics and every file's sha256; the same on every machine."""
         return self.body["digest"]
+
+    @property
+    def short(self) -> str:
+        """The first 8 hexadecimal digits of the digest, as messages show it."""
+        return short_digest(self.digest)
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -212,7 +217,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _drift(path: Path, begun: str, now: str, stage: str, run: RunFile, changes: str = "") -> RecipeDrift:
     return RecipeDrift(
-        f"{path}: begun with recipe {begun[7:15]}, this run is {now[7:15]}{changes}; "
+        f"{path}: begun with recipe {short_digest(begun)}, this run is {short_digest(now)}{changes}; "
         f"give the run a new name, or `make clean-{stage} RUN={run.name}` to start over"
     )
 

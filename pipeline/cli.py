@@ -45,7 +45,7 @@ def open_run(arguments: argparse.Namespace) -> RunFile:
 def skip_if_sealed(artifact: Artifact, name: str) -> bool:
     """Whether the artifact is made already; if so, say that the stage is skipped."""
     if artifact.sealed:
-        echo(f"{name}: 作成済みのため省略します ({artifact.sealed.digest[7:15]}、{artifact.root})")
+        echo(f"{name}: 作成済みのため省略します ({artifact.sealed.short}、{artifact.root})")
     return artifact.sealed is not None
 
 

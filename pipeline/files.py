@@ -72,6 +72,11 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
+def short_digest(digest: str) -> str:
+    """Return the first 8 hexadecimal digits of a `sha256:…` digest, as messages show it."""
+    return digest.removeprefix("sha256:")[:8]
+
+
 def digest_json(value: Any) -> str:
     """`sha256:…` of the canonical JSON of `value`."""
     return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()

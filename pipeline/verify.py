@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline import cli
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import CorruptArtifact, MissingInput
+from pipeline.files import short_digest
 from pipeline.progress import echo
 
 
@@ -18,15 +19,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in sorted(run.artifacts.glob(f"*/{run.name}/manifest.json")):
         stage = path.parent.parent.name
         sealed[stage] = open_sealed(path.parent, verify_all=True)
-        echo(f"{stage}: {len(sealed[stage].body['files'])} 個のファイルが封印時と一致 ({sealed[stage].digest[7:15]})")
+        echo(f"{stage}: {len(sealed[stage].body['files'])} 個のファイルが封印時と一致 ({sealed[stage].short})")
     if not sealed:
         raise MissingInput(f"{run.artifacts}: no sealed artifact of run {run.name!r}; make one with `make all RUN={run.name}`")
     for stage, manifest in sealed.items():
         for name, digest in manifest.inputs.items():
             if name in sealed and sealed[name].digest != digest:
                 raise CorruptArtifact(
-                    f"{manifest.root}: made from {name} {digest[7:15]}, but {sealed[name].root} now is "
-                    f"{sealed[name].digest[7:15]}; `make clean-{stage} RUN={run.name}` and make it again"
+                    f"{manifest.root}: made from {name} {short_digest(digest)}, but {sealed[name].root} now is "
+                    f"{sealed[name].short}; `make clean-{stage} RUN={run.name}` and make it again"
                 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline import cli
 from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import ConfigError
+from pipeline.files import short_digest
 from pipeline.progress import Progress, echo
 from pretrain.hf import load
 from pretrain.launch import ranks
@@ -61,8 +62,9 @@ def check_inputs(tokenizer: Manifest, pack: Manifest, settings: PretrainSettings
     """Raises: ConfigError if the tokens are of another tokenizer, or the weights name sources that are not packed."""
     if pack.inputs["tokenizer"] != tokenizer.digest:
         raise ConfigError(
-            f"{pack.root}: packed with tokenizer {pack.inputs['tokenizer'][7:15]} (vocabulary {pack.stats['vocab_size']}), "
-            f"but {tokenizer.root} is {tokenizer.digest[7:15]} (vocabulary {tokenizer.stats['vocab_size']}); "
+            f"{pack.root}: packed with tokenizer {short_digest(pack.inputs['tokenizer'])} "
+            f"(vocabulary {pack.stats['vocab_size']}), "
+            f"but {tokenizer.root} is {tokenizer.short} (vocabulary {tokenizer.stats['vocab_size']}); "
             f"`make clean-pack` and pack again"
         )
     if odd := sorted(settings.weights.keys() - pack.stats["sources"].keys()):

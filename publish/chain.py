@@ -33,7 +33,7 @@ def open_chain(run: RunFile, stage: str) -> Chain:
                 todo.append(name)
             if chain[name].digest != digest:
                 raise CorruptArtifact(
-                    f"{made.root}: made from {name} {short_digest(digest)}, but {root} is {short_digest(chain[name].digest)} now; "
+                    f"{made.root}: made from {name} {short_digest(digest)}, but {root} is {chain[name].short} now; "
                     f"make {made.root.parent.name} again before you publish it"
                 )
     return chain

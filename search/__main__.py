@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import cli
 from pipeline.errors import BadInput
+from pipeline.files import short_digest
 from pipeline.progress import echo
 from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.hits import EVERY_MODE, MODE_NAMES, MODES, Hit, Mode, Page
@@ -61,7 +62,7 @@ def _render(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
 
 
 def _summary(page: Page, mode: Mode, spread: "Spread | None") -> str:
-    searched = f"{page.searched_bytes:,} バイトの学習データ、索引 {page.index[7:15]}"
+    searched = f"{page.searched_bytes:,} バイトの学習データ、索引 {short_digest(page.index)}"
     if not page.total:
         return f"{MODE_NAMES[mode]}: 見つかりませんでした ({searched})"
     exact = f"完全一致 {page.occurrences:,} か所、" if page.occurrences else ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import BadInput, ConfigError, RecipeDrift
+from pipeline.files import short_digest
 from pipeline.runfile import RunFile
 from search.bm25 import rank
 from search.hits import EVERY_MODE, MODES, DocumentRead, Hit, Mode, Page
@@ -63,8 +64,8 @@ class Searcher:
         pretrain = open_sealed(run.root("pretrain"))
         if index.inputs["pretrain"] != pretrain.digest:
             raise RecipeDrift(
-                f"{index.root}: made for pretrain {index.inputs['pretrain'][7:15]}, but {pretrain.root} now is "
-                f"{pretrain.digest[7:15]}; `make clean-index index RUN={run.name}`"
+                f"{index.root}: made for pretrain {short_digest(index.inputs['pretrain'])}, but {pretrain.root} now is "
+                f"{pretrain.short}; `make clean-index index RUN={run.name}`"
             )
         searcher = cls(index, pretrain.stats.get("undone", ()))
         agree(run.settings("index", IndexSettings), searcher.identity, str(run.path))

@@ -16,6 +16,7 @@ from corpus.increment.removals import Selection, host_of, read_selection
 from pipeline import cli
 from pipeline.artifact import Manifest
 from pipeline.errors import ConfigError, CorruptArtifact, MissingInput
+from pipeline.files import short_digest
 from pipeline.progress import echo
 
 # Stages in the order in which they build on each other; an artifact only has inputs from earlier ones.
@@ -160,7 +161,7 @@ def _lines(found: Sequence[Holder], asked: str) -> Iterator[str]:
         return
     yield f"{asked} を含む成果物:"
     for holder in found:
-        head = f"  {NAMES[holder.stage]} {holder.stage}/{holder.run} ({holder.digest[7:15]})"
+        head = f"  {NAMES[holder.stage]} {holder.stage}/{holder.run} ({short_digest(holder.digest)})"
         if not holder.certain:
             yield f"{head}: 含む可能性があります ({', '.join(holder.through)} から作成)"
             continue

@@ -1,5 +1,6 @@
 """Contamination as people read it at the terminal: a table in Japanese, then the texts that were found."""
 
+from pipeline.files import short_digest
 from pipeline.text.terminal import display_width, strip_control_chars
 from search.provenance.contamination import Checked, Contamination, Total
 
@@ -64,4 +65,4 @@ def _summary(found: Contamination) -> str:
         if total.texts > total.short
         else "数える文はありません"
     )
-    return f"汚染検査: {hit} ({rule}、{found.searched_bytes:,} バイトの学習データ、索引 {found.index[7:15]})"
+    return f"汚染検査: {hit} ({rule}、{found.searched_bytes:,} バイトの学習データ、索引 {short_digest(found.index)})"

@@ -1,5 +1,6 @@
 """A trace as people read it at the terminal, in Japanese."""
 
+from pipeline.files import short_digest
 from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.bm25.rank import joined
 from search.provenance.trace import Snippet, Source, Span, Trace
@@ -63,7 +64,7 @@ def _read(snippet: Snippet, total: int) -> str:
 
 
 def _summary(trace: Trace) -> str:
-    searched = f"{trace.searched_bytes:,} バイトの学習データ、索引 {trace.index[7:15]}"
+    searched = f"{trace.searched_bytes:,} バイトの学習データ、索引 {short_digest(trace.index)}"
     if not trace.found:
         return f"追跡: {trace.least} 文字以上の一致はありません ({searched})"
     kept = f"、まれな {len(trace.spans):,} か所を表示" if len(trace.spans) < trace.found else ""

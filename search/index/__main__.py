@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         echo(
             f"索引: {totals['documents']:,} 文書 {totals['passages']:,} 節 {totals['bytes']:,} バイト "
-            f"(学習がまだ読んでいない、または検証用の {totals['unread']:,} 文書を除く) ({sealed.digest[7:15]}、{artifact.root})"
+            f"(学習がまだ読んでいない、または検証用の {totals['unread']:,} 文書を除く) ({sealed.short}、{artifact.root})"
         )
 
 

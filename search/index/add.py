@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pipeline import cli
 from pipeline.artifact import begin_artifact, open_sealed
 from pipeline.errors import BadInput
+from pipeline.files import short_digest
 from pipeline.progress import echo
 from pipeline.runfile import RunFile
 from search.index import steps
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     echo(
         f"索引への追加: {found.stats['documents']:,} 文書 {found.stats['bytes']:,} バイト "
         f"(索引にあった {found.stats['known']:,} 文書を除く)。"
-        f"索引は {catalog.digest[7:15]} になりました ({found.root})"
+        f"索引は {short_digest(catalog.digest)} になりました ({found.root})"
     )
 
 
@@ -48,7 +49,7 @@ def add_corpus(run: RunFile, other: str) -> Catalog:
     found = {stage: open_sealed(run.root(stage)) for stage in INPUTS if stage != "corpus"}
     settings = run.settings("index", IndexSettings)
     inputs = {"index": index.digest, "corpus": corpus.digest}
-    with begin_artifact(run, f"index-added-{corpus.digest[7:15]}", settings, inputs, recipe=RECIPE) as artifact:
+    with begin_artifact(run, f"index-added-{corpus.short}", settings, inputs, recipe=RECIPE) as artifact:
         if artifact.sealed:
             return add(index, artifact.sealed)
         before = tuple((part.data, part.name) for part in open_catalog(index).parts())

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
+from pipeline.files import short_digest
 from pipeline.progress import echo
 from pipeline.runfile import RunFile
 from search.shard.catalog import open_catalog, remove
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shown = ", ".join(removal.first) + (" …" if removal.documents > len(removal.first) else "")
     echo(
         f"索引からの除外: {removal.documents:,} 文書 {removal.bytes:,} バイト ({shown})。"
-        f"索引は {removal.before[7:15]} から {removal.after[7:15]} になりました"
+        f"索引は {short_digest(removal.before)} から {short_digest(removal.after)} になりました"
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.errors import BadInput
-from pipeline.files import atomic_path, write_json, write_text
+from pipeline.files import atomic_path, short_digest, write_json, write_text
 from pipeline.progress import echo
 from pipeline.text.terminal import strip_control_chars
 from search.provenance import kernels
@@ -142,7 +142,7 @@ def facts(found: Exposure) -> dict[str, str]:
     if found.undone_ranges:
         lost = sum(last - first + 1 for first, last in found.undone_ranges)
         made["無効になった反復"] = f"{lost:,} 反復 (除いた読み込み {found.undone:,} 回)"
-    return made | {"検索した範囲": f"{found.searched_bytes:,} バイト、索引 {found.index[7:15]}"}
+    return made | {"検索した範囲": f"{found.searched_bytes:,} バイト、索引 {short_digest(found.index)}"}
 
 
 def figure(found: Exposure, title: str) -> Any:

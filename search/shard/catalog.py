@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.artifact import Manifest, open_sealed
 from pipeline.errors import CorruptArtifact
-from pipeline.files import digest_json, write_json
+from pipeline.files import digest_json, short_digest, write_json
 
 CATALOG, FORMAT = "catalog.json", 1
 
@@ -74,7 +74,7 @@ def open_catalog(index: Manifest) -> Catalog:
         raise CorruptArtifact(f"{path}: format {format_}, this code reads {FORMAT}; remove it and add again what was added")
     if found != index.digest:
         raise CorruptArtifact(
-            f"{path}: of index {found[7:15]}, {index.root} is {index.digest[7:15]}; remove it and add again what was added"
+            f"{path}: of index {short_digest(found)}, {index.root} is {index.short}; remove it and add again what was added"
         )
     return Catalog(index, tuple(_addition(index.root.parent.parent, row) for row in rows), removed)
 
@@ -83,7 +83,7 @@ def _addition(artifacts: Path, row: Mapping[str, str]) -> Manifest:
     manifest = open_sealed(artifacts / row["folder"])
     if manifest.digest != row["digest"]:
         raise CorruptArtifact(
-            f"{manifest.root}: {manifest.digest[7:15]}, the catalog names {row['digest'][7:15]}; put back what was added"
+            f"{manifest.root}: {manifest.short}, the catalog names {short_digest(row['digest'])}; put back what was added"
         )
     return manifest
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import CorruptArtifact, RecipeDrift
-from pipeline.files import digest_json, write_json
+from pipeline.files import digest_json, short_digest, write_json
 from search.settings import SVD, IndexSettings
 
 FILE = "embedder.json"
@@ -49,7 +49,8 @@ class Identity:
 
     def __str__(self) -> str:
         revision = f" at {self.revision[:12]}" if self.revision else ""
-        return f"{self.embedder!r}{revision} ({self.digest[7:15]}, {self.dimensions} dimensions, prompts {list(self.prompts)})"
+        digest, prompts = short_digest(self.digest), list(self.prompts)
+        return f"{self.embedder!r}{revision} ({digest}, {self.dimensions} dimensions, prompts {prompts})"
 
 
 class Embedder(ABC):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
-from pipeline.files import write_json
+from pipeline.files import short_digest, write_json
 from search.settings import AnyKind, Kind
 from search.vectors.embedder import Identity
 
@@ -131,8 +131,8 @@ class Neighbours:
         found = (self.about.count, self.about.dimensions, self.about.embedder)
         if found != expected:
             raise CorruptArtifact(
-                f"{folder}: {found[0]} vectors of {found[1]} dimensions made by embedder {found[2][7:15]}, expected {count} of "
-                f"{identity.dimensions} made by {identity.key[7:15]} ({identity.embedder!r}); make the index again"
+                f"{folder}: {found[0]} vectors of {found[1]} dimensions made by embedder {short_digest(found[2])}, "
+                f"expected {count} of {identity.dimensions} made by {short_digest(identity.key)} ({identity.embedder!r}); make the index again"
             )
         try:
             self._index: Any = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)

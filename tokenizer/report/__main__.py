@@ -63,7 +63,7 @@ def report(
     if trained.inputs.get("corpus") != corpus.digest:
         raise RecipeDrift(
             f"{trained.root}: trained on corpus {short_digest(trained.inputs.get('corpus', ''))}, but {corpus.root} is "
-            f"{short_digest(corpus.digest)}; make the tokenizer again, for what it has not read is measured"
+            f"{corpus.short}; make the tokenizer again, for what it has not read is measured"
         )
     settings = build_settings(trained.body["made"]["settings"], TokenizerSettings, f"{trained.root}/manifest.json")
     tokenizer = Tokenizer.load(trained.data)

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, MissingInput, RecipeDrift
+from pipeline.files import short_digest
 from pipeline.text.terminal import MARK, PLAIN
 from search import __main__ as command
 from search.__main__ import render
@@ -182,7 +183,7 @@ def test_a_hit_as_json() -> None:
 
 def test_nothing_found_says_what_was_searched(world: World, searcher: Searcher, capsys: pytest.CaptureFixture[str]) -> None:
     ask(world, "--query", "鱻麤龘")
-    digest, size = searcher.texts.digest[7:15], f"{searcher.texts.searched_bytes:,}"
+    digest, size = short_digest(searcher.texts.digest), f"{searcher.texts.searched_bytes:,}"
     searched = f"({size} バイトの学習データ、索引 {digest})"
     assert (
         capsys.readouterr().out == f"n-gram: 見つかりませんでした {searched}\n\nベクトル: 見つかりませんでした {searched}\n\n"

@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
-from pretrain.order.lookup import Order
+from pipeline.files import short_digest
+from pretrain.order import Order
 from search.provenance import exposure, occurrences
 from search.provenance.exposure import Exposure
 from search.searcher import Searcher
@@ -140,7 +141,7 @@ def test_absence_is_an_answer(searcher: Searcher, tmp_path: Path) -> None:
     found = exposure.exposure(searcher, "鱻麤龘")
     assert (found.occurrences, found.total, found.sources, found.first) == (0, 0, (), None)
     shown = exposure.shown(found)
-    assert "0 か所" in shown and "未読" in shown and searcher.texts.digest[7:15] in shown
+    assert "0 か所" in shown and "未読" in shown and short_digest(searcher.texts.digest) in shown
     exposure.save(found, "t", tmp_path)
     assert "鱻麤龘" in (tmp_path / "exposure.html").read_text("utf-8")
 
