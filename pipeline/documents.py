@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.artifact import Manifest
 
 # Columns of data/documents/*.parquet, all strings; canonical order of documents = files by name, then rows.
 DOCUMENT_COLUMNS = ("doc_id", "source", "url", "title", "date", "charset", "text")
 BATCH_ROWS = 1024
+DOC_ID_BYTES = 16  # a doc_id is their hexadecimal form
 # Of each source's documents, where a run file does not say how many are held out.
 HELD_OUT_SHARE = 0.02
 
@@ -49,6 +52,29 @@ def held_out_key(doc_id: str) -> int:
 def is_below(doc_id: str, share: float) -> bool:
     """Whether a document's key lies in the lowest `share` of all keys."""
     return held_out_key(doc_id) < share * 2.0**64
+
+
+def doc_id_array(doc_ids: Iterable[str]) -> np.ndarray:
+    """Return doc_ids as bytes: (documents, 16) uint8.
+
+    Raises: ValueError if one is not 32 hexadecimal digits.
+    """
+    return np.frombuffer(b"".join(map(doc_id_bytes, doc_ids)), np.uint8).reshape(-1, DOC_ID_BYTES)
+
+
+def doc_id_bytes(doc_id: str) -> bytes:
+    """Return the 16 bytes of a doc_id.
+
+    Raises: ValueError if it is not 32 hexadecimal digits.
+    """
+    if len(doc_id) != 2 * DOC_ID_BYTES:
+        raise ValueError(f"{doc_id!r}: expected a doc_id of {2 * DOC_ID_BYTES} hexadecimal digits")
+    return bytes.fromhex(doc_id)
+
+
+def source_of_shard(name: str) -> str:
+    """Return the source of a shard or documents file by its name, `<source>-<number>`."""
+    return name.rpartition("-")[0]
 
 
 def document_files(corpus: Manifest) -> list[Path]:

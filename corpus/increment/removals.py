@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from corpus.dedup.base_corpus import BaseCorpus
 from pipeline.artifact import Artifact
+from pipeline.documents import source_of_shard
 from pipeline.errors import BadInput, MissingInput
 from pipeline.files import atomic_path, digest_json
 from pipeline.shards import map_shards
@@ -131,7 +132,7 @@ def bring(artifact: Artifact, base: BaseCorpus, selection: Selection) -> dict[st
     moved = map_shards(move_shard, moves, artifact, step="base", label="元のコーパスの引き継ぎ")
     totals: dict[str, dict[str, int]] = {}
     for name, stats in moved.items():
-        total = totals.setdefault(name.rpartition("-")[0], {"removed": 0, "characters": 0, "bytes": 0})
+        total = totals.setdefault(source_of_shard(name), {"removed": 0, "characters": 0, "bytes": 0})
         for key in total:
             total[key] += stats[key]
     return totals

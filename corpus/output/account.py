@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.artifact import Artifact
+from pipeline.documents import source_of_shard
 from pipeline.errors import BadInput
 from pipeline.files import write_text
 from pipeline.shards import map_shards
@@ -40,7 +41,7 @@ def by_source(shards: Mapping[str, Mapping[str, Any]], sources: tuple[str, ...])
     """Add up the shards of each source but for their seconds; shards are named <source>-<number>."""
     total: dict[str, dict[str, Any]] = {name: {"dropped": Counter()} for name in sources}
     for name, counts in shards.items():
-        account = total[name.rpartition("-")[0]]
+        account = total[source_of_shard(name)]
         for key, value in counts.items():
             if key == "seconds":  # differ from run to run; `note_timing` keeps them
                 continue

@@ -11,6 +11,7 @@ import numpy as np
 
 from corpus import drop_reasons
 from pipeline.artifact import Manifest, open_sealed
+from pipeline.documents import source_of_shard
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class DecisionFile:
     @property
     def source(self) -> str:
         """Name of the source that the shard belongs to."""
-        return self.path.stem.rpartition("-")[0]
+        return source_of_shard(self.path.stem)
 
     def chunks(self, columns: Sequence[str], size: int = CHUNK_ROWS) -> Iterator[tuple[int, list[int], "pa.Table"]]:
         """The table in pieces of whole row groups with about `size` rows.

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from corpus.storage.arrays import ArrayWriter, forget, npy_header, sorted_ranges
+from pipeline.documents import doc_id_array
 
 URL_KEY, TEXT_KEY, FIRST_BAND = 0, 1, 2
 _KEYS = 1 << 64
@@ -167,7 +168,7 @@ class KeptWriter:
         self._texts.writelines(raw)
         self._rows.add(np.array(rows, np.uint32))
         self._sizes.add(np.array([len(text) for text in texts], np.uint32))
-        self._ids.add(np.frombuffer(bytes.fromhex("".join(doc_ids)), ">u8").reshape(-1, 2))
+        self._ids.add(doc_id_array(doc_ids).view(">u8"))
         for file, keys in zip(self._keys, keys_KN, strict=True):
             file.write(np.ascontiguousarray(keys).data)
 

@@ -110,7 +110,7 @@ class BenchmarkIndex:
     def build(passages: Sequence[Passage], settings: MatchSettings) -> "BenchmarkIndex":
         """Fold and index the texts of benchmarks."""
         folded = tuple(fold(passage.text) for passage in passages)
-        checks = [settings.check(len(text)) for text in folded]
+        checks: list[Check] = [settings.check(len(text)) for text in folded]
         texts = tuple(
             BenchmarkText(*passage[:3], len(text), check) for passage, text, check in zip(passages, folded, checks, strict=True)
         )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline import cli
 from pipeline.artifact import Manifest, open_sealed
-from pipeline.documents import document_files
+from pipeline.documents import document_files, source_of_shard
 from pipeline.errors import BadInput
 from pipeline.progress import echo
 from pipeline.text.terminal import strip_control_chars
@@ -172,7 +172,7 @@ def find_documents(corpus: Manifest, wanted: set[str], sources: Iterable[str] | 
     import pyarrow.dataset as ds
 
     names = None if sources is None else set(sources)
-    files = [str(p) for p in document_files(corpus) if names is None or p.stem.rpartition("-")[0] in names]
+    files = [str(p) for p in document_files(corpus) if names is None or source_of_shard(p.stem) in names]
     rows: Any = ds.dataset(files, format="parquet").to_table(
         columns=["doc_id", "source", "title", "url"], filter=ds.field("doc_id").isin(sorted(wanted))
     )

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.artifact import HASH_ON_OPEN_BYTES
-from pipeline.cli import stage_main
+from pipeline.documents import DOC_ID_BYTES, doc_id_bytes
 from pipeline.errors import CorruptArtifact, MissingInput
 from pipeline.files import digest_file
 from pretrain.position import Ranges
@@ -43,7 +43,6 @@ FORMAT = 2
 TOP_ARRAYS = ("consumed", "dataset_index", "dataset_sample_index")
 MEGATRON_ARRAYS = ("document_index", "sample_index", "shuffle_index", "sequence_lengths")
 INVERSE_ARRAYS = ("begins", "place", "doc_ids", "by_id")
-DOC_ID_BYTES = 16
 
 
 class Span(NamedTuple):
@@ -206,7 +205,7 @@ class _Source:
     def number(self, doc_id: str) -> int | None:
         """Sequence number of a document, None if it is not in the training split."""
         try:
-            key = bytes.fromhex(doc_id)
+            key = doc_id_bytes(doc_id)
         except ValueError:
             return None
         at = bisect_left(self.by_id, key, key=lambda number: self.doc_ids[number].tobytes())
@@ -281,9 +280,3 @@ def _check_pack(table: Path, row: Mapping[str, Any]) -> None:
         raise ValueError(f"{table} has {found} documents, training read {row['documents']}")
     if table.stat().st_size <= HASH_ON_OPEN_BYTES and digest_file(table) != row["pack_sha256"]:
         raise ValueError(f"{table} is not the packed data that training read (sha256 differs)")
-
-
-if __name__ == "__main__":
-    from pretrain.order.__main__ import main
-
-    stage_main(main)

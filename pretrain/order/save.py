@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.compiled import compiled
+from pipeline.documents import DOC_ID_BYTES, doc_id_array
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import atomic_path, digest_file, digest_json, write_json
-from pretrain.order.lookup import DOC_ID_BYTES, FORMAT, changed_arrays
+from pretrain.order.lookup import FORMAT, changed_arrays
 
 # Samples whose beginnings are compared at a time: 32 MiB of indices.
 CHUNK = 1 << 20
@@ -178,9 +179,8 @@ def _doc_ids(table: Path, documents: int) -> np.ndarray:
     ids, filled = np.empty((documents, DOC_ID_BYTES), np.uint8), 0
     with pq.ParquetFile(table) as file:
         for batch in file.iter_batches(columns=["doc_id"]):
-            raw = np.frombuffer(bytes.fromhex("".join(batch.column(0).to_pylist())), np.uint8)
             if filled + len(batch) <= documents:
-                ids[filled : filled + len(batch)] = raw.reshape(-1, DOC_ID_BYTES)
+                ids[filled : filled + len(batch)] = doc_id_array(batch.column(0).to_pylist())
             filled += len(batch)
     if filled != documents:
         raise CorruptArtifact(f"{table}: {filled} documents, its index has {documents}; `make clean-pack` and pack again")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import cli
 from pipeline.artifact import Artifact, Manifest, begin_artifact, open_sealed
-from pipeline.documents import HELD_OUT_SHARE, document_files
+from pipeline.documents import HELD_OUT_SHARE, document_files, source_of_shard
 from pipeline.errors import BadInput
 from pipeline.progress import echo
 from pipeline.shards import map_shards
@@ -74,7 +74,7 @@ def encode_shards(corpus: Manifest, tokenizer: Manifest, artifact: Artifact) -> 
     if not files:
         raise BadInput(f"{corpus.data}: the corpus has no documents; see its statistics for what was dropped and why")
     return {
-        path.stem: EncodeShard(path, path.stem.rpartition("-")[0], tokenizer.data, artifact.work / "encoded" / path.stem)
+        path.stem: EncodeShard(path, source_of_shard(path.stem), tokenizer.data, artifact.work / "encoded" / path.stem)
         for path in files
     }
 

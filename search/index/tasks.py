@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.documents import BATCH_ROWS
+from pipeline.documents import BATCH_ROWS, doc_id_array
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import atomic_path
 from search.exact import suffix_array
@@ -191,7 +191,7 @@ def count_copies(task: CountCopies) -> dict[str, Any]:
     for path in task.clusters:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS * 64, columns=["survivor"]):
-                found.append(np.array([bytes.fromhex(row) for row in batch["survivor"].to_pylist()], store.ID))
+                found.append(doc_id_array(batch["survivor"].to_pylist()).reshape(-1).view(store.ID))
     ids, counts = np.unique(np.concatenate(found), return_counts=True)
     with atomic_path(task.data / store.COPIES) as folder:
         folder.mkdir()

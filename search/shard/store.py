@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.documents import doc_id_array, doc_id_bytes
 from pipeline.errors import CorruptArtifact
 from search.exact import kernels, suffix_array
 from search.exact.suffix_array import NOTHING
@@ -54,7 +55,7 @@ def write(folder: Path, rows: Sequence[Sequence[str]], documents: Sequence[int],
     lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows]
     (folder / ROWS).write_bytes(b"".join(lines))
     np.save(folder / LINES, compact(np.cumsum([0, *map(len, lines)])))
-    ids = np.array([bytes.fromhex(row[0]) for row in rows], ID)
+    ids = doc_id_array(row[0] for row in rows).reshape(-1).view(ID)
     np.save(folder / BY_ID, compact(np.argsort(ids, kind="stable")))
     np.save(folder / IDS, np.sort(ids))
     np.save(folder / DOCUMENT_BEGINS, compact(np.array([*documents, size])))
@@ -209,7 +210,7 @@ class Shard:
 
 
 def _find(ids: np.ndarray, doc_id: str) -> int | None:
-    key = np.array(bytes.fromhex(doc_id), ID)
+    key = np.array(doc_id_bytes(doc_id), ID)
     at = int(np.searchsorted(ids, key))
     return at if at < len(ids) and ids[at] == key else None
 

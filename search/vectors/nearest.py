@@ -132,7 +132,8 @@ class Neighbours:
         if found != expected:
             raise CorruptArtifact(
                 f"{folder}: {found[0]} vectors of {found[1]} dimensions made by embedder {short_digest(found[2])}, "
-                f"expected {count} of {identity.dimensions} made by {short_digest(identity.key)} ({identity.embedder!r}); make the index again"
+                f"expected {count} of {identity.dimensions} made by {short_digest(identity.key)} "
+                f"({identity.embedder!r}); make the index again"
             )
         try:
             self._index: Any = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
