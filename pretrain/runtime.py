@@ -10,17 +10,20 @@ import ctypes
 import os
 import random
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch.overrides import TorchFunctionMode
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pretrain.settings import Parallel, Precision
+
+T = TypeVar("T")
 
 HAVE_CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if HAVE_CUDA else "cpu")
@@ -72,6 +75,22 @@ def stop() -> None:
     dist.barrier()
     parallel_state.destroy_model_parallel()
     dist.destroy_process_group()
+
+
+def from_rank_0(make: Callable[[], T]) -> T:
+    """What `make` returns or raises on rank 0, on every rank: file systems may show ranks different things."""
+    if not dist.is_initialized():
+        return make()
+    made: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            made[0] = make()
+        except (OSError, PipelineError) as error:  # raised below, where all ranks are
+            made[1] = error
+    dist.broadcast_object_list(made)
+    if made[1] is not None:
+        raise made[1]
+    return made[0]
 
 
 def chosen_precision(asked: Precision) -> Precision:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from pretrain import runtime
 from pretrain.export import alone
-from pretrain.hf import weights as convert
+from pretrain.hf.weights import plain_names, to_transformers
 from pretrain.model.build import build_chunks, build_optimizer
 from pretrain.position import Position
 from pretrain.settings import Precision, PretrainSettings
@@ -29,7 +29,7 @@ How = Literal["fp32", "bf16", "autocast"]
 
 
 class Ours:
-    """`pretrain.loop.step`, in this process alone."""
+    """`pretrain.train.loop.step`, in this process alone."""
 
     def __init__(self, settings: PretrainSettings, precision: Precision, vocab_size: int) -> None:
         alone()
@@ -47,9 +47,9 @@ class Ours:
     def weights(self) -> dict[str, Tensor]:
         """As transformers names them, fp32."""
         (chunk,) = self._run.chunks
-        state = convert.plain_names(chunk.module.state_dict())
+        state = plain_names(chunk.module.state_dict())
         rows = len(state["embedding.word_embeddings.weight"])
-        return convert.to_transformers(state, self._run.settings.model, rows, torch.float32)
+        return to_transformers(state, self._run.settings.model, rows, torch.float32)
 
 
 class Theirs:

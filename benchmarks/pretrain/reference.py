@@ -17,7 +17,7 @@ from pipeline.artifact import open_sealed
 from pipeline.runfile import load_run
 from pretrain.export import alone
 from pretrain.settings import Parallel, PretrainSettings
-from pretrain.train import data, loop
+from pretrain.train import data
 
 ROOT = Path(__file__).parents[2]
 ITERATIONS, WARMUP, LR = 100, 10, 3e-4
@@ -40,7 +40,7 @@ def main() -> None:
     vocab_size = pack.stats["vocab_size"]
     alone()
     with tempfile.TemporaryDirectory() as cache:
-        datasets = data.build_datasets(pack.data, loop.data_settings(settings), eos_id=EOS, cache=Path(cache))
+        datasets = data.build_datasets(pack.data, data.data_settings(settings), eos_id=EOS, cache=Path(cache))
         micro = settings.parallel.micro_batch
         batches = list(data.train_batches(datasets, 0, micro_batch_size=micro, rank=0, world=1))
     ours = Ours(settings, "fp32", vocab_size)

@@ -1,6 +1,6 @@
 """Checkpoints from which a run goes on bit for bit, on any tensor, pipeline and data parallel layout.
 
-`checkpoint_files` says what is in the folder, `checkpoint_write` how it is written. No random state is kept: with no
+`files` says what is in the folder, `save` how it is written. No random state is kept: with no
 dropout, nothing is drawn after the first weights, and the schedule follows from the number of samples.
 """
 
@@ -14,16 +14,12 @@ from megatron.core import dist_checkpointing
 from pipeline.errors import ConfigError, CorruptArtifact
 from pretrain import megatron_patches
 from pretrain.checkpoint import files
-from pretrain.checkpoint.files import Saved, finished
-from pretrain.checkpoint.save import Saver
-from pretrain.checkpoint.state import from_rank_0, metadata_for, pieces
-from pretrain.position import Position
-from pretrain.settings import Precision
-
-__all__ = ["Position", "Saved", "Saver", "at", "check", "finished", "load", "newest", "save"]
+from pretrain.checkpoint.files import Saved
+from pretrain.checkpoint.state import metadata_for, pieces
+from pretrain.runtime import from_rank_0
 
 
-def newest(folder: Path) -> Saved | None:
+def newest_checkpoint(folder: Path) -> Saved | None:
     """The newest checkpoint below `folder`, or None, as rank 0 sees it; its files are not read yet.
 
     Raises: CorruptArtifact if its description is damaged.
@@ -31,20 +27,7 @@ def newest(folder: Path) -> Saved | None:
     return from_rank_0(partial(files.newest, folder))
 
 
-def at(folder: Path, iteration: int) -> Saved | None:
-    """The checkpoint of one iteration, or None if it is not kept; raises as `newest`."""
-    return from_rank_0(partial(files.at, folder, iteration))
-
-
-def save(folder: Path, chunks: list[Any], optimizer: Any, position: Position, precision: Precision, *, keep: int) -> None:
-    """Write a checkpoint and wait for it, all ranks together; drop all but the `keep` newest.
-
-    Raises: as `Saver.finish`.
-    """
-    Saver(folder, keep=keep).save(chunks, optimizer, position, precision)
-
-
-def load(saved: Saved, chunks: list[Any], optimizer: Any = None) -> None:
+def load_checkpoint(saved: Saved, chunks: list[Any], optimizer: Any = None) -> None:
     """Restore the weights and, where given, the optimizer; all ranks together.
 
     Raises: CorruptArtifact if a file is not what was saved, ConfigError if the optimizer was of the other kind; on every
@@ -55,7 +38,7 @@ def load(saved: Saved, chunks: list[Any], optimizer: Any = None) -> None:
         raise ConfigError(
             f"{saved.path}: written with parallel.distributed_optimizer = {was}; its optimizer can only be read with the same"
         )
-    check(saved)
+    check_files(saved)
     metadata = metadata_for(optimizer) | (dist_checkpointing.load_content_metadata(str(saved.path)) or {})
     bare, state = pieces(chunks, metadata)
     if optimizer is None:
@@ -68,7 +51,7 @@ def load(saved: Saved, chunks: list[Any], optimizer: Any = None) -> None:
         optimizer.load_state_dict(state["optimizer"])
 
 
-def check(saved: Saved) -> None:
+def check_files(saved: Saved) -> None:
     """Compare every file with its sha256, each rank its share.
 
     Raises: CorruptArtifact, the same on every rank.

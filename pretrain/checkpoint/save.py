@@ -32,9 +32,10 @@ from pipeline.errors import DiskFull, ExternalServiceError, PipelineError
 from pipeline.files import is_disk_full
 from pretrain import megatron_patches, runtime
 from pretrain.checkpoint import files
-from pretrain.checkpoint.state import from_rank_0, metadata_for, pieces
-from pretrain.launch.ranks import end_with_parent
+from pretrain.checkpoint.state import metadata_for, pieces
 from pretrain.position import Position
+from pretrain.process import end_with_parent
+from pretrain.runtime import from_rank_0
 from pretrain.settings import Precision
 
 

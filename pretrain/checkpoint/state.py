@@ -1,15 +1,9 @@
-"""What of a model and its optimizer a checkpoint holds, in megatron's words; and what all ranks must agree on."""
+"""What of a model and its optimizer a checkpoint holds, in megatron's words."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import torch.distributed as dist
 from megatron.core import parallel_state as ps
 from megatron.core.utils import unwrap_model
-
-from pipeline.errors import PipelineError
-
-T = TypeVar("T")
 
 
 def metadata_for(optimizer: Any) -> dict[str, Any]:
@@ -29,19 +23,3 @@ def pieces(chunks: list[Any], metadata: dict[str, Any]) -> tuple[dict[str, Any],
     names = ["model"] if len(chunks) == 1 else [f"model{number}" for number in range(len(chunks))]
     bare: dict[str, Any] = dict(zip(names, map(unwrap_model, chunks), strict=True))
     return bare, {name: piece.sharded_state_dict(metadata=metadata) for name, piece in bare.items()}
-
-
-def from_rank_0(make: Callable[[], T]) -> T:
-    """What `make` returns or raises on rank 0, on every rank: file systems may show ranks different things."""
-    if not dist.is_initialized():
-        return make()
-    made: list[Any] = [None, None]
-    if dist.get_rank() == 0:
-        try:
-            made[0] = make()
-        except (OSError, PipelineError) as error:  # raised below, where all ranks are
-            made[1] = error
-    dist.broadcast_object_list(made)
-    if made[1] is not None:
-        raise made[1]
-    return made[0]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pretrain.hf.weights import EMBEDDING, Dtype, Format, Rule, join_qkv, split_qkv
+from pretrain.hf.format import EMBEDDING, Dtype, Format, Rule, join_qkv, split_qkv
 from pretrain.settings import PretrainSettings, Shape
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pipeline.files import write_json
-from pretrain.launch.ranks import end_with_parent
+from pretrain.process import end_with_parent
 
 NUMBERS = 1 << 22  # 16 MiB of fp32
 TIMES = 5

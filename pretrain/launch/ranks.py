@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -20,7 +19,6 @@ from pretrain.settings import Parallel
 
 RESULT, ERROR, STOP, LOG = "trained.json", "error.json", "stop", "torchrun.log"  # STOP: the ranks save and end when it is there
 LOG_LINES = 30  # of the log's end, shown when the ranks failed for a reason of their own
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[str, Any] | None:
@@ -69,15 +67,6 @@ def options(arguments: argparse.Namespace) -> list[str]:
     """The shared options of a stage as they were given, for the ranks to read again."""
     given = [f"--run={arguments.run}", f"--artifacts={arguments.artifacts}", *(f"--set={text}" for text in arguments.set)]
     return given + ([f"--data={arguments.data}"] if arguments.data else [])
-
-
-def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Ask Linux for SIGTERM, or another signal, when the process that started this one dies.
-
-    Elsewhere the lock on the checkpoints still keeps a killed run's ranks apart from those of the next.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # no prctl: not Linux
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def environment(parallel: Parallel) -> dict[str, str]:

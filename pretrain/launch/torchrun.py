@@ -1,6 +1,6 @@
 """torchrun that ends with the process that started it: without this, `kill -9` of a run would leave its ranks training."""
 
-from pretrain.launch.ranks import end_with_parent
+from pretrain.process import end_with_parent
 
 
 def main() -> None:

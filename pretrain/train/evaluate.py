@@ -15,12 +15,12 @@ from torch import Tensor
 
 from pipeline.errors import BadInput
 from pretrain import runtime
-from pretrain.checkpoint.state import from_rank_0
+from pretrain.runtime import from_rank_0
 from pretrain.settings import PretrainSettings
 from pretrain.train import data
 from pretrain.train.data import Datasets
 
-# One micro-batch on this rank: the model's loss, from an iterator of batches (see `pretrain.loop.Step`).
+# One micro-batch on this rank: the model's loss, from an iterator of batches (see `pretrain.train.loop.Run.forward_step`).
 ForwardStep = Callable[[Iterator[dict[str, Tensor]], Any], tuple[Tensor, Callable]]
 
 

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from pipeline.errors import ConfigError, PipelineError
 from pretrain import runtime
-from pretrain.checkpoint import load as checkpoint
+from pretrain.checkpoint.load import load_checkpoint, newest_checkpoint
+from pretrain.checkpoint.save import Saver
 from pretrain.hf.load import load as load_hf
 from pretrain.model.attention import Documents, documents
 from pretrain.model.build import build_chunks, build_optimizer, gather_weights
 from pretrain.position import Position
 from pretrain.settings import Precision, PretrainSettings
 from pretrain.train import data, evaluate, guard, metrics
-from pretrain.train.data import Datasets, DataSettings
+from pretrain.train.data import Datasets, data_settings
 from pretrain.train.evaluate import Score
 from pretrain.train.metrics import Log
 
@@ -60,7 +61,7 @@ class Run:
     optimizer: Any
     scheduler: OptimizerParamScheduler
     position: Position
-    saver: checkpoint.Saver
+    saver: Saver
     scored: int = -1  # iteration of the last validation
     scores: dict[str, Score] = dataclasses.field(default_factory=dict)
 
@@ -108,7 +109,7 @@ def token_loss(mask_BS: Tensor, losses_BS: Tensor) -> tuple[Tensor, Tensor, Tens
 
 def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id: int) -> Run:
     """Build data, model and optimizer, and go back to the newest checkpoint if there is one; all ranks together."""
-    saved = checkpoint.newest(places.checkpoints)
+    saved = newest_checkpoint(places.checkpoints)
     precision = saved.precision if saved and settings.precision == "auto" else runtime.chosen_precision(settings.precision)
     datasets = data.build_datasets(places.pack_data, data_settings(settings), eos_id=eos_id, cache=places.root / "index")
     counts = evaluate.token_counts(datasets, vocab_size)
@@ -120,24 +121,11 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
     optimizer, scheduler = build_optimizer(settings, chunks)
     position = Position()
     if saved:
-        checkpoint.load(saved, chunks, optimizer)
+        load_checkpoint(saved, chunks, optimizer)
         position = saved.position
         scheduler.step(increment=position.samples)
-    saver = checkpoint.Saver(places.checkpoints, keep=settings.keep, background=settings.async_save)
+    saver = Saver(places.checkpoints, keep=settings.keep, background=settings.async_save)
     return Run(settings, places, precision, eos_id, counts, datasets, chunks, optimizer, scheduler, position, saver)
-
-
-def data_settings(settings: PretrainSettings) -> DataSettings:
-    """What of the settings decides the order of the data."""
-    return DataSettings(
-        seq_length=settings.seq_length,
-        iterations=settings.iterations,
-        batches=settings.batches,
-        seed=settings.seed,
-        weights=settings.weights,
-        valid_tokens=settings.valid_tokens,
-        reset_position_ids=settings.model.architecture == "gpt2" and not settings.across_documents,
-    )
 
 
 def train(run: Run, stopped: Callable[[], bool]) -> bool:
@@ -218,10 +206,10 @@ def _skipped(run: Run, numbers: Mapping[str, float], log: Log | None) -> None:
     if run.position.skipped_in_row < limits.max_skipped:
         return
     run.saver.finish()
-    saved = checkpoint.newest(run.places.checkpoints) if run.position.rewinds < limits.rewind else None
+    saved = newest_checkpoint(run.places.checkpoints) if run.position.rewinds < limits.rewind else None
     if saved is None:
         raise PipelineError(f"{run.places.root}: {guard.why_stopped(limits, run.position, why)}")
-    checkpoint.load(saved, run.chunks, run.optimizer)
+    load_checkpoint(saved, run.chunks, run.optimizer)
     run.position = guard.rewound(run.position, saved.position)
     if log:
         log.rewound(run.position, saved.position.iteration)

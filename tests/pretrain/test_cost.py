@@ -66,12 +66,11 @@ def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) 
     from torch.utils.flop_counter import FlopCounterMode
 
     from pretrain import runtime
-    from pretrain.model import attention, build
-    from pretrain.model import onednn as products
+    from pretrain.model import attention, build, onednn
 
     runtime.start(settings.parallel, 1)
     if like_a_gpu:
-        attention.DENSE_UP_TO, products.wanted = 0, lambda kind: False
+        attention.DENSE_UP_TO, onednn.wanted = 0, lambda kind: False
     if like_a_gpu and settings.model.architecture == "llama":  # GPT-2's kernels keep the same everywhere
         torch.compiler.set_stance("force_eager")  # what megatron compiles keeps the same, and compiling takes half a minute
         config_of = build.transformer_config

@@ -1,1 +1,5 @@
-"""Training under Slurm: the batch script, and what it runs on the first node."""
+"""Training under Slurm.
+
+pretrain.sbatch  the batch script to submit
+__main__.py      what it runs on the first node: doctor, training, requeue
+"""

@@ -14,8 +14,10 @@ from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from pipeline.errors import ConfigError, CorruptArtifact, DiskFull, MissingInput
 from pretrain import export
-from pretrain.checkpoint import files, load
+from pretrain.checkpoint import files
 from pretrain.checkpoint.files import way_out
+from pretrain.checkpoint.load import newest_checkpoint
+from pretrain.position import Position
 from pretrain.settings import PretrainSettings
 from pretrain.train import loop
 from tests.pretrain.helpers.digests import digests
@@ -67,15 +69,15 @@ def test_a_damaged_description_is_refused(run: tuple[Path, Path]) -> None:
     for bad in ("", "[]", "{}", good[:-40], good.replace('"iteration": 6', '"iteration": 4')):
         about.write_text(bad, "utf-8")
         with pytest.raises(CorruptArtifact, match=r"checkpoint\.json: .*remove the folder"):
-            load.newest(about.parents[1])
+            newest_checkpoint(about.parents[1])
 
 
 def test_what_was_being_written_does_not_count(run: tuple[Path, Path]) -> None:
     folder = run[1] / "checkpoints"
     (folder / "iter_0000006").rename(folder / "iter_0000006.partial-77")
-    saved = load.newest(folder)
-    assert saved is not None and saved.position == load.Position(4, 16, 0, 0)
-    assert load.newest(folder / "nowhere") is None
+    saved = newest_checkpoint(folder)
+    assert saved is not None and saved.position == Position(4, 16, 0, 0)
+    assert newest_checkpoint(folder / "nowhere") is None
 
 
 def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:

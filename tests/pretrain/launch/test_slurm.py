@@ -152,7 +152,7 @@ def batch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_batch_script_becomes_the_job(tmp_path: Path) -> None:
     """Same process, so that B:USR1 reaches it; options as they were given."""
-    (tmp_path / "pretrain" / "slurm").mkdir(parents=True)
+    (tmp_path / "pretrain" / "launch" / "slurm").mkdir(parents=True)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/bash\nprintf "%s\\n" "$BASHPID" "$@"\n', "utf-8")
@@ -163,7 +163,7 @@ def test_the_batch_script_becomes_the_job(tmp_path: Path) -> None:
     assert "no checkout" in batch(tmp_path / "pretrain", "x").stderr
     asked = [
         row.split("=")[0]
-        for row in (ROOT / "pretrain/slurm/pretrain.sbatch").read_text("utf-8").splitlines()
+        for row in (ROOT / "pretrain/launch/slurm/pretrain.sbatch").read_text("utf-8").splitlines()
         if "#SBATCH" in row
     ]
     assert {"#SBATCH --requeue", "#SBATCH --signal", "#SBATCH --open-mode"} <= set(asked)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pretrain import runtime
-from pretrain.checkpoint import load
+from pretrain.checkpoint.load import load_checkpoint, newest_checkpoint
 from pretrain.model import build
 from pretrain.model.build import bare_model
 from pretrain.settings import Adam, Parallel, PretrainSettings, Shape
@@ -69,9 +69,9 @@ def logits(settings: PretrainSettings, root: Path) -> np.ndarray:
     whole = dataclasses.replace(settings, parallel=Parallel())
     runtime.start(whole.parallel, whole.seed)
     bare: Any = bare_model(whole, "fp32", VOCABULARY)
-    saved = load.newest(root / "checkpoints")
+    saved = newest_checkpoint(root / "checkpoints")
     assert saved is not None and saved.position.iteration == LAST
-    load.load(saved, [bare])
+    load_checkpoint(saved, [bare])
     places = torch.arange(IDS.size(1)).expand_as(IDS)
     with torch.no_grad():
         return bare.eval()(IDS, places, None)[..., :VOCABULARY].numpy()

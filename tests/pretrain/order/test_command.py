@@ -127,7 +127,7 @@ def test_a_text_does_nothing_to_the_terminal() -> None:
     span = Span(1, "s", "0" * 32, 5, 9)
     rows = [order_show.Row(span, "題\x1b]0;x\x07", "一\t行\n二\x1b[31m行\r\x9b")]
     out = "\n".join(order_show.iteration_lines(rows, SimpleNamespace(total=3), False, brief=False))  # pyright: ignore[reportArgumentType]
-    assert out.splitlines()[2:] == [f"  {'0' * 32}  [5, 9)  題\ufffd]0;x\ufffd", "…一\t行", "二\ufffd[31m行\ufffd\ufffd"]
+    assert out.splitlines()[2:] == [f"  {'0' * 32}  [5, 9)  題\ufffd]0;x\ufffd", "…一\t行", "二\ufffd[31m行", "\ufffd"]
 
 
 def test_odd_questions_get_one_clear_line(trained: tuple[RunFile, Order]) -> None:

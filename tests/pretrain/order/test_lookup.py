@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from pretrain.batches import Batches
-from pretrain.order.lookup import Order
+from pretrain.order import Order
 from pretrain.order.save import Blend, SourceIndices, begins, by_id, save_order
 from pretrain.train.data import DataSettings, build_datasets, train_batches
 from tests.pretrain.helpers.packs import doc_id, marked_pack
@@ -293,7 +293,7 @@ def test_a_doc_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 def test_order_needs_no_torch(saved: tuple[Path, Path]) -> None:
     code = (
-        "import sys; from pathlib import Path; from pretrain.order.lookup import Order;"
+        "import sys; from pathlib import Path; from pretrain.order import Order;"
         f"Order.open(Path({str(saved[0])!r}), Path({str(saved[1])!r})).documents(1);"
         "print([m for m in ('torch', 'megatron', 'sentencepiece', 'ray') if m in sys.modules])"
     )

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import BadInput, ConfigError
 from pretrain import cost
-from pretrain.order.lookup import Order
+from pretrain.order import Order
 from pretrain.position import Position
 from pretrain.settings import Logging, PretrainSettings
 from pretrain.train import loop, metrics
