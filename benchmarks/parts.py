@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 def run(module: str, *arguments: str) -> int:
     """Run `benchmarks.<module>` under a heading with its part's name; returns its exit status."""
-    print(f"\n── {module.partition('_')[2]}", flush=True)
+    print(f"\n── {module.partition('.')[2]}", flush=True)
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *arguments], check=False)
     print(f"   ({time.monotonic() - began:.0f} s, exit {done.returncode})", flush=True)

@@ -33,7 +33,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     chosen = arguments.parse_args()
     print(describe(*PACKAGES), flush=True)
-    parts.end([part for part in chosen.only if parts.run(f"corpus_{part}", "--data", str(chosen.data))])
+    parts.end([part for part in chosen.only if parts.run(f"corpus.{part}", "--data", str(chosen.data))])
 
 
 if __name__ == "__main__":

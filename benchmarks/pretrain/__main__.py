@@ -21,7 +21,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     chosen = arguments.parse_args()
     print(describe(*PACKAGES), flush=True)
-    parts.end([part for part in chosen.only if parts.run(f"pretrain_{part}")])
+    parts.end([part for part in chosen.only if parts.run(f"pretrain.{part}")])
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main() -> None:
     with TemporaryDirectory() as work:
         for part in chosen.only:
             extra = ["--work", work] if part in SHARING else []
-            failed += [part] if parts.run(f"search_{part}", "--data", str(chosen.data), *extra) else []
+            failed += [part] if parts.run(f"search.{part}", "--data", str(chosen.data), *extra) else []
     parts.end(failed)
 
 

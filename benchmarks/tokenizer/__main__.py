@@ -31,10 +31,10 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         model = chosen.model or Path(folder) / "tokenizer.model"
         if set(chosen.only) != {"lab"} and not chosen.model:
-            parts.run("tokenizer_model", "--data", str(chosen.data), "--model", str(model))
+            parts.run("tokenizer.model", "--data", str(chosen.data), "--model", str(model))
         for part in chosen.only:
             extra = [] if part == "lab" else ["--model", str(model)]
-            failed += [part] if parts.run(f"tokenizer_{part}", "--data", str(chosen.data), *extra) else []
+            failed += [part] if parts.run(f"tokenizer.{part}", "--data", str(chosen.data), *extra) else []
     parts.end(failed)
 
 

@@ -95,9 +95,9 @@ def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         bare(batch, positions, None)
     saved = sum(storage.nbytes() for storage in kept.values())
-    onednn = {torch.ops.mkldnn._linear_pointwise: lambda a, b, *rest, **more: 2 * math.prod(a) * b[0]}
+    counted = {torch.ops.mkldnn._linear_pointwise: lambda a, b, *rest, **more: 2 * math.prod(a) * b[0]}
     # MATH is the only backend of a CPU that is counted.
-    with FlopCounterMode(display=False, custom_mapping=onednn) as counter, sdpa_kernel(SDPBackend.MATH):
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter, sdpa_kernel(SDPBackend.MATH):
         bare(batch, positions, None).float().sum().backward()
     return counter.get_total_flops(), saved
 

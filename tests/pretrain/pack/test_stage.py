@@ -80,7 +80,7 @@ def test_the_number_of_workers_decides_nothing(
 KILLED_AT = """
 import os, signal, sys
 from pathlib import Path
-from pretrain import pack
+from pretrain.pack import __main__ as pack
 
 left, rename = int(sys.argv[1]), Path.replace
 def replace(self, target):  # every file of ours appears by one rename: die in the place of one of them
