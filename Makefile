@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all plan doctor arithmetic ask chat index-add index-remove search-serve search trace exposure contamination batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup setup-dev demo all plan doctor arithmetic ask chat index-add index-remove search-serve search trace exposure contamination batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders architecture test check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -24,9 +24,13 @@ demo: ## set up, run every stage of runs/demo.toml, ask the model a question
 all: setup ## every stage of RUN, one after the other
 	@for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || exit $$?; done
 
-setup: .venv/ready ## the virtual environment with every dependency
+setup: .venv/ready ## the virtual environment with what the stages need
+setup-dev: .venv/ready-dev ## and with what tests, checks and benchmarks need: linters, oracles, peers
 .venv/ready: pyproject.toml constraints.txt
 	python3 -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+.venv/ready-dev: .venv/ready
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -96,27 +100,29 @@ arithmetic: setup ## operations, memory and days of every run file that wants GP
 	@$(PY) -m pretrain.cost $(call option,RUN,run)
 verify: setup ## hash every file of every artifact of RUN against its manifest
 	@$(PY) -m pipeline.verify $(ARGS)
-bench-demo: setup ## time make demo on a fresh clone, twice, with peak memory
+bench-demo: setup-dev ## time make demo on a fresh clone, twice, with peak memory
 	@$(PY) -m benchmarks.demo
-bench-layouts: setup ## milliseconds of a training iteration by precision and layout
+bench-layouts: setup-dev ## milliseconds of a training iteration by precision and layout
 	@$(PY) -m benchmarks.layouts
-bench-pretrain: setup ## every figure about training on a CPU: make bench-pretrain [ONLY="speed reference order"]
+bench-pretrain: setup-dev ## every figure about training on a CPU: make bench-pretrain [ONLY="speed reference order"]
 	@$(PY) -m benchmarks.pretrain $(if $(ONLY),--only $(ONLY))
-bench-gpu: setup ## training of the 1.3B shape on one GPU against transformers, in under nine minutes; exit 2 without a GPU
+bench-gpu: setup-dev ## training of the 1.3B shape on one GPU against transformers, in under nine minutes; exit 2 without a GPU
 	@$(PY) -m benchmarks.gpu
-bench-corpus: setup ## every figure about the corpus: make bench-corpus DATA=folder [ONLY="speed minhash"]
+bench-corpus: setup-dev ## every figure about the corpus: make bench-corpus DATA=folder [ONLY="speed minhash"]
 	@$(PY) -m benchmarks.corpus $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
-tokenizer-lab: setup ## every recipe on the same text, one table: make tokenizer-lab DATA=folder
+tokenizer-lab: setup-dev ## every recipe on the same text, one table: make tokenizer-lab DATA=folder
 	@$(PY) -m benchmarks.tokenizer.lab $(if $(DATA),--data $(call quoted,DATA))
-bench-tokenizer: setup ## every figure about the tokenizer: make bench-tokenizer DATA=folder [ONLY="parity speed"]
+bench-tokenizer: setup-dev ## every figure about the tokenizer: make bench-tokenizer DATA=folder [ONLY="parity speed"]
 	@$(PY) -m benchmarks.tokenizer $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
-bench-search: setup ## every figure about search: make bench-search DATA=folder [ONLY="counts peer"]
+bench-search: setup-dev ## every figure about search: make bench-search DATA=folder [ONLY="counts peer"]
 	@$(PY) -m benchmarks.search $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
-test: setup ## the test suite
+architecture: setup ## draw docs/architecture.svg again from the tree
+	@$(PY) -m tests.architecture
+test: setup-dev ## the test suite
 	@$(PY) -m pytest
-check: setup ## format, lint, types, import rules
+check: setup-dev ## format, lint, types, import rules
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/basedpyright && $(PY) -m pytest tests/test_layers.py
-format: setup ## format the code
+format: setup-dev ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 clean: $(STAGES:%=clean-%) ## remove every artifact of RUN
 $(STAGES:%=clean-%): clean-%:

@@ -12,7 +12,7 @@ ODD = 'it\'s `id` "x" $(id) ; true'
 
 def words(*arguments: str, environment: dict[str, str] | None = None) -> list[str]:
     """The words of the command that a verb runs."""
-    command = ["make", "-s", "-o", ".venv/ready", "PY=printf '%s\\n'", *arguments]
+    command = ["make", "-s", "-o", ".venv/ready", "-o", ".venv/ready-dev", "PY=printf '%s\\n'", *arguments]
     environment = {k: v for k, v in os.environ.items() if k not in ("DOC", "URL", "HOST", "SET", "DATA", "RUN")} | (
         environment or {}
     )

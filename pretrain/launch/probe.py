@@ -1,7 +1,7 @@
 """One rank of `make doctor`: joins the others as training does and takes part in one sum. Not started by hand."""
 
+import argparse
 import os
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,9 @@ MINUTES = 2  # a rank that is not there by then does not come
 
 def main() -> None:
     """Sum over all ranks; rank 0 writes how fast, to the path that is the only argument."""
+    parser = argparse.ArgumentParser(prog="python -m pretrain.launch.probe", description=__doc__)
+    parser.add_argument("result", type=Path, help="JSON file that rank 0 writes")
+    result: Path = parser.parse_args().result
     end_with_parent()
     import torch
     import torch.distributed as dist
@@ -39,7 +42,7 @@ def main() -> None:
         # Bus bandwidth of a ring, as nccl-tests counts it: each rank sends and takes 2 (n - 1) / n of the data.
         rate = 4 * NUMBERS * 2 * (world - 1) / world / each
         told = {"ranks": world, "backend": dist.get_backend(), "bytes_per_second": rate}
-        write_json(Path(sys.argv[1]), told)
+        write_json(result, told)
     dist.barrier()
     dist.destroy_process_group()
 
