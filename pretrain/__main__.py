@@ -17,7 +17,7 @@ from pretrain.train import metrics
 
 RECIPE = 2  # bump by hand when code changes what bytes come out
 
-KINDS = {"llama": "Llama", "gpt2": "GPT-2"}
+ARCHITECTURE_NAMES = {"llama": "Llama", "gpt2": "GPT-2"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,19 +25,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = cli.stage_parser("pretrain", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
     settings = run.settings("pretrain", PretrainSettings)
-    metrics.check(settings.logging)
+    metrics.check_packages(settings.logging)
     if arguments.dry_run:
         echo(plan(settings))
         return
     tokenizer, pack = open_sealed(run.root("tokenizer")), open_sealed(run.root("pack"))
     check_inputs(tokenizer, pack, settings)
     inputs = {"pack": pack.digest, "tokenizer": tokenizer.digest}
-    inputs |= load.inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
-    licences = [*pack.body["licences"], *load.licences(settings)]
+    inputs |= load.start_inputs(settings, tokenizer.data, run.root("pretrain") / "start.json")
+    licences = [*pack.body["licences"], *load.start_licences(settings)]
     with begin_artifact(run, "pretrain", settings, inputs, recipe=RECIPE) as artifact:
         if cli.skip_if_sealed(artifact, "事前学習"):
             return
-        stats = ranks.train(artifact, settings.parallel, ranks.options(arguments))
+        stats = ranks.run_training(artifact, settings.parallel, ranks.stage_options(arguments))
         if stats is None:
             echo("事前学習を中断しました。同じコマンドで続きから再開します。")
             return
@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             difference = export(settings, artifact.root, tokenizer.data, pack.data)
             progress.update(largest_logit_difference=difference)
         artifact.seal(stats, licences=licences)
-        report(stats["valid"])
+        echo_scores(stats["valid"])
 
 
 def plan(settings: PretrainSettings) -> str:
     """What the stage would do, in one line."""
     shape, layout = settings.model, settings.parallel
     return (
-        f"事前学習: {shape.layers} 層・幅 {shape.hidden} の {KINDS[shape.architecture]} 型モデルを {settings.iterations:,} 回"
-        f" × {settings.global_batch} 系列 × {settings.seq_length} トークン"
+        f"事前学習: {shape.layers} 層・幅 {shape.hidden} の {ARCHITECTURE_NAMES[shape.architecture]} 型モデルを"
+        f" {settings.iterations:,} 回 × {settings.global_batch} 系列 × {settings.seq_length} トークン"
         f" (計 {settings.samples * settings.seq_length:,})、{layout.processes} プロセスで学習します"
     )
 
@@ -79,7 +79,7 @@ def export(settings: PretrainSettings, root: Path, tokenizer_data: Path, pack_da
         return export_newest(settings, root / "checkpoints", tokenizer_data, pack_data, root / "data" / "hf")
 
 
-def report(valid: Mapping[str, Mapping[str, Any]]) -> None:
+def echo_scores(valid: Mapping[str, Mapping[str, Any]]) -> None:
     """Bits per byte of each source and of all, each beside its baseline."""
     for name, row in valid.items():
         said = f"bits/byte {row['bits_per_byte']:.3f} (ユニグラム基準 {row['unigram_bits_per_byte']:.3f})"

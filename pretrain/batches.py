@@ -6,7 +6,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchSchedule:
     """Batches of `size`, or growing to it: `start`, then `step` more each time that an equal part of `samples` is read.
 
     The rule of Megatron-LM's --rampup-batch-size: with n = (size - start) / step increments, the batch is
@@ -25,7 +25,7 @@ class Batches:
         if self.start > self.size or (self.step and (self.size - self.start) % self.step):
             raise ValueError(f"start = {self.start} plus a multiple of step = {self.step} must reach the batch of {self.size}")
 
-    def after(self, read: int) -> int:
+    def size_at(self, read: int) -> int:
         """The batch of the iteration that begins when `read` samples have been read."""
         if read >= self.samples:
             return self.size
@@ -35,6 +35,6 @@ class Batches:
         """Samples read after 0, 1, 2, … iterations, (iterations + 1,) int64."""
         growing = [0]
         while growing[-1] < self.samples and len(growing) <= iterations:
-            growing.append(growing[-1] + self.after(growing[-1]))
+            growing.append(growing[-1] + self.size_at(growing[-1]))
         rest = growing[-1] + self.size * np.arange(1, iterations + 2 - len(growing), dtype=np.int64)
         return np.concatenate([np.array(growing, np.int64), rest])

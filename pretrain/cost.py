@@ -32,7 +32,7 @@ PEAK_TFLOPS = {
 }
 # Share of the peak that the days assume: LLM-jp v3 13B reached 34 % on H100 (derived from what was published of it),
 # Megatron 42 to 56 % on A100 (arXiv:2205.05198, table 5).
-MFU = 0.4
+ASSUMED_MFU = 0.4
 ADAM_TEMPORARY = 4  # bytes a weight: torch's foreach AdamW makes the square roots of all second moments at once
 
 
@@ -59,15 +59,17 @@ def flops_per_token(shape: Shape, seq_length: int, vocab_size: int) -> int:
     The output projection counts, the embedding's lookup does not; nothing is saved for the causal mask, as in PaLM and
     Megatron, so that MFU compares with theirs.
     """
-    return 6 * (shape.layers * _matrices(shape) + vocab_size * shape.hidden) + 12 * shape.layers * shape.hidden * seq_length
+    return (
+        6 * (shape.layers * _matrix_weights(shape) + vocab_size * shape.hidden) + 12 * shape.layers * shape.hidden * seq_length
+    )
 
 
-def weights_of_rank(settings: PretrainSettings, vocab_size: int, stage: int) -> int:
+def weights_per_rank(settings: PretrainSettings, vocab_size: int, stage: int) -> int:
     """Weights that a rank of pipeline stage `stage` holds."""
     shape, layout = settings.model, settings.parallel
     H, T, P = shape.hidden, layout.tensor, layout.pipeline
     first, last = stage == 0, stage == P - 1
-    split, whole = _matrices(shape), 2 * H  # by tensor parallelism, and not: norms
+    split, whole = _matrix_weights(shape), 2 * H  # by tensor parallelism, and not: norms
     if shape.architecture == "gpt2":
         split += 3 * H + shape.ffn  # biases of the projections whose output is split
         whole += 4 * H  # second vectors of the norms, and biases of the projections whose input is split
@@ -80,10 +82,10 @@ def weights_of_rank(settings: PretrainSettings, vocab_size: int, stage: int) -> 
     return count
 
 
-def activations_of_layer(settings: PretrainSettings, precision: Precision, *, gpu: bool = True) -> int:
+def activation_bytes_per_layer(settings: PretrainSettings, precision: Precision, *, gpu: bool = True) -> int:
     """Bytes that one layer keeps of one micro-batch for its backward pass; flash attention, nothing computed again."""
     shape, layout = settings.model, settings.parallel
-    H, F, K, e = shape.hidden, shape.ffn, shape.kv_groups * shape.head_dim, _bytes(precision)
+    H, F, K, e = shape.hidden, shape.ffn, shape.kv_groups * shape.head_dim, _bytes_per_number(precision)
     outer = 4 * H * e  # input and output of both norms
     inner = (H + 2 * K) * e + H * e + 4 * shape.heads  # projected q, k, v; attention's output; its log-sum in fp32
     if shape.architecture == "gpt2":
@@ -121,7 +123,7 @@ def _dense_attention(settings: PretrainSettings, e: int) -> tuple[int, int]:
     return more - 4 * shape.heads, shape.heads * seen * e  # no log-sum is kept
 
 
-def memory(settings: PretrainSettings, vocab_size: int, precision: Precision = "bf16", *, gpu: bool = True) -> Memory:
+def estimate_memory(settings: PretrainSettings, vocab_size: int, precision: Precision = "bf16", *, gpu: bool = True) -> Memory:
     """What the fullest rank holds; without CUDA's context, NCCL's buffers and what the allocator wastes."""
     stages = [_stage_memory(settings, vocab_size, precision, stage, gpu) for stage in range(settings.parallel.pipeline)]
     return max(stages, key=lambda stage: stage.total)
@@ -129,7 +131,7 @@ def memory(settings: PretrainSettings, vocab_size: int, precision: Precision = "
 
 def _stage_memory(settings: PretrainSettings, vocab_size: int, precision: Precision, stage: int, gpu: bool) -> Memory:
     layout, shape = settings.parallel, settings.model
-    count = weights_of_rank(settings, vocab_size, stage)
+    count = weights_per_rank(settings, vocab_size, stage)
     owned = -(-count // layout.data) if layout.distributed_optimizer else count
     micro_batches = settings.global_batch // (layout.micro_batch * layout.data)
     # 1F1B: stage s has P - s micro-batches under way; interleaved, the first stage (P - 1) / (P V) more (arXiv:2205.05198 A)
@@ -137,7 +139,7 @@ def _stage_memory(settings: PretrainSettings, vocab_size: int, precision: Precis
     if layout.virtual > 1:
         under_way = min(layout.pipeline - stage + (layout.pipeline - 1) / layout.virtual, micro_batches)
     layers = shape.layers // layout.pipeline
-    tokens, e = settings.seq_length * layout.micro_batch, _bytes(precision)
+    tokens, e = settings.seq_length * layout.micro_batch, _bytes_per_number(precision)
     logits = 0
     if stage == layout.pipeline - 1:
         rows = shape.embedding_rows(vocab_size, layout.tensor) // layout.tensor
@@ -147,7 +149,7 @@ def _stage_memory(settings: PretrainSettings, vocab_size: int, precision: Precis
         weights=count * e,
         gradients=count * 4,
         optimizer=owned * (12 if precision == "bf16" else 8),
-        activations=int(under_way * layers * activations_of_layer(settings, precision, gpu=gpu)),
+        activations=int(under_way * layers * activation_bytes_per_layer(settings, precision, gpu=gpu)),
         logits=logits,
         step=owned * ADAM_TEMPORARY,
     )
@@ -159,14 +161,14 @@ def checkpoint_bytes(settings: PretrainSettings, vocab_size: int, precision: Pre
     return settings.model.parameters(rows, settings.seq_length) * (14 if precision == "bf16" else 12)
 
 
-def tokens(settings: PretrainSettings) -> int:
+def total_tokens(settings: PretrainSettings) -> int:
     """Tokens of the whole run."""
     return settings.samples * settings.seq_length
 
 
-def days(settings: PretrainSettings, vocab_size: int, peak_tflops: float, mfu: float = MFU) -> float:
+def estimate_days(settings: PretrainSettings, vocab_size: int, peak_tflops: float, mfu: float = ASSUMED_MFU) -> float:
     """Days of computing at that share of every GPU's peak; no validation, checkpoint or broken node."""
-    work = tokens(settings) * flops_per_token(settings.model, settings.seq_length, vocab_size)
+    work = total_tokens(settings) * flops_per_token(settings.model, settings.seq_length, vocab_size)
     return work / (settings.parallel.processes * peak_tflops * 1e12 * mfu) / 86400
 
 
@@ -175,7 +177,7 @@ def peak_tflops(gpu_name: str) -> float:
     return next((peak for part, peak in PEAK_TFLOPS.items() if part.lower() in gpu_name.lower()), 0.0)
 
 
-def vocabulary(run: RunFile) -> int:
+def vocabulary_size(run: RunFile) -> int:
     """Entries of the run's vocabulary: of the packed data if it is there, else as `[tokenizer]` asks."""
     from pipeline.artifact import open_sealed
     from tokenizer.settings import TokenizerSettings
@@ -185,17 +187,17 @@ def vocabulary(run: RunFile) -> int:
     return run.settings("tokenizer", TokenizerSettings).vocab_size
 
 
-def _matrices(shape: Shape) -> int:
+def _matrix_weights(shape: Shape) -> int:
     """Weights of the matrices of one layer."""
     attention = shape.hidden * shape.head_dim * 2 * (shape.heads + shape.kv_groups)
     return attention + (2 if shape.architecture == "gpt2" else 3) * shape.hidden * shape.ffn
 
 
-def _bytes(precision: Precision) -> int:
+def _bytes_per_number(precision: Precision) -> int:
     return 2 if precision == "bf16" else 4
 
 
-def layout_words(settings: PretrainSettings) -> str:
+def format_layout(settings: PretrainSettings) -> str:
     """The layout as people write it, "TP4 SP DP24"."""
     layout = settings.parallel
     sizes = {"TP": layout.tensor, "PP": layout.pipeline, "V": layout.virtual, "DP": layout.data}
@@ -204,7 +206,7 @@ def layout_words(settings: PretrainSettings) -> str:
     return " ".join(words) or "one process"
 
 
-def table(runs: Sequence[RunFile]) -> str:
+def render_tables(runs: Sequence[RunFile]) -> str:
     """Two Markdown tables: what the whole run takes, and what the fullest GPU holds."""
     cost = [
         f"| run | weights | tokens | FLOP a token | FLOP in all | days, A100 | days, H100 | a checkpoint |\n{'|---' * 8}|",
@@ -213,18 +215,18 @@ def table(runs: Sequence[RunFile]) -> str:
         f"| run | layout, GPUs | micro-batch | weights | gradients | optimizer | activations | logits | total |\n{'|---' * 9}|",
     ]
     for run in runs:
-        settings, vocab_size = run.settings("pretrain", PretrainSettings), vocabulary(run)
-        part = memory(settings, vocab_size)
+        settings, vocab_size = run.settings("pretrain", PretrainSettings), vocabulary_size(run)
+        part = estimate_memory(settings, vocab_size)
         each = flops_per_token(settings.model, settings.seq_length, vocab_size)
         weights = settings.model.parameters(vocab_size, settings.seq_length)
-        times = " | ".join(f"{days(settings, vocab_size, PEAK_TFLOPS[gpu]):.0f}" for gpu in ("A100", "H100"))
+        times = " | ".join(f"{estimate_days(settings, vocab_size, PEAK_TFLOPS[gpu]):.0f}" for gpu in ("A100", "H100"))
         cost.append(
-            f"| `{run.name}` | {weights / 1e9:.2f} B | {tokens(settings) / 1e9:,.0f} B | {each / 1e9:.1f} G"
-            f" | {each * tokens(settings):.1e} | {times} | {checkpoint_bytes(settings, vocab_size) / GiB:.0f} GiB |"
+            f"| `{run.name}` | {weights / 1e9:.2f} B | {total_tokens(settings) / 1e9:,.0f} B | {each / 1e9:.1f} G"
+            f" | {each * total_tokens(settings):.1e} | {times} | {checkpoint_bytes(settings, vocab_size) / GiB:.0f} GiB |"
         )
         sizes = (part.weights, part.gradients, part.optimizer, part.activations, part.logits, part.total)
         held.append(
-            f"| `{run.name}` | {layout_words(settings)}, {settings.parallel.processes} | {settings.parallel.micro_batch}"
+            f"| `{run.name}` | {format_layout(settings)}, {settings.parallel.processes} | {settings.parallel.micro_batch}"
             f" | {' | '.join(f'{size / GiB:.1f}' for size in sizes)} |"
         )
     return "\n".join([*cost, "", *held])
@@ -240,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [load_run(name, artifacts=arguments.artifacts) for name in names]
     if not arguments.run:
         runs = [run for run in runs if run.has("pretrain") and run.settings("pretrain", PretrainSettings).parallel.gpu]
-    echo(table(runs))
+    echo(render_tables(runs))
 
 
 if __name__ == "__main__":

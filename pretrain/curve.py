@@ -17,7 +17,7 @@ from pipeline import cli
 from pipeline.errors import BadInput, MissingInput
 from pipeline.files import atomic_path, write_text
 from pipeline.progress import echo, format_duration
-from pretrain.position import Ranges
+from pretrain.position import IterationRanges
 from pretrain.train.metrics import EVENTS
 
 PNG, HTML, TEMPLATE = "curve.png", "curve.html", Path(__file__).parent / "curve.html.jinja"
@@ -46,12 +46,12 @@ class History:
     skipped: dict[int, str] = field(default_factory=dict)  # iteration -> why
     rewinds: dict[int, int] = field(default_factory=dict)  # iteration -> the one whose weights it went back to
     resumed: list[int] = field(default_factory=list)  # iterations behind which a process went on
-    torn: int = 0  # lines that are none
+    torn_lines: int = 0  # lines that are none
 
     def add(self, row: dict[str, Any]) -> None:
         """One row of events.jsonl, in their order."""
         if "resumed_at" in row:
-            self._go_on(row["resumed_at"])
+            self._resume_after(row["resumed_at"])
         elif "skipped" in row:
             self.skipped[row["skipped"]] = row["why"]
         elif "rewound" in row:
@@ -60,12 +60,12 @@ class History:
             self.valid[row["iteration"]] = row["valid"]
         elif "lr" in row:
             if row["done"] in self.rows:  # the row that said so was torn
-                self._go_on(row["done"] - 1)
+                self._resume_after(row["done"] - 1)
             self.total, self.times[row["done"]] = row["total"], row["time"]
             self.rows[row["done"]] = {name: row[name] for name in SERIES if name in row}
 
     @property
-    def undone(self) -> Ranges:
+    def discarded(self) -> IterationRanges:
         """Iterations that a rewind undid."""
         return tuple((to + 1, at) for at, to in sorted(self.rewinds.items()))
 
@@ -79,14 +79,14 @@ class History:
         names = {name for scores in self.valid.values() for name in scores}
         return sorted(names, key=lambda name: (name == "total", name))
 
-    def _go_on(self, iteration: int) -> None:
+    def _resume_after(self, iteration: int) -> None:
         self.resumed += [iteration] if iteration else []
         for kept in (self.rows, self.times, self.valid, self.skipped, self.rewinds):
             for late in [i for i in kept if i > iteration]:
                 del kept[late]  # pyright: ignore[reportArgumentType] - one kind of key in all of them
 
 
-def read(path: Path) -> History:
+def read_history(path: Path) -> History:
     """The history in an events.jsonl; lines that a killed process left unfinished are counted.
 
     Raises: MissingInput if there is none; BadInput if no iteration is in it.
@@ -111,10 +111,10 @@ def _rows(path: Path, history: History) -> Iterator[dict[str, Any]]:
             if isinstance(row, dict):
                 yield row
             else:
-                history.torn += 1
+                history.torn_lines += 1
 
 
-def binned(at_N: np.ndarray, values_N: np.ndarray, points: int = POINTS) -> tuple[np.ndarray, ...]:
+def bin_means(at_N: np.ndarray, values_N: np.ndarray, points: int = POINTS) -> tuple[np.ndarray, ...]:
     """Means of consecutive values, at most `points` of them: (places, means, lowest, highest), each (P,)."""
     edges = np.linspace(0, len(at_N), min(points, len(at_N)) + 1).astype(np.int64)[:-1]
     if not len(edges):
@@ -129,7 +129,7 @@ def binned(at_N: np.ndarray, values_N: np.ndarray, points: int = POINTS) -> tupl
     )
 
 
-def figure(history: History, title: str) -> Any:
+def draw_figure(history: History, title: str) -> Any:
     """The picture: loss, bits per byte, learning rate and gradient, speed; undone iterations in grey.
 
     Returns: a matplotlib Figure; its words are short and English, for its own font has no Japanese.
@@ -140,7 +140,7 @@ def figure(history: History, title: str) -> Any:
     loss, bits, rate, speed = made.subplots(4, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2, 1.4, 1.2)})
     made.suptitle(title)
     _draw(loss, history, "loss", "black", "train")
-    for name, colour in _coloured(history):
+    for name, colour in _source_colours(history):
         places = sorted(history.valid)
         for axes, key in ((loss, "loss"), (bits, "bits_per_byte")):
             values = [history.valid[i].get(name, {}).get(key, math.nan) for i in places]
@@ -154,7 +154,7 @@ def figure(history: History, title: str) -> Any:
     for axes, label in ((loss, "loss, nats/token"), (bits, "held out, bits/byte"), (rate, "lr"), (speed, "tokens/s/GPU")):
         axes.set_ylabel(label)
         axes.grid(alpha=0.25)
-        for first, last in history.undone:
+        for first, last in history.discarded:
             axes.axvspan(first, last, color="0.6", alpha=0.3, linewidth=0)
     norms.set_ylabel("grad norm", color=COLOURS[1])
     rate.yaxis.label.set_color(COLOURS[0])
@@ -167,20 +167,20 @@ def figure(history: History, title: str) -> Any:
     return made
 
 
-def _coloured(history: History) -> list[tuple[str, str]]:
+def _source_colours(history: History) -> list[tuple[str, str]]:
     """Each validation source and its colour; the total in grey."""
     names = history.sources()
     return [(n, "0.4" if n == "total" else COLOURS[place % len(COLOURS)]) for place, n in enumerate(names)]
 
 
 def _draw(axes: Any, history: History, name: str, colour: str, label: str) -> None:
-    places, mean, low, high = binned(*history.series(name))
+    places, mean, low, high = bin_means(*history.series(name))
     axes.plot(places, mean, color=colour, label=label, linewidth=1.2)
     if len(history.rows) > len(places):
         axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def render(history: History, name: str, picture: Any) -> str:
+def render_page(history: History, name: str, picture: Any) -> str:
     """The page, with the picture inside; it needs nothing else."""
     import io
 
@@ -193,10 +193,10 @@ def render(history: History, name: str, picture: Any) -> str:
     drawn = svg.getvalue()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(name=name, svg=drawn[drawn.index("<svg") :], history=history, facts=facts(history))
+    return template.render(name=name, svg=drawn[drawn.index("<svg") :], history=history, facts=summarize(history))
 
 
-def facts(history: History) -> dict[str, str]:
+def summarize(history: History) -> dict[str, str]:
     """Japanese name -> figure, for the terminal and the page's head."""
     last = max(history.rows)
     row, found = history.rows[last], {"反復": f"{last:,} / {history.total:,}"}
@@ -227,15 +227,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draw, and say where the pictures are."""
     run = cli.open_run(cli.run_parser("pretrain.curve", __doc__ or "").parse_args(argv))
     root = run.root("pretrain")
-    history = read(root / EVENTS)
-    picture = figure(history, run.name)
+    history = read_history(root / EVENTS)
+    picture = draw_figure(history, run.name)
     with atomic_path(root / PNG) as fresh:
         picture.savefig(fresh, format="png", dpi=DPI, metadata={"Software": None})
-    write_text(root / HTML, render(history, run.name, picture))
-    for name, value in facts(history).items():
+    write_text(root / HTML, render_page(history, run.name, picture))
+    for name, value in summarize(history).items():
         echo(f"{name}: {value}")
-    if history.torn:
-        echo(f"{root / EVENTS}: 書きかけの {history.torn} 行は読み飛ばしました。")
+    if history.torn_lines:
+        echo(f"{root / EVENTS}: 書きかけの {history.torn_lines} 行は読み飛ばしました。")
     echo(f"学習曲線: {root / PNG}  {root / HTML}")
 
 

@@ -21,7 +21,7 @@ from pipeline.files import atomic_path
 from pipeline.progress import echo
 from pipeline.runfile import RunFile, identity
 from pretrain.checkpoint import files
-from pretrain.checkpoint.files import Saved
+from pretrain.checkpoint.files import SavedCheckpoint
 from pretrain.settings import Parallel, PretrainSettings
 from tokenizer.encode import Tokenizer
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 # Both sides compute in fp32, in another order; 5.7e-6 was the most seen in trained models of this kind.
-LARGEST_DIFFERENCE = 1e-4
+MAX_LOGIT_DIFFERENCE = 1e-4
 COMPARED_ROWS = 4  # of seq_length held-out tokens each
 SHARD_SIZE = "5GB"  # of one safetensors file; what the Hub advises and transformers 4 wrote
 
@@ -48,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     checkpoints = run.root("pretrain") / "checkpoints"
     with warnings.catch_warnings(action="ignore"):  # megatron: what it does without NVIDIA's extensions
-        saved = chosen(checkpoints, arguments.iteration)
+        saved = select_checkpoint(checkpoints, arguments.iteration)
         folder = arguments.out or run.root("pretrain") / "exports" / saved.path.name
-        held_out = held_out_ids(settings, tokenizer.data, pack.data)
+        held_out = load_held_out_ids(settings, tokenizer.data, pack.data)
         difference = export(settings, saved, tokenizer.data, held_out, folder, shard_size=arguments.shard_size)
     echo(f"{folder}: {saved.position.iteration:,} 回目のモデルを書き出しました (logit の最大の差 {difference:.1e})")
 
@@ -60,12 +60,12 @@ def _parser() -> Any:
     made.add_argument("--iteration", type=int, help="of the checkpoint; the newest without it")
     made.add_argument("--out", type=Path, help="folder to make; exports/iter_… of the artifact without it")
     made.add_argument(
-        "--shard-size", type=shard_size, default=SHARD_SIZE, help="largest safetensors file, such as 5GB or 500MB"
+        "--shard-size", type=parse_shard_size, default=SHARD_SIZE, help="largest safetensors file, such as 5GB or 500MB"
     )
     return made
 
 
-def shard_size(text: str) -> str:
+def parse_shard_size(text: str) -> str:
     """A size as transformers reads it.
 
     Raises: ValueError if it is none.
@@ -88,28 +88,28 @@ def check_recipe(run: RunFile, settings: PretrainSettings) -> None:
             )
 
 
-def chosen(checkpoints: Path, iteration: int | None = None) -> Saved:
+def select_checkpoint(checkpoints: Path, iteration: int | None = None) -> SavedCheckpoint:
     """The checkpoint of an iteration, or the newest.
 
     Raises: MissingInput if it is not there, saying which are.
     """
     if iteration is None:
-        if saved := files.newest(checkpoints):
+        if saved := files.find_newest(checkpoints):
             return saved
         raise MissingInput(f"{checkpoints}: no checkpoint to export; train first")
-    if saved := files.at(checkpoints, iteration):
+    if saved := files.find_iteration(checkpoints, iteration):
         return saved
-    kept = [int(path.name.removeprefix("iter_")) for path in files.finished(checkpoints)]
+    kept = [int(path.name.removeprefix("iter_")) for path in files.list_finished(checkpoints)]
     raise MissingInput(f"{checkpoints}: no checkpoint of iteration {iteration}; kept are {kept} (pretrain.keep says how many)")
 
 
 def export_newest(settings: PretrainSettings, checkpoints: Path, tokenizer_data: Path, pack_data: Path, folder: Path) -> float:
     """`export` of the newest checkpoint, compared on the held-out text of the first source."""
-    held_out = held_out_ids(settings, tokenizer_data, pack_data)
-    return export(settings, chosen(checkpoints), tokenizer_data, held_out, folder)
+    held_out = load_held_out_ids(settings, tokenizer_data, pack_data)
+    return export(settings, select_checkpoint(checkpoints), tokenizer_data, held_out, folder)
 
 
-def held_out_ids(settings: PretrainSettings, tokenizer_data: Path, pack_data: Path) -> "Tensor":
+def load_held_out_ids(settings: PretrainSettings, tokenizer_data: Path, pack_data: Path) -> "Tensor":
     """(N,) ids of held-out text of the first source."""
     import torch
 
@@ -121,7 +121,7 @@ def held_out_ids(settings: PretrainSettings, tokenizer_data: Path, pack_data: Pa
 
 def export(
     settings: PretrainSettings,
-    saved: Saved,
+    saved: SavedCheckpoint,
     tokenizer_data: Path,
     held_out_N: "Tensor",
     folder: Path,
@@ -137,19 +137,19 @@ def export(
         tokenizer_data: data folder of the tokenizer artifact; its files are copied.
         held_out_N: ids on which the logits of both models are compared, in fp32.
     Returns: the largest difference between logits.
-    Raises: PipelineError if it is above LARGEST_DIFFERENCE; CorruptArtifact if the checkpoint is damaged.
+    Raises: PipelineError if it is above MAX_LOGIT_DIFFERENCE; CorruptArtifact if the checkpoint is damaged.
     """
     import torch
     from transformers.utils import logging
 
-    from pretrain.hf.weights import plain_names, to_transformers
+    from pretrain.hf.weights import normalize_names, to_transformers
 
     logging.disable_progress_bar()
-    tokenizer, ids_BS = Tokenizer.load(tokenizer_data), rows(held_out_N, settings.seq_length)
+    tokenizer, ids_BS = Tokenizer.load(tokenizer_data), comparison_rows(held_out_N, settings.seq_length)
     dtype = "bfloat16" if saved.precision == "bf16" else "float32"
-    model = load(settings, saved, tokenizer.vocab_size)
+    model = load_model(settings, saved, tokenizer.vocab_size)
     ours_BSV = megatron_logits(model, ids_BS, tokenizer.vocab_size)
-    state = to_transformers(plain_names(model.state_dict()), settings.model, tokenizer.vocab_size, getattr(torch, dtype))
+    state = to_transformers(normalize_names(model.state_dict()), settings.model, tokenizer.vocab_size, getattr(torch, dtype))
     del model
     with atomic_path(folder) as fresh:
         _write(settings, tokenizer, state, dtype, fresh, shard_size)
@@ -157,37 +157,37 @@ def export(
         for file in sorted(tokenizer_data.iterdir()):
             shutil.copyfile(file, fresh / file.name)
         difference = float((transformers_logits(fresh, ids_BS) - ours_BSV).abs().max())
-        if not difference <= LARGEST_DIFFERENCE:
+        if not difference <= MAX_LOGIT_DIFFERENCE:
             raise PipelineError(
                 f"{folder}: logits of the exported model differ from Megatron's by {difference:.2e}, "
-                f"{LARGEST_DIFFERENCE:.0e} is allowed; nothing was exported"
+                f"{MAX_LOGIT_DIFFERENCE:.0e} is allowed; nothing was exported"
             )
     return difference
 
 
-def load_whole(settings: PretrainSettings, checkpoints: Path, vocab_size: int) -> Any:
-    """`load` of the newest checkpoint.
+def load_newest_model(settings: PretrainSettings, checkpoints: Path, vocab_size: int) -> Any:
+    """`load_model` of the newest checkpoint.
 
     Raises: MissingInput if there is none.
     """
-    return load(settings, chosen(checkpoints), vocab_size)
+    return load_model(settings, select_checkpoint(checkpoints), vocab_size)
 
 
-def load(settings: PretrainSettings, saved: Saved, vocab_size: int) -> Any:
+def load_model(settings: PretrainSettings, saved: SavedCheckpoint, vocab_size: int) -> Any:
     """The model of a checkpoint in this one process, in fp32.
 
     Raises: CorruptArtifact if the checkpoint is damaged.
     """
     from pretrain.checkpoint.load import load_checkpoint
-    from pretrain.model.build import bare_model
+    from pretrain.model.build import build_bare_model
 
-    alone()
-    model = bare_model(dataclasses.replace(settings, parallel=Parallel()), "fp32", vocab_size)
+    init_single_process()
+    model = build_bare_model(dataclasses.replace(settings, parallel=Parallel()), "fp32", vocab_size)
     load_checkpoint(saved, [model])
     return model.eval()
 
 
-def alone() -> None:
+def init_single_process() -> None:
     """Be the only rank, without environment variables or ports; where this process is one already, nothing changes."""
     import torch.distributed as dist
     from megatron.core import parallel_state as ps
@@ -201,7 +201,7 @@ def alone() -> None:
         runtime.start(Parallel(threads=0), seed=0)
 
 
-def rows(ids_N: "Tensor", length: int) -> "Tensor":
+def comparison_rows(ids_N: "Tensor", length: int) -> "Tensor":
     """The first COMPARED_ROWS rows of `length` ids, or one shorter row where there is less."""
     count = min(len(ids_N) // length, COMPARED_ROWS)
     return ids_N[: count * length].view(count, length) if count else ids_N[None]
@@ -249,7 +249,7 @@ def _write(
 
     form = format_of(settings.model)
     with torch.device("meta"):  # no memory: every weight comes from `state`
-        made: Any = getattr(transformers, form.model)(form.config(settings, tokenizer, dtype))
+        made: Any = getattr(transformers, form.model)(form.build_config(settings, tokenizer, dtype))
     made.load_state_dict(state, assign=True)
     if settings.model.tied:
         made.tie_weights()

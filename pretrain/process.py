@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Slurm's `--signal=USR1@120` announces the end of the time limit; Ctrl-C reaches every process of the terminal.
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def stop_on_signals(file: Path | None = None) -> Callable[[], bool]:
+def catch_stop_signals(file: Path | None = None) -> Callable[[], bool]:
     """From now on those signals only ask to stop; the returned function says whether one came, or the file is there."""
     asked: list[int] = []
-    for number in STOPPING:
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda number, frame: asked.append(number))
     return lambda: bool(asked) or (file is not None and file.exists())
 

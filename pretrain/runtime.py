@@ -50,8 +50,8 @@ def start(parallel: Parallel, seed: int) -> None:
             )
         torch.cuda.set_device(local)
     else:
-        cpu_means_cuda()
-        keep_memory()
+        redirect_cuda_to_cpu()
+        reuse_freed_memory()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if HAVE_CUDA else "gloo", timeout=timedelta(minutes=parallel.timeout_minutes))
     from megatron.core import parallel_state, tensor_parallel
@@ -77,7 +77,7 @@ def stop() -> None:
     dist.destroy_process_group()
 
 
-def from_rank_0(make: Callable[[], T]) -> T:
+def run_on_rank_0(make: Callable[[], T]) -> T:
     """What `make` returns or raises on rank 0, on every rank: file systems may show ranks different things."""
     if not dist.is_initialized():
         return make()
@@ -93,7 +93,7 @@ def from_rank_0(make: Callable[[], T]) -> T:
     return made[0]
 
 
-def chosen_precision(asked: Precision) -> Precision:
+def resolve_precision(asked: Precision) -> Precision:
     """`asked`, with `auto` resolved for this machine: bf16 where the hardware multiplies it, else fp32."""
     if asked != "auto":
         return asked
@@ -114,7 +114,7 @@ def device_settings(precision: Precision) -> dict[str, Any]:
     return common | {"use_cpu_initialization": True}
 
 
-def keep_memory() -> None:
+def reuse_freed_memory() -> None:
     """Let this process reuse the memory it frees; a second call changes nothing. Does nothing where libc is not glibc.
 
     By itself glibc gives tensors above 32 MiB back to the system and gets them anew, page by page: logits, and in
@@ -126,7 +126,7 @@ def keep_memory() -> None:
         tune(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-class _CudaMeansCpu(TorchFunctionMode):
+class _CudaToCpu(TorchFunctionMode):
     """Rewrites the device of every torch call while it is active."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -141,15 +141,15 @@ class _CudaMeansCpu(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-_mode = _CudaMeansCpu()
+_mode = _CudaToCpu()
 
 
-def cpu_means_cuda() -> None:
+def redirect_cuda_to_cpu() -> None:
     """Make megatron's CUDA spellings mean the CPU in this process; a second call changes nothing."""
     cuda: Any = torch.cuda
-    if getattr(cuda, "_means_cpu", False):
+    if getattr(cuda, "_redirected_to_cpu", False):
         return
-    cuda._means_cpu = True
+    cuda._redirected_to_cpu = True
     cuda.current_device = lambda: DEVICE
     cuda.synchronize = lambda device=None: None
     cuda.get_rng_state = cuda.random.get_rng_state = lambda device=None: torch.get_rng_state()

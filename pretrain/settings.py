@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.runfile import field
-from pretrain.batches import Batches
+from pretrain.batches import BatchSchedule
 
 Precision = Literal["auto", "fp32", "bf16"]
 Architecture = Literal["llama", "gpt2"]
@@ -229,7 +229,7 @@ class PretrainSettings:
 
     def _check_layout(self) -> None:
         shape, layout = self.model, self.parallel
-        _ = self.batches  # checks itself
+        _ = self.batch_schedule  # checks itself
         at_once = layout.micro_batch * layout.data * layout.group
         factors = "parallel.micro_batch * parallel.data" + " * parallel.pipeline (interleaved)" * (layout.virtual > 1)
         for name, size in (
@@ -252,9 +252,9 @@ class PretrainSettings:
     @property
     def samples(self) -> int:
         """Samples of the whole run."""
-        return int(self.batches.consumed(self.iterations)[-1])
+        return int(self.batch_schedule.consumed(self.iterations)[-1])
 
     @property
-    def batches(self) -> Batches:
+    def batch_schedule(self) -> BatchSchedule:
         """Samples of each iteration."""
-        return Batches(self.global_batch, self.ramp_up.start, self.ramp_up.step, self.ramp_up.samples)
+        return BatchSchedule(self.global_batch, self.ramp_up.start, self.ramp_up.step, self.ramp_up.samples)

@@ -61,7 +61,7 @@ class BoundaryFigures:
         return _ratio(self.constant_kinds, self.repeated_kinds)
 
 
-def straddling(token_starts: IntArray, word_starts: IntArray, end: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def find_straddling(token_starts: IntArray, word_starts: IntArray, end: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which tokens straddle a word boundary.
 
     Args:
@@ -79,7 +79,9 @@ def straddling(token_starts: IntArray, word_starts: IntArray, end: int) -> np.nd
     return (first_after < first_at_end) & ~(begins_word & ends_word)
 
 
-def boundary_figures(lines: Iterable[str], token_starts: Callable[[str], Sequence[int]], analyzer: Analyzer) -> BoundaryFigures:
+def measure_boundaries(
+    lines: Iterable[str], token_starts: Callable[[str], Sequence[int]], analyzer: Analyzer
+) -> BoundaryFigures:
     """Compare where tokens and words begin.
 
     Args:
@@ -99,7 +101,7 @@ def boundary_figures(lines: Iterable[str], token_starts: Callable[[str], Sequenc
         token_array, word_array = np.asarray(tokens, np.int64), np.asarray(words, np.int64)
         begun = set(tokens) - {0}
         counts["tokens"] += len(tokens)
-        counts["straddling"] += int(straddling(token_array, word_array, len(line)).sum())
+        counts["straddling"] += int(find_straddling(token_array, word_array, len(line)).sum())
         counts["token_starts"] += len(begun)
         counts["word_starts"] += len(words) - 1
         counts["shared_starts"] += len(begun.intersection(words))

@@ -64,11 +64,11 @@ class Tokenizer:
         Raises: ValueError if `text` has a lone surrogate, which no UTF-8 text can hold.
         """
         if SPACE_MARK in text:
-            return self._encode_with_marks(text)
+            return self._encode_with_space_marks(text)
         try:
             return self._processor.encode(text)
         except RuntimeError:
-            _refuse_surrogates(text)
+            _raise_on_surrogate(text)
             raise
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
@@ -92,7 +92,7 @@ class Tokenizer:
             return self._compiled.encode(texts)
         except UnicodeEncodeError:
             for text in texts:
-                _refuse_surrogates(text)
+                _raise_on_surrogate(text)
             raise
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[int]]:
@@ -135,7 +135,7 @@ class Tokenizer:
 
         return compile_encoder(self._model)
 
-    def _encode_with_marks(self, text: str) -> list[int]:
+    def _encode_with_space_marks(self, text: str) -> list[int]:
         ids: list[int] = []
         for place, part in enumerate(text.split(SPACE_MARK)):
             if place:
@@ -151,7 +151,7 @@ class Tokenizer:
         return bytes([int(piece[3:5], 16)]) if self._processor.is_byte(token) else piece.replace(SPACE_MARK, " ").encode()
 
 
-def _refuse_surrogates(text: str) -> None:
+def _raise_on_surrogate(text: str) -> None:
     for place, character in enumerate(text):
         if "\ud800" <= character <= "\udfff":
             raise ValueError(

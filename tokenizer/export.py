@@ -22,7 +22,7 @@ def export(model: bytes, folder: Path) -> None:
     tokenizer = Tokenizer(model)
     with atomic_file(folder / MODEL_FILE) as file:
         file.write(model)
-    write_text(folder / "tokenizer.json", json.dumps(fast_tokenizer(tokenizer), ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "tokenizer.json", json.dumps(tokenizer_json(tokenizer), ensure_ascii=False, indent=1) + "\n")
     write_json(folder / "tokenizer_config.json", config())
     write_text(folder / TEMPLATE_FILE, CHAT_TEMPLATE)
 
@@ -45,7 +45,7 @@ def config() -> dict[str, Any]:
     }
 
 
-def fast_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of tokenizer.json; format: the `tokenizers` library, version 1.0."""
     pieces = [tokenizer.piece(token).replace(SPACE_MARK, " ") for token in range(tokenizer.vocab_size)]
     literal = [symbol.replace(SPACE_MARK, " ") for symbol in USER_SYMBOLS]

@@ -7,7 +7,7 @@ from typing import Any
 from tokenizer.symbols import BYTE_PIECES, SPECIALS, USER_SYMBOLS
 
 # The pieces that stand first in every vocabulary: special, control, user-defined, bytes; their ids never change.
-FIXED = len(SPECIALS) + len(USER_SYMBOLS) + BYTE_PIECES
+NUM_FIXED_PIECES = len(SPECIALS) + len(USER_SYMBOLS) + BYTE_PIECES
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,22 @@ class Piece:
 
 def read_pieces(model: bytes) -> list[Piece]:
     """The pieces of a model, by id."""
-    return [Piece(piece.piece, piece.score) for piece in parsed(model).pieces]
+    return [Piece(piece.piece, piece.score) for piece in parse_model(model).pieces]
 
 
 def learned_pieces(model: bytes) -> list[Piece]:
     """The pieces that training found, by id: merges (BPE: best first) and single characters, without the FIXED ones."""
-    return read_pieces(model)[FIXED:]
+    return read_pieces(model)[NUM_FIXED_PIECES:]
 
 
-def with_learned(model: bytes, learned: Sequence[Piece]) -> bytes:
+def replace_learned(model: bytes, learned: Sequence[Piece]) -> bytes:
     """`model` with `learned` in place of its own learned pieces; the same arguments give the same bytes.
 
     Raises: ValueError if a piece is there twice.
     """
-    proto = parsed(model)
-    seen = {piece.piece for piece in proto.pieces[:FIXED]}
-    del proto.pieces[FIXED:]
+    proto = parse_model(model)
+    seen = {piece.piece for piece in proto.pieces[:NUM_FIXED_PIECES]}
+    del proto.pieces[NUM_FIXED_PIECES:]
     for piece in learned:
         if piece.text in seen:
             raise ValueError(f"piece {piece.text!r} is there twice")
@@ -48,10 +48,10 @@ def with_learned(model: bytes, learned: Sequence[Piece]) -> bytes:
 def without(model: bytes, dropped: Iterable[str]) -> bytes:
     """`model` without the learned pieces in `dropped`; the others keep their scores."""
     gone = frozenset(dropped)
-    return with_learned(model, [piece for piece in learned_pieces(model) if piece.text not in gone])
+    return replace_learned(model, [piece for piece in learned_pieces(model) if piece.text not in gone])
 
 
-def unreachable(model: bytes) -> list[str]:
+def unreachable_pieces(model: bytes) -> list[str]:
     """Learned pieces of a BPE model that no text is ever encoded to: their own text is not.
 
     Exact: a merge inside a piece does not depend on what stands around it, unless it takes part of the piece away.
@@ -61,11 +61,13 @@ def unreachable(model: bytes) -> list[str]:
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     texts = [piece.text for piece in learned_pieces(model)]
     return [
-        text for place, (text, ids) in enumerate(zip(texts, processor.encode(texts), strict=True)) if ids != [FIXED + place]
+        text
+        for place, (text, ids) in enumerate(zip(texts, processor.encode(texts), strict=True))
+        if ids != [NUM_FIXED_PIECES + place]
     ]
 
 
-def parts_of(ranks: Mapping[str, int]) -> dict[str, tuple[str, str]]:
+def merge_parts(ranks: Mapping[str, int]) -> dict[str, tuple[str, str]]:
     """The two pieces that BPE makes a piece of, for every one that it ever makes.
 
     Args:
@@ -85,19 +87,19 @@ def parts_of(ranks: Mapping[str, int]) -> dict[str, tuple[str, str]]:
     return parts
 
 
-def parts_first(texts: Sequence[str]) -> list[str]:
+def order_parts_first(texts: Sequence[str]) -> list[str]:
     """Merges in an order that makes a piece after both its parts; those that stand before one are put off until behind it."""
     ordered = list(texts)
     while True:
         due = {text: place for place, text in enumerate(ordered)}
-        for text, parts in sorted(parts_of(due).items(), key=lambda item: len(item[0])):
+        for text, parts in sorted(merge_parts(due).items(), key=lambda item: len(item[0])):
             due[text] = max(due[text], *(due.get(part, -1) for part in parts))
         before, ordered = ordered, sorted(ordered, key=lambda text: (due[text], len(text)))
         if ordered == before:
             return ordered
 
 
-def parsed(model: bytes) -> Any:
+def parse_model(model: bytes) -> Any:
     """The model file as protobuf has it: generated code without types, of the package that reads the model."""
     from sentencepiece import sentencepiece_model_pb2
 

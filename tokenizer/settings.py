@@ -11,8 +11,8 @@ RECIPES = ("words", "bpe", "bpe-delimited", "unigram", "unigram-delimited", "uni
 EXPORTED_RECIPES = ("words", "bpe", "bpe-delimited")
 # What reads words: the stage's tasks cut the text as they draw it.
 DELIMITED_RECIPES = ("words", "bpe-delimited", "unigram-delimited", "unigram-filtered")
-LARGEST_VOCABULARY = 800_000  # tokenizer.runs has a private character for each piece, of 851,968
-RUNS = ("none", "ja", "all")
+MAX_VOCAB_SIZE = 800_000  # tokenizer.runs has a private character for each piece, of 851,968
+SUPERWORD_CHOICES = ("none", "ja", "all")
 GROUPS = ("ja", "en", "code")
 
 
@@ -44,8 +44,8 @@ class TokenizerSettings:
     def __post_init__(self) -> None:
         if self.vocab_size <= required_pieces():
             raise ValueError(f"vocab_size = {self.vocab_size}: {required_pieces()} pieces are fixed, it must be larger")
-        if self.vocab_size > LARGEST_VOCABULARY:
-            raise ValueError(f"vocab_size = {self.vocab_size}: at most {LARGEST_VOCABULARY}")
+        if self.vocab_size > MAX_VOCAB_SIZE:
+            raise ValueError(f"vocab_size = {self.vocab_size}: at most {MAX_VOCAB_SIZE}")
         if self.max_characters < 1 or self.threads < 1 or self.max_piece_characters < 1:
             raise ValueError("max_characters, threads and max_piece_characters must be >= 1")
         if not 0.98 <= self.character_coverage <= 1.0:  # SentencePiece's own bounds
@@ -57,7 +57,7 @@ class TokenizerSettings:
         self._check_recipe()
 
     def _check_recipe(self) -> None:
-        for name, value, choices in (("recipe", self.recipe, RECIPES), ("runs", self.runs, RUNS)):
+        for name, value, choices in (("recipe", self.recipe, RECIPES), ("runs", self.runs, SUPERWORD_CHOICES)):
             if value not in choices:
                 raise ValueError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
         if odd := sorted({group for group in self.groups.values() if group not in GROUPS}):

@@ -13,8 +13,8 @@ ROLE_IDS = {role: PAD_ID + 1 + place for place, role in enumerate(ROLES)}
 # SentencePiece writes a space as U+2581, in pieces and in nothing else; a U+2581 of the text itself becomes three bytes.
 SPACE_MARK = "\u2581"
 # Indentation of code and manual pages; 16 as in Gemma's and LLM-jp's order of magnitude (31 and 24): deeper runs are rare.
-LONGEST_SPACE_RUN = 16
-USER_SYMBOLS = ("\n", "\t", *(SPACE_MARK * count for count in range(LONGEST_SPACE_RUN, 1, -1)))
+MAX_SPACE_RUN = 16
+USER_SYMBOLS = ("\n", "\t", *(SPACE_MARK * count for count in range(MAX_SPACE_RUN, 1, -1)))
 
 # Always pieces of their own, whatever the corpus holds: a space that is no piece would decode as U+2581.
 REQUIRED_CHARACTERS = SPACE_MARK + "".join(map(chr, range(0x21, 0x7F)))

@@ -54,14 +54,14 @@ def build(folder: Path, epochs: float) -> list[str]:
     """Megatron's indices, then our order of them."""
     import torch.distributed as dist
 
-    from pretrain.batches import Batches
+    from pretrain.batches import BatchSchedule
     from pretrain.pack.indexed import open_indexed
     from pretrain.train import data
 
     tokens = {name: len(open_indexed(folder / "pack" / name / "train").tokens) for name in SOURCES}
     weights = {name: float(tokens[name] * SOURCES[name][3]) for name in SOURCES}
     iterations = int(epochs * sum(weights.values()) / SEQ_LENGTH / BATCH)
-    settings = data.DataSettings(SEQ_LENGTH, iterations, Batches(BATCH), 1234, weights)
+    settings = data.DataSettings(SEQ_LENGTH, iterations, BatchSchedule(BATCH), 1234, weights)
     # The rows to validate on are no part of the order, and this pack holds none out.
     data.ValidRows = lambda *arguments: None  # pyright: ignore[reportAttributeAccessIssue]
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pretrain import runtime
-from pretrain.export import alone
-from pretrain.hf.weights import plain_names, to_transformers
+from pretrain.export import init_single_process
+from pretrain.hf.weights import normalize_names, to_transformers
 from pretrain.model.build import build_chunks, build_optimizer
 from pretrain.position import Position
 from pretrain.settings import Precision, PretrainSettings
@@ -32,13 +32,23 @@ class Ours:
     """`pretrain.train.loop.step`, in this process alone."""
 
     def __init__(self, settings: PretrainSettings, precision: Precision, vocab_size: int) -> None:
-        alone()
+        init_single_process()
         nothing: Any = None  # neither data nor checkpoints: batches are given
         chunks = build_chunks(settings, precision, vocab_size)
+        optimizer, scheduler = build_optimizer(settings, chunks)
         self._run = loop.Run(
-            settings, loop.Places(Path(), Path()), precision, EOS, nothing, nothing, chunks, *build_optimizer(settings, chunks),
-            Position(), nothing,
-        )  # fmt: skip
+            settings=settings,
+            paths=loop.RunPaths(Path(), Path()),
+            precision=precision,
+            eos_id=EOS,
+            counts=nothing,
+            datasets=nothing,
+            chunks=chunks,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            position=Position(),
+            saver=nothing,
+        )
 
     def step(self, batches: Sequence[Batch]) -> float:
         """Train on the micro-batches of one iteration; returns the loss, nats a token."""
@@ -47,7 +57,7 @@ class Ours:
     def weights(self) -> dict[str, Tensor]:
         """As transformers names them, fp32."""
         (chunk,) = self._run.chunks
-        state = plain_names(chunk.module.state_dict())
+        state = normalize_names(chunk.module.state_dict())
         rows = len(state["embedding.word_embeddings.weight"])
         return to_transformers(state, self._run.settings.model, rows, torch.float32)
 

@@ -15,7 +15,7 @@ import torch
 from benchmarks.pretrain.pair import EOS, Ours, Theirs, across, llama_config, lr_at
 from pipeline.artifact import open_sealed
 from pipeline.runfile import load_run
-from pretrain.export import alone
+from pretrain.export import init_single_process
 from pretrain.settings import Parallel, PretrainSettings
 from pretrain.train import data
 
@@ -38,7 +38,7 @@ def main() -> None:
     )
     pack = open_sealed(run.root("pack"))
     vocab_size = pack.stats["vocab_size"]
-    alone()
+    init_single_process()
     with tempfile.TemporaryDirectory() as cache:
         datasets = data.build_datasets(pack.data, data.data_settings(settings), eos_id=EOS, cache=Path(cache))
         micro = settings.parallel.micro_batch

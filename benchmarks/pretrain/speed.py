@@ -59,7 +59,7 @@ class Iteration:
 
 
 def main() -> None:
-    precisions: list[Precision] = ["fp32", "bf16"] if runtime.chosen_precision("auto") == "bf16" else ["fp32"]
+    precisions: list[Precision] = ["fp32", "bf16"] if runtime.resolve_precision("auto") == "bf16" else ["fp32"]
     slower = []
     for name, (shape, length, vocab_size) in SHAPES.items():
         for precision in precisions:
@@ -201,8 +201,8 @@ def matrix_products(settings: PretrainSettings, vocab_size: int, kind: torch.dty
 
 def three(kind: torch.dtype, x_NI: Tensor, w_OI: Tensor, dy_NO: Tensor) -> list[tuple[Callable[..., Tensor], Tensor, Tensor]]:
     """A layer's products: forward, and the gradients of its input and its weight."""
-    if onednn.wanted(kind):
-        return [(onednn.by_rows, x_NI, w_OI), (onednn.by_rows, dy_NO, w_OI.t()), (onednn.by_columns, dy_NO, x_NI)]
+    if onednn.is_supported(kind):
+        return [(onednn.matmul_nt, x_NI, w_OI), (onednn.matmul_nt, dy_NO, w_OI.t()), (onednn.matmul_tn, dy_NO, x_NI)]
     return [(torch.mm, x_NI, w_OI.t()), (torch.mm, dy_NO, w_OI), (torch.mm, dy_NO.t(), x_NI)]
 
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # gguf.TokenType
-DEMANDED = 0.99  # of the paragraphs
-LEAST_PARAGRAPHS = 1000
+REQUIRED = 0.99  # of the paragraphs
+MIN_PARAGRAPHS = 1000
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def main() -> None:
         f"vocabulary {ours.vocab_size:,}: {equal:,} of {len(texts):,} JSQuAD paragraphs have llama.cpp's ids ({share:.2%}); "
         f"it makes {more / tokens:+.3%} tokens of {tokens:,}"
     )
-    if len(texts) < LEAST_PARAGRAPHS or share < DEMANDED:
-        sys.exit(f"demanded: {DEMANDED:.0%} of at least {LEAST_PARAGRAPHS:,} paragraphs")
+    if len(texts) < MIN_PARAGRAPHS or share < REQUIRED:
+        sys.exit(f"demanded: {REQUIRED:.0%} of at least {MIN_PARAGRAPHS:,} paragraphs")
 
 
 def shown(tokenizer: Any, ids: Sequence[int], place: int) -> str:

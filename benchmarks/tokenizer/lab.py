@@ -21,7 +21,7 @@ from benchmarks.tokenizer.texts import Texts, load
 from pipeline.errors import ConfigError
 from pipeline.files import atomic_file, digest_json, write_text
 from tokenizer.analyzer import Analyzer, load_analyzer
-from tokenizer.boundaries import BoundaryFigures, boundary_figures
+from tokenizer.boundaries import BoundaryFigures, measure_boundaries
 from tokenizer.encode import Tokenizer
 from tokenizer.settings import TokenizerSettings
 from tokenizer.train.recipes import train_recipe
@@ -49,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 HELD_OUT = ("aozora", "jsquad", "handbook", "python")
 # How much better than LLM-jp's recipe the default is in characters a token, and its straddling against raw unigram's.
-LEAST_GAIN, MOST_STRADDLING = {"jsquad": 1.15, "aozora": 1.25}, 0.5
+MIN_GAIN, MAX_STRADDLING = {"jsquad": 1.15, "aozora": 1.25}, 0.5
 # Characters of a held-out source on which boundaries are compared; the analyzer is the slow part.
 _COMPARED = 300_000
 _LARGEST = re.compile(r"set it to (\d+) or less")
@@ -112,7 +112,9 @@ def measure(name: str, model: bytes, seconds: float | None, texts: Texts, analyz
         documents = texts.held_out[source]
         density[source] = sum(map(len, documents)) / sum(map(len, tokenizer.encode_batch(documents)))
     boundaries = {
-        source: boundary_figures(_lines(texts.held_out[source]), lambda line: tokenizer.encode_with_offsets(line)[1], analyzer)
+        source: measure_boundaries(
+            _lines(texts.held_out[source]), lambda line: tokenizer.encode_with_offsets(line)[1], analyzer
+        )
         for source in ("aozora", "jsquad")
     }
     return Row(name, tokenizer.vocab_size, seconds, density, boundaries)
@@ -165,12 +167,12 @@ def failures(rows: Sequence[Row]) -> list[str]:
     if not {DEFAULT, LLMJP, RAW} <= set(named):
         return []
     ours, theirs, raw = named[DEFAULT], named[LLMJP], named[RAW]
-    for source, least in LEAST_GAIN.items():
+    for source, least in MIN_GAIN.items():
         gain = ours.density[source] / theirs.density[source]
         if gain < least:
             found.append(f"{source}: {gain:.3f} × {LLMJP}'s characters a token, expected {least}")
     for source, figures in ours.boundaries.items():
-        limit = MOST_STRADDLING * raw.boundaries[source].straddle_share
+        limit = MAX_STRADDLING * raw.boundaries[source].straddle_share
         if figures.straddle_share > limit:
             found.append(f"{source}: {figures.straddle_share:.2%} of the tokens straddle, expected at most {limit:.2%}")
     return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-LEAST_LINES = 20_000
+MIN_LINES = 20_000
 SHOWN = 10
 
 
@@ -35,13 +35,13 @@ def main() -> None:
         print(f"{source}: {len(lines):,} lines, {len(odd):,} with other ids, {lost:,} not decoded to themselves")
         total, unequal = total + len(lines), unequal + len(odd) + lost
     print(f"{total:,} lines, {unequal:,} differ")
-    if unequal or total < LEAST_LINES:
-        sys.exit(f"demanded: equal ids on at least {LEAST_LINES:,} lines")
+    if unequal or total < MIN_LINES:
+        sys.exit(f"demanded: equal ids on at least {MIN_LINES:,} lines")
 
 
 def some_lines(texts: Any) -> Iterator[str]:
     """The first lines of each document, until there are enough of them."""
-    enough = LEAST_LINES // 2
+    enough = MIN_LINES // 2
     for text in texts:
         for line in text.split("\n")[:100]:
             if line:

@@ -11,7 +11,6 @@ believed alone: a folder newer than latest.json counts if its description is who
 missing, the newest folder counts.
 """
 
-import dataclasses
 import json
 import os
 import re
@@ -28,9 +27,9 @@ from pipeline.progress import echo
 from pretrain.position import Position
 from pretrain.settings import Precision
 
-ABOUT, LATEST = "checkpoint.json", "latest.json"
+DESCRIPTION, LATEST = "checkpoint.json", "latest.json"
 # Not `pipeline.files.UNFINISHED`: what carries that is swept when the next run begins, while ranks of a killed run,
-# which nobody waits for but `train.only_one`, may still be writing here.
+# which nobody waits for but `train.hold_lock`, may still be writing here.
 _PARTIAL = ".partial-"
 # Room for what rank 0 alone writes, first common.pt and last .metadata: were it the one to find the disk full, the other
 # ranks would wait for it in vain. megatron's .metadata of a 13B model has some 10,000 entries of a few hundred bytes.
@@ -39,7 +38,7 @@ _NAME = re.compile(r"iter_(\d{7,})")
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedCheckpoint:
     """A checkpoint on disk, its description read."""
 
     path: Path
@@ -48,7 +47,7 @@ class Saved:
     distributed_optimizer: bool
     files: Mapping[str, list[Any]]  # name -> [bytes, sha256]
 
-    def fault(self, name: str) -> str | None:
+    def find_fault(self, name: str) -> str | None:
         """What is wrong with a file of this checkpoint, or None."""
         path, (size, sha256) = self.path / name, self.files[name]
         if not path.is_file():
@@ -58,13 +57,13 @@ class Saved:
         return None if digest_file(path) == sha256 else f"{path}: its content is not what was saved (sha256 differs)"
 
 
-def newest(folder: Path) -> Saved | None:
+def find_newest(folder: Path) -> SavedCheckpoint | None:
     """The newest checkpoint below `folder`, or None; its files are not read yet.
 
     Raises: CorruptArtifact if a checkpoint that was whole once has a damaged description.
     """
     latest = _latest(folder)
-    for path in reversed(finished(folder)):
+    for path in reversed(list_finished(folder)):
         try:
             return _read(path)
         except CorruptArtifact:
@@ -74,23 +73,23 @@ def newest(folder: Path) -> Saved | None:
     return None
 
 
-def at(folder: Path, iteration: int) -> Saved | None:
-    """The checkpoint of one iteration, or None if it is not kept; raises as `newest`."""
-    return next((_read(path) for path in finished(folder) if _iteration(path) == iteration), None)
+def find_iteration(folder: Path, iteration: int) -> SavedCheckpoint | None:
+    """The checkpoint of one iteration, or None if it is not kept; raises as `find_newest`."""
+    return next((_read(path) for path in list_finished(folder) if _iteration(path) == iteration), None)
 
 
-def finished(folder: Path) -> list[Path]:
+def list_finished(folder: Path) -> list[Path]:
     """Folders of checkpoints that were given their names, oldest first."""
     return sorted((p for p in folder.glob("iter_*") if _NAME.fullmatch(p.name)), key=_iteration)
 
 
-def way_out(path: Path) -> str:
+def recovery_hint(path: Path) -> str:
     """What to do where the checkpoint at `path` is damaged."""
-    older = [p.name for p in finished(path.parent) if _iteration(p) < _iteration(path)]
+    older = [p.name for p in list_finished(path.parent) if _iteration(p) < _iteration(path)]
     return f"remove the folder {path} and run again, to go on from {older[-1] if older else 'the beginning'}"
 
 
-def begin(folder: Path, position: Position) -> Path:
+def create_partial(folder: Path, position: Position) -> Path:
     """A new folder to write the checkpoint of `position` into; `publish` gives it its name."""
     path = folder / f"iter_{position.iteration:07d}{_PARTIAL}{secrets.token_hex(4)}"
     path.mkdir(parents=True)
@@ -99,13 +98,13 @@ def begin(folder: Path, position: Position) -> Path:
             os.posix_fallocate(file.fileno(), 0, 2 * _RESERVE_BYTES)
             file.truncate(_RESERVE_BYTES)
     except OSError:
-        drop(path)
+        remove(path)
         raise
     return path
 
 
-def release(path: Path) -> None:
-    """Give back the room that `begin` kept: what is written from now on is small."""
+def release_reserve(path: Path) -> None:
+    """Give back the room that `create_partial` kept: what is written from now on is small."""
     _reserve(path).unlink()
 
 
@@ -121,31 +120,31 @@ def publish(fresh: Path, position: Position, precision: Precision, *, distribute
         contents: name -> [bytes, sha256] of the files.
     """
     about = {
-        "position": dataclasses.asdict(position),
+        "position": position.as_json(),
         "precision": precision,
         "distributed_optimizer": distributed,
         "files": dict(contents),
     }
     digest = digest_json(about)
-    write_json(fresh / ABOUT, about | {"digest": digest})
+    write_json(fresh / DESCRIPTION, about | {"digest": digest})
     for name in contents:
         fsync(fresh / name)
     fsync(fresh)
     path = fresh.with_name(fresh.name.partition(_PARTIAL)[0])
     if path.exists():  # the same iteration once more
-        drop(path)
+        remove(path)
     fresh.rename(path)
     fsync(path.parent)
     write_json(path.parent / LATEST, {"name": path.name, "digest": digest})
 
 
-def retain(folder: Path, keep: int) -> None:
+def remove_old(folder: Path, keep: int) -> None:
     """Remove all but the `keep` newest checkpoints."""
-    for old in finished(folder)[:-keep]:
-        drop(old)
+    for old in list_finished(folder)[:-keep]:
+        remove(old)
 
 
-def drop(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a checkpoint, or what was written of one; it loses its name first."""
     if _PARTIAL not in path.name:
         path = path.rename(path.with_name(f"{path.name}{_PARTIAL}{secrets.token_hex(4)}"))
@@ -158,13 +157,13 @@ def is_partial(path: Path) -> bool:
     return _PARTIAL in path.name and path.exists()
 
 
-def clear(folder: Path) -> None:
+def remove_partials(folder: Path) -> None:
     """Remove what killed runs left unfinished; only for who holds `folder` alone."""
     for path in folder.glob(f"iter_*{_PARTIAL}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def sums(folder: Path, pattern: str) -> dict[str, list[Any]]:
+def hash_files(folder: Path, pattern: str) -> dict[str, list[Any]]:
     """Size and sha256 of the files below `folder` that match."""
     return {p.name: [p.stat().st_size, digest_file(p)] for p in sorted(folder.glob(pattern)) if p.is_file()}
 
@@ -183,15 +182,15 @@ def _latest(folder: Path) -> int | None:
         return None
 
 
-def _read(path: Path) -> Saved:
-    file = path / ABOUT
+def _read(path: Path) -> SavedCheckpoint:
+    file = path / DESCRIPTION
     try:
         about = json.loads(file.read_text("utf-8"))
         digest = about.pop("digest")
         rest = [about[name] for name in ("precision", "distributed_optimizer", "files")]
-        saved = Saved(path, Position(**about["position"]), *rest)
+        saved = SavedCheckpoint(path, Position.from_json(about["position"]), *rest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptArtifact(f"{file}: not a checkpoint's description ({error!r}); {way_out(path)}") from error
+        raise CorruptArtifact(f"{file}: not a checkpoint's description ({error!r}); {recovery_hint(path)}") from error
     if digest != digest_json(about):
-        raise CorruptArtifact(f"{file}: its content does not match its own digest; {way_out(path)}")
+        raise CorruptArtifact(f"{file}: its content does not match its own digest; {recovery_hint(path)}")
     return saved

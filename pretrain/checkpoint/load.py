@@ -14,20 +14,20 @@ from megatron.core import dist_checkpointing
 from pipeline.errors import ConfigError, CorruptArtifact
 from pretrain import megatron_patches
 from pretrain.checkpoint import files
-from pretrain.checkpoint.files import Saved
-from pretrain.checkpoint.state import metadata_for, pieces
-from pretrain.runtime import from_rank_0
+from pretrain.checkpoint.files import SavedCheckpoint
+from pretrain.checkpoint.state import chunk_states, metadata_for
+from pretrain.runtime import run_on_rank_0
 
 
-def newest_checkpoint(folder: Path) -> Saved | None:
+def newest_checkpoint(folder: Path) -> SavedCheckpoint | None:
     """The newest checkpoint below `folder`, or None, as rank 0 sees it; its files are not read yet.
 
     Raises: CorruptArtifact if its description is damaged.
     """
-    return from_rank_0(partial(files.newest, folder))
+    return run_on_rank_0(partial(files.find_newest, folder))
 
 
-def load_checkpoint(saved: Saved, chunks: list[Any], optimizer: Any = None) -> None:
+def load_checkpoint(saved: SavedCheckpoint, chunks: list[Any], optimizer: Any = None) -> None:
     """Restore the weights and, where given, the optimizer; all ranks together.
 
     Raises: CorruptArtifact if a file is not what was saved, ConfigError if the optimizer was of the other kind; on every
@@ -40,18 +40,18 @@ def load_checkpoint(saved: Saved, chunks: list[Any], optimizer: Any = None) -> N
         )
     check_files(saved)
     metadata = metadata_for(optimizer) | (dist_checkpointing.load_content_metadata(str(saved.path)) or {})
-    bare, state = pieces(chunks, metadata)
+    bare, state = chunk_states(chunks, metadata)
     if optimizer is None:
-        _put(bare, _read_state(state, saved))
+        _load_weights(bare, _read_state(state, saved))
         return
     with megatron_patches.restorable(optimizer):
         state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=metadata)
         state = _read_state(state, saved)
-        _put(bare, state)
+        _load_weights(bare, state)
         optimizer.load_state_dict(state["optimizer"])
 
 
-def check_files(saved: Saved) -> None:
+def check_files(saved: SavedCheckpoint) -> None:
     """Compare every file with its sha256, each rank its share.
 
     Raises: CorruptArtifact, the same on every rank.
@@ -59,16 +59,16 @@ def check_files(saved: Saved) -> None:
     rank, world = dist.get_rank(), dist.get_world_size()
     names = sorted(saved.files)[rank::world]
     bad: list[Any] = [None] * world
-    dist.all_gather_object(bad, next((fault for name in names if (fault := saved.fault(name))), None))
+    dist.all_gather_object(bad, next((fault for name in names if (fault := saved.find_fault(name))), None))
     if fault := next(filter(None, bad), None):
-        raise CorruptArtifact(f"{fault}; {files.way_out(saved.path)}")
+        raise CorruptArtifact(f"{fault}; {files.recovery_hint(saved.path)}")
 
 
-def _put(bare: dict[str, Any], state: dict[str, Any]) -> None:
+def _load_weights(bare: dict[str, Any], state: dict[str, Any]) -> None:
     for name, piece in bare.items():
         piece.load_state_dict(state[name])
 
 
-def _read_state(state: dict[str, Any], saved: Saved) -> dict[str, Any]:
+def _read_state(state: dict[str, Any], saved: SavedCheckpoint) -> dict[str, Any]:
     read: Any = dist_checkpointing.load(state, str(saved.path))
     return read

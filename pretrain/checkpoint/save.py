@@ -32,10 +32,10 @@ from pipeline.errors import DiskFull, ExternalServiceError, PipelineError
 from pipeline.files import is_disk_full
 from pretrain import megatron_patches, runtime
 from pretrain.checkpoint import files
-from pretrain.checkpoint.state import metadata_for, pieces
+from pretrain.checkpoint.state import chunk_states, metadata_for
 from pretrain.position import Position
 from pretrain.process import end_with_parent
-from pretrain.runtime import from_rank_0
+from pretrain.runtime import run_on_rank_0
 from pretrain.settings import Precision
 
 
@@ -49,9 +49,9 @@ class Saver:
 
     def __init__(self, folder: Path, *, keep: int, background: bool = False) -> None:
         self.folder, self.keep, self.background = folder, keep, background
-        self._pending: _Pending | None = None
+        self._pending: _PendingCheckpoint | None = None
         if dist.get_rank() == 0:
-            files.clear(folder)
+            files.remove_partials(folder)
 
     def save(self, chunks: list[Any], optimizer: Any, position: Position, precision: Precision) -> None:
         """Begin a checkpoint of what the model and its optimizer hold now; the one before is finished first.
@@ -59,7 +59,7 @@ class Saver:
         Raises: as `finish`.
         """
         self.finish()
-        self._pending = _Pending(self.folder, chunks, optimizer, position, precision)
+        self._pending = _PendingCheckpoint(self.folder, chunks, optimizer, position, precision)
         if not self.background:
             self.finish()
 
@@ -86,17 +86,17 @@ class Saver:
             pending.publish(self.keep)
 
 
-class _Pending:
+class _PendingCheckpoint:
     """A checkpoint that is being written."""
 
     def __init__(self, folder: Path, chunks: list[Any], optimizer: Any, position: Position, precision: Precision) -> None:
         self.position, self.metadata = position, metadata_for(optimizer)
         self.precision: Precision = precision
-        with _told(folder):
-            self.fresh = from_rank_0(partial(files.begin, folder, position))
-        with _told(self.fresh):
-            self.request = _planned(self.fresh, chunks, optimizer, self.metadata)
-            self.writer, self.pipe = _forked(self.request, self.fresh)
+        with _explained_errors(folder):
+            self.fresh = run_on_rank_0(partial(files.create_partial, folder, position))
+        with _explained_errors(self.fresh):
+            self.request = _plan_save(self.fresh, chunks, optimizer, self.metadata)
+            self.writer, self.pipe = _fork_writer(self.request, self.fresh)
 
     def written(self) -> bool:
         """Whether this rank's part is on disk, or will never be."""
@@ -104,28 +104,28 @@ class _Pending:
 
     def publish(self, keep: int) -> None:
         """Wait for every rank's part, give the checkpoint its name, drop all but `keep`."""
-        with _told(self.fresh):
+        with _explained_errors(self.fresh):
             results, mine = self._part()
             outcomes: list[Any] = [None] * dist.get_world_size()
-            dist.all_gather_object(outcomes, (_said(results, self.fresh), mine))
+            dist.all_gather_object(outcomes, (_explain(results, self.fresh), mine))
             if faults := [said for said, _ in outcomes if said]:
-                raise _Unwritten(faults[0])
+                raise _WriteFailed(faults[0])
             megatron_patches.plain_queue()
             if dist.get_rank() == 0:
-                files.release(self.fresh)
+                files.release_reserve(self.fresh)
             if results is not None:  # megatron takes them from a queue
                 self.request.async_fn_args[-1].put(results)
             for function in self.request.finalize_fns:
                 function()
-            from_rank_0(partial(self._publish, [part for _, part in outcomes], keep))
+            run_on_rank_0(partial(self._publish, [part for _, part in outcomes], keep))
 
     def _publish(self, parts: list[dict[str, list[Any]]], keep: int) -> None:
         """Rank 0's end of it."""
         found = {name: row for part in parts for name, row in part.items()}
-        found |= files.sums(self.fresh, "[!_]*") | files.sums(self.fresh, ".*")
+        found |= files.hash_files(self.fresh, "[!_]*") | files.hash_files(self.fresh, ".*")
         distributed = "distrib_optim_sharding_type" in self.metadata
         files.publish(self.fresh, self.position, self.precision, distributed=distributed, contents=found)
-        files.retain(self.fresh.parent, keep)
+        files.remove_old(self.fresh.parent, keep)
 
     def _part(self) -> tuple[Any, dict[str, list[Any]]]:
         """This rank's results for megatron, and size and sha256 of its files; or (the error, {})."""
@@ -140,26 +140,26 @@ class _Pending:
 
 
 @contextmanager
-def _told(place: Path) -> Iterator[None]:
+def _explained_errors(place: Path) -> Iterator[None]:
     """Whatever goes wrong inside, who can mend it hears how; `place`, where it is an unfinished checkpoint, goes away."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
-        said = error.said if isinstance(error, _Unwritten) else _said(error, place)
+        said = error.said if isinstance(error, _WriteFailed) else _explain(error, place)
         if dist.get_rank() == 0 and files.is_partial(place):
-            files.drop(place)
+            files.remove(place)
         if said is None or said[0] is RuntimeError:
             raise
         raise said[0](f"{place}: {said[1]}") from error
 
 
-_Said = tuple[type[Exception], str]
+_Explanation = tuple[type[Exception], str]
 
 
-class _Unwritten(RuntimeError):
+class _WriteFailed(RuntimeError):
     """Some rank could not write its part."""
 
-    def __init__(self, said: _Said) -> None:
+    def __init__(self, said: _Explanation) -> None:
         super().__init__(said[1])
         self.said = said
 
@@ -168,7 +168,7 @@ _AGAIN = "run the same command again to go on from the checkpoint before it"
 _FULL_BYTES = 1 << 20  # a disk with less than this left is full: no writer fails on the last buffer of a larger rest
 
 
-def _said(error: Any, folder: Path) -> _Said | None:
+def _explain(error: Any, folder: Path) -> _Explanation | None:
     """What went wrong in our words, and what to do; None if nothing did, RuntimeError if nobody but us can mend it."""
     if not isinstance(error, Exception):
         return None
@@ -184,10 +184,10 @@ def _said(error: Any, folder: Path) -> _Said | None:
     return RuntimeError, repr(error)
 
 
-def _planned(fresh: Path, chunks: list[Any], optimizer: Any, metadata: dict[str, Any]) -> AsyncRequest:
+def _plan_save(fresh: Path, chunks: list[Any], optimizer: Any, metadata: dict[str, Any]) -> AsyncRequest:
     """megatron's plan of who writes what, the tensors gathered."""
     megatron_patches.plain_queue()
-    _, state = pieces(chunks, metadata)
+    _, state = chunk_states(chunks, metadata)
     if optimizer is not None:
         state["optimizer"] = megatron_patches.saved_state(optimizer, state, metadata)
     strategy = FullyParallelSaveStrategyWrapper(
@@ -199,7 +199,7 @@ def _planned(fresh: Path, chunks: list[Any], optimizer: Any, metadata: dict[str,
     return request
 
 
-def _forked(request: AsyncRequest, fresh: Path) -> tuple[BaseProcess, Connection]:
+def _fork_writer(request: AsyncRequest, fresh: Path) -> tuple[BaseProcess, Connection]:
     """The process that writes this rank's part, and the end of the pipe that its results come from."""
     arguments = list(request.async_fn_args)
     if request.preload_fn:
@@ -232,6 +232,6 @@ def _write(sending: Connection, parent: int, function: Any, arguments: list[Any]
         if function is not None:
             function(*arguments)
             results = arguments[-1].get_nowait()
-        sending.send((results, files.sums(fresh, f"__{rank}_*")))
+        sending.send((results, files.hash_files(fresh, f"__{rank}_*")))
     except (OSError, RuntimeError) as error:
         sending.send((error, {}))

@@ -18,7 +18,7 @@ def metadata_for(optimizer: Any) -> dict[str, Any]:
     return common
 
 
-def pieces(chunks: list[Any], metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def chunk_states(chunks: list[Any], metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The bare pieces of the model by megatron's names, "model" or "model0", "model1", …, and what they hold."""
     names = ["model"] if len(chunks) == 1 else [f"model{number}" for number in range(len(chunks))]
     bare: dict[str, Any] = dict(zip(names, map(unwrap_model, chunks), strict=True))

@@ -20,12 +20,12 @@ VOCABULARY_ROWS = (EMBEDDING, OUTPUT)  # filled up to a multiple in megatron, cu
 Dtype = Literal["float32", "bfloat16"]
 
 
-def _same(parts: Sequence[Tensor], shape: Shape) -> Tensor:
+def _take_single(parts: Sequence[Tensor], shape: Shape) -> Tensor:
     (only,) = parts
     return only
 
 
-def _alone(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
+def _as_single(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
     return (weight,)
 
 
@@ -33,10 +33,10 @@ def _alone(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
 class Rule:
     """One tensor of a layer in megatron, and those that hold the same numbers in transformers."""
 
-    ours: str
-    theirs: tuple[str, ...]
-    join: Callable[[Sequence[Tensor], Shape], Tensor] = _same  # theirs -> ours
-    split: Callable[[Tensor, Shape], tuple[Tensor, ...]] = _alone  # ours -> theirs
+    megatron_name: str
+    hf_names: tuple[str, ...]
+    join: Callable[[Sequence[Tensor], Shape], Tensor] = _take_single  # theirs -> ours
+    split: Callable[[Tensor, Shape], tuple[Tensor, ...]] = _as_single  # ours -> theirs
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Format:
     model: str  # class in transformers
     layer: str  # what the names of a layer begin with, its number from 0 in braces
     rules: tuple[Rule, ...]
-    ends: Mapping[str, str]  # megatron's name -> transformers', of what belongs to no layer
-    config: "Callable[[PretrainSettings, Tokenizer, Dtype], Any]"
-    described: Callable[[Any], dict[str, Any]]  # a config in the words of Shape; raises ValueError if Shape has none
+    outer_names: Mapping[str, str]  # megatron's name -> transformers', of what belongs to no layer
+    build_config: "Callable[[PretrainSettings, Tokenizer, Dtype], Any]"
+    parse_config: Callable[[Any], dict[str, Any]]  # a config in the words of Shape; raises ValueError if Shape has none
 
-    def end_names(self, shape: Shape) -> dict[str, str]:
-        """`ends`, with the output embedding where it is."""
-        return {**self.ends, OUTPUT: self.ends[EMBEDDING] if shape.tied else "lm_head.weight"}
+    def outer_names_of(self, shape: Shape) -> dict[str, str]:
+        """`outer_names`, with the output embedding where it is."""
+        return {**self.outer_names, OUTPUT: self.outer_names[EMBEDDING] if shape.tied else "lm_head.weight"}
 
-    def names(self, shape: Shape) -> set[str]:
+    def tensor_names(self, shape: Shape) -> set[str]:
         """Every tensor that a folder of this shape has."""
-        layers = {self.layer.format(n) + name for n in range(shape.layers) for rule in self.rules for name in rule.theirs}
-        return layers | set(self.end_names(shape).values())
+        layers = {self.layer.format(n) + name for n in range(shape.layers) for rule in self.rules for name in rule.hf_names}
+        return layers | set(self.outer_names_of(shape).values())
 
 
 def split_qkv(weight: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ POSITIONS = "embedding.position_embeddings.weight"
 GELU = {"exact": ("gelu",), "tanh": ("gelu_new", "gelu_pytorch_tanh")}
 
 
-def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> Any:
+def build_config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> Any:
     """The architecture in transformers' words; without dropout, as it was trained."""
     from transformers import GPT2Config
 
@@ -44,7 +44,7 @@ def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> 
     )
 
 
-def described(config: Any) -> dict[str, Any]:
+def parse_config(config: Any) -> dict[str, Any]:
     """A GPT2Config in the words of `Shape`.
 
     Raises: ValueError if it has what `Shape` has no word for.
@@ -72,12 +72,12 @@ def described(config: Any) -> dict[str, Any]:
     }
 
 
-def _turned(parts: Sequence[Tensor], shape: Shape) -> Tensor:
+def _transpose(parts: Sequence[Tensor], shape: Shape) -> Tensor:
     (only,) = parts
     return only.t()
 
 
-def _turned_back(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
+def _transpose_back(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
     return (weight.t(),)
 
 
@@ -101,21 +101,21 @@ GPT2 = Format(
         Rule("input_layernorm.bias", ("ln_1.bias",)),
         Rule("self_attention.linear_qkv.weight", ("attn.c_attn.weight",), _join_qkv, _split_qkv),
         Rule("self_attention.linear_qkv.bias", ("attn.c_attn.bias",), _join_qkv, _split_qkv),
-        Rule("self_attention.linear_proj.weight", ("attn.c_proj.weight",), _turned, _turned_back),
+        Rule("self_attention.linear_proj.weight", ("attn.c_proj.weight",), _transpose, _transpose_back),
         Rule("self_attention.linear_proj.bias", ("attn.c_proj.bias",)),
         Rule("pre_mlp_layernorm.weight", ("ln_2.weight",)),
         Rule("pre_mlp_layernorm.bias", ("ln_2.bias",)),
-        Rule("mlp.linear_fc1.weight", ("mlp.c_fc.weight",), _turned, _turned_back),
+        Rule("mlp.linear_fc1.weight", ("mlp.c_fc.weight",), _transpose, _transpose_back),
         Rule("mlp.linear_fc1.bias", ("mlp.c_fc.bias",)),
-        Rule("mlp.linear_fc2.weight", ("mlp.c_proj.weight",), _turned, _turned_back),
+        Rule("mlp.linear_fc2.weight", ("mlp.c_proj.weight",), _transpose, _transpose_back),
         Rule("mlp.linear_fc2.bias", ("mlp.c_proj.bias",)),
     ),
-    ends={
+    outer_names={
         EMBEDDING: "transformer.wte.weight",
         POSITIONS: "transformer.wpe.weight",
         "decoder.final_layernorm.weight": "transformer.ln_f.weight",
         "decoder.final_layernorm.bias": "transformer.ln_f.bias",
     },
-    config=config,
-    described=described,
+    build_config=build_config,
+    parse_config=parse_config,
 )

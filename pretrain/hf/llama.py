@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LLAMA_3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 
 
-def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> Any:
+def build_config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> Any:
     """The architecture in transformers' words."""
     from transformers import LlamaConfig
 
@@ -32,7 +32,7 @@ def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> 
         max_position_embeddings=settings.seq_length,
         initializer_range=shape.init_std,
         rms_norm_eps=shape.norm_eps,
-        rope_parameters=_rope(shape),  # pyright: ignore[reportArgumentType] - a dict is taken
+        rope_parameters=_rope_parameters(shape),  # pyright: ignore[reportArgumentType] - a dict is taken
         tie_word_embeddings=shape.tied,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,
@@ -41,12 +41,12 @@ def config(settings: PretrainSettings, tokenizer: "Tokenizer", dtype: Dtype) -> 
     )
 
 
-def _rope(shape: Shape) -> dict[str, Any]:
+def _rope_parameters(shape: Shape) -> dict[str, Any]:
     base: dict[str, Any] = {"rope_type": "default", "rope_theta": shape.rope_theta}
     return base | LLAMA_3 | {"factor": shape.rope_scaling} if shape.rope_scaling else base
 
 
-def described(config: Any) -> dict[str, Any]:
+def parse_config(config: Any) -> dict[str, Any]:
     """A LlamaConfig in the words of `Shape`.
 
     Raises: ValueError if it has what `Shape` has no word for.
@@ -76,11 +76,11 @@ def described(config: Any) -> dict[str, Any]:
     }
 
 
-def _gate_and_up(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
+def _split_gate_up(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
     return weight.chunk(2)
 
 
-def _stacked(parts: Sequence[Tensor], shape: Shape) -> Tensor:
+def _join_gate_up(parts: Sequence[Tensor], shape: Shape) -> Tensor:
     return torch.cat(list(parts))
 
 
@@ -97,10 +97,10 @@ LLAMA = Format(
         ),
         Rule("self_attention.linear_proj.weight", ("self_attn.o_proj.weight",)),
         Rule("pre_mlp_layernorm.weight", ("post_attention_layernorm.weight",)),
-        Rule("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), _stacked, _gate_and_up),
+        Rule("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), _join_gate_up, _split_gate_up),
         Rule("mlp.linear_fc2.weight", ("mlp.down_proj.weight",)),
     ),
-    ends={EMBEDDING: "model.embed_tokens.weight", "decoder.final_layernorm.weight": "model.norm.weight"},
-    config=config,
-    described=described,
+    outer_names={EMBEDDING: "model.embed_tokens.weight", "decoder.final_layernorm.weight": "model.norm.weight"},
+    build_config=build_config,
+    parse_config=parse_config,
 )

@@ -27,21 +27,21 @@ TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
 _DERIVED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
 
-def inputs(settings: PretrainSettings, tokenizer_data: Path, memory: Path) -> dict[str, str]:
+def start_inputs(settings: PretrainSettings, tokenizer_data: Path, memory: Path) -> dict[str, str]:
     """{"start": digest of the folder's config and weights} for the fingerprint; {} where a training starts from nothing.
 
     Args:
         memory: file that remembers digests; see `digest_files`.
-    Raises: see `check`.
+    Raises: see `check_folder`.
     """
     if settings.start is None:
         return {}
-    check(settings.start, settings, tokenizer_data)
+    check_folder(settings.start, settings, tokenizer_data)
     files = [settings.start / CONFIG, *settings.start.glob("*.safetensors"), *settings.start.glob(INDEX)]
     return {"start": digest_files(files, base=settings.start, cache=memory)}
 
 
-def licences(settings: PretrainSettings) -> list[dict[str, str]]:
+def start_licences(settings: PretrainSettings) -> list[dict[str, str]]:
     """Rows of source, licence, attribution of the start folder: of the artifact it lies in, or as the settings state.
 
     Raises: ConfigError if neither knows.
@@ -57,7 +57,7 @@ def licences(settings: PretrainSettings) -> list[dict[str, str]]:
     return [{"source": f"start/{name}", "licence": settings.start_licence, "attribution": name}]
 
 
-def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path) -> None:
+def check_folder(folder: Path, settings: PretrainSettings, tokenizer_data: Path) -> None:
     """Compare the folder with the settings and the tokenizer, every tensor's name and shape with its config.
 
     Raises: MissingInput if a file is not there; ConfigError if the settings, the positions or the vocabulary are others;
@@ -68,7 +68,7 @@ def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path) -> Non
 
     from pretrain.hf.weights import format_of
 
-    config = _config(folder)
+    config = _read_config(folder)
     _check_shape(folder, config, settings, Tokenizer.load(tokenizer_data).vocab_size)
     for name in TOKENIZER_FILES:
         theirs, ours = folder / name, tokenizer_data / name
@@ -77,11 +77,11 @@ def check(folder: Path, settings: PretrainSettings, tokenizer_data: Path) -> Non
     with torch.device("meta"):
         made = getattr(transformers, format_of(settings.model).model)(config)
     expected = {name: tuple(weight.shape) for name, weight in made.state_dict().items()}
-    with _opened(folder, format_of(settings.model)) as files:
+    with _open_tensors(folder, format_of(settings.model)) as files:
         _check_tensors(folder, files, expected, tied=settings.model.tied)
 
 
-def load(settings: PretrainSettings, chunks: list[Any], vocab_size: int) -> None:
+def load_hf(settings: PretrainSettings, chunks: list[Any], vocab_size: int) -> None:
     """Put the weights of `settings.start` into this rank's pieces of the model; before the optimizer copies them.
 
     Raises: MissingInput, BadInput if the folder lacks a tensor or has one of another shape.
@@ -89,24 +89,24 @@ def load(settings: PretrainSettings, chunks: list[Any], vocab_size: int) -> None
     import torch
     from megatron.core.utils import unwrap_model
 
-    from pretrain.hf.weights import format_of, plain_names
+    from pretrain.hf.weights import format_of, normalize_names
 
     folder, form = settings.start, format_of(settings.model)
     assert folder is not None
-    with _opened(folder, form) as files, torch.no_grad():
+    with _open_tensors(folder, form) as files, torch.no_grad():
         for piece in map(unwrap_model, chunks):
             bare: Any = piece
             numbers = [layer.layer_number - 1 for layer in bare.decoder.layers]  # of this piece's layers in the whole model
-            for name, parameter in plain_names(dict(bare.named_parameters())).items():
-                whole = _whole(name, numbers, settings, vocab_size, partial(_tensor, folder, files))
+            for name, parameter in normalize_names(dict(bare.named_parameters())).items():
+                whole = _read_megatron_tensor(name, numbers, settings, vocab_size, partial(_read_tensor, folder, files))
                 pairs = name.endswith("linear_fc1.weight") and settings.model.architecture == "llama"
-                part = _part(whole, parameter, pairs=pairs)
+                part = _tensor_parallel_part(whole, parameter, pairs=pairs)
                 if part.shape != parameter.shape:
                     raise BadInput(f"{folder}: {name} would be {tuple(part.shape)} numbers, {tuple(parameter.shape)} fit here")
                 parameter.copy_(part)
 
 
-def _whole(
+def _read_megatron_tensor(
     name: str, numbers: list[int], settings: PretrainSettings, vocab_size: int, read: Callable[[str], "Tensor"]
 ) -> "Tensor":
     """One of megatron's tensors, whole, from those of the folder."""
@@ -116,15 +116,15 @@ def _whole(
     shape, form = settings.model, format_of(settings.model)
     if name.startswith("decoder.layers."):
         _, _, place, inside = name.split(".", 3)
-        (rule,) = (rule for rule in form.rules if rule.ours == inside)
-        return rule.join([read(form.layer.format(numbers[int(place)]) + theirs) for theirs in rule.theirs], shape)
-    whole = read(form.end_names(shape)[name])
+        (rule,) = (rule for rule in form.rules if rule.megatron_name == inside)
+        return rule.join([read(form.layer.format(numbers[int(place)]) + theirs) for theirs in rule.hf_names], shape)
+    whole = read(form.outer_names_of(shape)[name])
     if name in VOCABULARY_ROWS:
-        return _filled_up(whole, settings, vocab_size)
+        return _pad_vocabulary(whole, settings, vocab_size)
     return whole[: settings.seq_length] if whole.dim() == 2 else whole  # learned positions: the first of them
 
 
-def _part(whole: "Tensor", parameter: "Tensor", *, pairs: bool) -> "Tensor":
+def _tensor_parallel_part(whole: "Tensor", parameter: "Tensor", *, pairs: bool) -> "Tensor":
     """This tensor-parallel rank's part: of each dimension in which its parameter is shorter.
 
     Args:
@@ -142,7 +142,7 @@ def _part(whole: "Tensor", parameter: "Tensor", *, pairs: bool) -> "Tensor":
     return whole
 
 
-def _filled_up(rows_VH: "Tensor", settings: PretrainSettings, vocab_size: int) -> "Tensor":
+def _pad_vocabulary(rows_VH: "Tensor", settings: PretrainSettings, vocab_size: int) -> "Tensor":
     """Embedding rows with rows of zeros up to the number that megatron has; the loss gives those no probability."""
     from torch.nn.functional import pad
 
@@ -151,7 +151,7 @@ def _filled_up(rows_VH: "Tensor", settings: PretrainSettings, vocab_size: int) -
     return pad(rows_VH, (0, 0, 0, settings.model.embedding_rows(vocab_size, settings.parallel.tensor) - vocab_size))
 
 
-def _config(folder: Path) -> Any:
+def _read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     path = folder / CONFIG
@@ -171,7 +171,7 @@ def _check_shape(folder: Path, config: Any, settings: PretrainSettings, vocab_si
     from pretrain.hf.llama import LLAMA
 
     try:
-        found = {"architecture": config.model_type} | (GPT2 if config.model_type == "gpt2" else LLAMA).described(config)
+        found = {"architecture": config.model_type} | (GPT2 if config.model_type == "gpt2" else LLAMA).parse_config(config)
     except ValueError as error:
         raise BadInput(f"{folder / CONFIG}: {error}") from error
     odd = {name: value for name, value in found.items() if getattr(settings.model, name) != value}
@@ -205,7 +205,7 @@ def _check_tensors(folder: Path, files: Mapping[str, Any], expected: dict[str, t
 
 
 @contextmanager
-def _opened(folder: Path, form: "Format") -> "Iterator[dict[str, Any]]":
+def _open_tensors(folder: Path, form: "Format") -> "Iterator[dict[str, Any]]":
     """Every tensor of the folder by name, as a slice that is read when it is indexed."""
     from safetensors import SafetensorError, safe_open
 
@@ -224,10 +224,10 @@ def _opened(folder: Path, form: "Format") -> "Iterator[dict[str, Any]]":
             except SafetensorError as error:
                 raise BadInput(f"{path}: not a safetensors file ({error}); copy the folder again") from error
             found |= {name: opened.get_slice(name) for name in opened.keys() if not name.endswith(_DERIVED)}  # noqa: SIM118 - no dict
-        yield _with_prefix(found, form)
+        yield _add_prefix(found, form)
 
 
-def _with_prefix(found: dict[str, Any], form: "Format") -> dict[str, Any]:
+def _add_prefix(found: dict[str, Any], form: "Format") -> dict[str, Any]:
     """Names as GPT2LMHeadModel has them: OpenAI's folders hold the model without its head, whose names begin one word later."""
     base = form.layer.split(".")[0] + "."
     if any(name.startswith(base) for name in found):
@@ -235,7 +235,7 @@ def _with_prefix(found: dict[str, Any], form: "Format") -> dict[str, Any]:
     return {name if name == "lm_head.weight" else base + name: part for name, part in found.items()}
 
 
-def _tensor(folder: Path, files: Mapping[str, Any], name: str) -> "Tensor":
+def _read_tensor(folder: Path, files: Mapping[str, Any], name: str) -> "Tensor":
     if name not in files:
         raise BadInput(f"{folder}: no tensor {name}; copy the folder again")
     return files[name][:]

@@ -20,22 +20,22 @@ def to_transformers(state: Mapping[str, Tensor], shape: Shape, vocab_size: int, 
     """Megatron's whole model -> every tensor of transformers' state_dict, the vocabulary's padding cut off.
 
     Args:
-        state: under megatron's names, as `plain_names` leaves them.
+        state: under megatron's names, as `normalize_names` leaves them.
         dtype: what the numbers were trained in, so that none is rounded.
     """
     made, form = {}, format_of(shape)
-    for ours, theirs in form.end_names(shape).items():
+    for ours, theirs in form.outer_names_of(shape).items():
         weight = state[EMBEDDING if ours == OUTPUT and shape.tied else ours]
         made[theirs] = weight[:vocab_size] if ours in VOCABULARY_ROWS else weight
     for layer in range(shape.layers):
         for rule in form.rules:
-            parts = rule.split(state[f"decoder.layers.{layer}.{rule.ours}"], shape)
-            made |= {form.layer.format(layer) + name: part for name, part in zip(rule.theirs, parts, strict=True)}
+            parts = rule.split(state[f"decoder.layers.{layer}.{rule.megatron_name}"], shape)
+            made |= {form.layer.format(layer) + name: part for name, part in zip(rule.hf_names, parts, strict=True)}
     copies = {name: weight.detach().to("cpu", dtype, copy=True).contiguous() for name, weight in made.items()}
-    return copies | ({"lm_head.weight": copies[form.ends[EMBEDDING]]} if shape.tied else {})
+    return copies | ({"lm_head.weight": copies[form.outer_names[EMBEDDING]]} if shape.tied else {})
 
 
-def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def normalize_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names as megatron's local layers have them: Transformer Engine keeps a norm in the matrix that follows it."""
     renamed = {
         name.replace("self_attention.linear_qkv.layer_norm_", "input_layernorm.").replace(

@@ -18,7 +18,7 @@ from pipeline.errors import ConfigError, DiskFull, ExternalServiceError, Pipelin
 from pipeline.progress import echo
 from pretrain import cost
 from pretrain.cost import GiB
-from pretrain.launch.ranks import command, environment
+from pretrain.launch.ranks import rank_command, rank_environment
 from pretrain.settings import Parallel, Precision, PretrainSettings
 
 USABLE = 0.92  # of a GPU's memory: the rest is for CUDA's context, NCCL's buffers and fragmentation (assumed, not measured)
@@ -38,10 +38,10 @@ class Machine:
     driver: str  # NVIDIA's, as nvidia-smi says; "": none
     driver_gpus: int
     transformer_engine: str  # its version; "": not installed
-    broken: str  # why an installed Transformer Engine cannot be loaded
+    transformer_engine_error: str  # why an installed Transformer Engine cannot be loaded
 
 
-def look(*, gpu: bool = True) -> Machine:
+def inspect_machine(*, gpu: bool = True) -> Machine:
     """Look at this machine; torch is loaded here."""
     if not gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as launch.py starts the ranks, so nothing is seen that they would not see
@@ -51,7 +51,7 @@ def look(*, gpu: bool = True) -> Machine:
     driver, count = _nvidia_smi() if gpu else ("", 0)
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = [torch.cuda.get_device_properties(number) for number in range(found)]
-    engine, broken = _transformer_engine() if found else ("", "")
+    engine, transformer_engine_error = _transformer_engine() if found else ("", "")
     return Machine(
         gpus=tuple((device.name, device.total_memory) for device in devices),
         memory=_free_memory(),
@@ -62,7 +62,7 @@ def look(*, gpu: bool = True) -> Machine:
         driver=driver,
         driver_gpus=count,
         transformer_engine=engine,
-        broken=broken,
+        transformer_engine_error=transformer_engine_error,
     )
 
 
@@ -80,7 +80,7 @@ def check_devices(settings: PretrainSettings, machine: Machine) -> list[str]:
                 f"them: {why}; install a torch that fits, or set [pretrain.parallel] gpu = false"
             )
         return [f"CPU で計算します (torch {machine.torch})" + ("。GPU は見つかりません" if layout.gpu else "")]
-    here, name = ranks_here(layout), machine.gpus[0][0]
+    here, name = ranks_per_node(layout), machine.gpus[0][0]
     if here > len(machine.gpus):
         raise ConfigError(
             f"[pretrain.parallel]: {here} processes on this node, but it has {len(machine.gpus)} GPU(s); lower data, tensor or "
@@ -90,8 +90,10 @@ def check_devices(settings: PretrainSettings, machine: Machine) -> list[str]:
         raise ConfigError(f"torch {machine.torch} has no NCCL, which GPUs talk through; install a build of torch that has it")
     if settings.precision == "bf16" and not machine.bf16:
         raise ConfigError(f'{name} does not multiply bf16; set [pretrain] precision = "fp32"')
-    if machine.broken:
-        raise ConfigError(f"Transformer Engine is installed but cannot be loaded: {machine.broken}; mend or uninstall it")
+    if machine.transformer_engine_error:
+        raise ConfigError(
+            f"Transformer Engine is installed but cannot be loaded: {machine.transformer_engine_error}; mend or uninstall it"
+        )
     said = [
         f"GPU: {name} × {len(machine.gpus)}、ドライバー {machine.driver or '不明'}、CUDA {machine.cuda}、NCCL {machine.nccl}",
         f"Transformer Engine: {machine.transformer_engine or 'なし (torch の注意機構を使います)'}",
@@ -109,8 +111,8 @@ def check_memory(settings: PretrainSettings, vocab_size: int, precision: Precisi
     Raises: ConfigError if the fullest rank would not fit.
     """
     layout, on_gpu = settings.parallel, settings.parallel.gpu and bool(machine.gpus)
-    part = cost.memory(settings, vocab_size, precision, gpu=on_gpu)
-    ranks = 1 if on_gpu else ranks_here(layout)
+    part = cost.estimate_memory(settings, vocab_size, precision, gpu=on_gpu)
+    ranks = 1 if on_gpu else ranks_per_node(layout)
     have = min(size for _, size in machine.gpus) * USABLE if on_gpu else machine.memory
     where = "a GPU" if on_gpu else "this machine, which has no GPU to use,"
     sizes = ", ".join(
@@ -153,10 +155,12 @@ def check_ranks(settings: PretrainSettings) -> str:
     layout = settings.parallel
     with tempfile.TemporaryDirectory(dir=Path.cwd() if layout.launcher else None) as folder:  # other nodes see the checkout
         result, log = Path(folder) / "probe.json", Path(folder) / "log"
-        words = command(layout, [str(result)], module="pretrain.launch.probe")
+        words = rank_command(layout, [str(result)], module="pretrain.launch.probe")
         with log.open("wb") as stderr:
             try:
-                subprocess.run(words, stdout=stderr, stderr=stderr, env=environment(layout), timeout=PROBE_SECONDS, check=False)
+                subprocess.run(
+                    words, stdout=stderr, stderr=stderr, env=rank_environment(layout), timeout=PROBE_SECONDS, check=False
+                )
                 how = "the ranks ended without a sum"
             except subprocess.TimeoutExpired:
                 how = f"no sum within {PROBE_SECONDS} s"
@@ -172,7 +176,7 @@ def check_ranks(settings: PretrainSettings) -> str:
     return f"通信: {told['ranks']} プロセス ({told['backend']}) で総和が一致、{told['bytes_per_second'] / 1e9:.2f} GB/s"
 
 
-def ranks_here(layout: Parallel) -> int:
+def ranks_per_node(layout: Parallel) -> int:
     """Processes on each node: the launcher's --nnodes says on how many.
 
     Raises: ConfigError if they do not divide.
@@ -227,14 +231,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--alone", action="store_true", help="look at this node only, start no ranks")
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)
-    settings, vocab_size = run.settings("pretrain", PretrainSettings), cost.vocabulary(run)
-    machine = look(gpu=settings.parallel.gpu)
+    settings, vocab_size = run.settings("pretrain", PretrainSettings), cost.vocabulary_size(run)
+    machine = inspect_machine(gpu=settings.parallel.gpu)
     from pretrain import runtime
 
     try:
         for line in check_devices(settings, machine):
             echo(line)
-        precision = runtime.chosen_precision(settings.precision)
+        precision = runtime.resolve_precision(settings.precision)
         echo(check_memory(settings, vocab_size, precision, machine))
         echo(check_disk(settings, vocab_size, precision, run.root("pretrain")))
         if settings.parallel.processes > 1 and not arguments.alone:

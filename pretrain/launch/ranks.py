@@ -14,14 +14,14 @@ from typing import Any
 from pipeline import errors
 from pipeline.artifact import Artifact
 from pipeline.errors import ExternalServiceError, PipelineError
-from pretrain.process import STOPPING
+from pretrain.process import STOP_SIGNALS
 from pretrain.settings import Parallel
 
 RESULT, ERROR, STOP, LOG = "trained.json", "error.json", "stop", "torchrun.log"  # STOP: the ranks save and end when it is there
 LOG_LINES = 30  # of the log's end, shown when the ranks failed for a reason of their own
 
 
-def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[str, Any] | None:
+def run_training(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[str, Any] | None:
     """Run `pretrain.train` on every rank and wait for it.
 
     Standard error of the ranks goes to torchrun.log; their standard output is ours.
@@ -40,9 +40,9 @@ def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[
     with log.open("ab") as stderr:
         begin = stderr.tell()
         process = subprocess.Popen(
-            command(parallel, arguments), stderr=stderr, env=environment(parallel), start_new_session=True
+            rank_command(parallel, arguments), stderr=stderr, env=rank_environment(parallel), start_new_session=True
         )
-        with _asked_to_stop(process, stop) as received:
+        with _forward_stop_signals(process, stop) as received:
             status = process.wait()
     if error.exists():
         said = json.loads(error.read_text("utf-8"))
@@ -53,23 +53,23 @@ def train(artifact: Artifact, parallel: Parallel, arguments: list[str]) -> dict[
         return json.loads(result.read_text("utf-8"))
     if received or status == 0:
         return None
-    raise _failure(log, begin, status)
+    raise _explain_failure(log, begin, status)
 
 
-def command(parallel: Parallel, arguments: list[str], module: str = "pretrain.train") -> list[str]:
+def rank_command(parallel: Parallel, arguments: list[str], module: str = "pretrain.train") -> list[str]:
     """What starts `module` on every rank; `--` keeps torchrun from taking options of ours that look like its own."""
     local = [sys.executable, "-m", "pretrain.launch.torchrun", "--standalone", "--local-addr=127.0.0.1"]
     launcher = list(parallel.launcher) or [*local, f"--nproc-per-node={parallel.processes}"]
     return [*launcher, "-m", "--", module, *arguments]
 
 
-def options(arguments: argparse.Namespace) -> list[str]:
+def stage_options(arguments: argparse.Namespace) -> list[str]:
     """The shared options of a stage as they were given, for the ranks to read again."""
     given = [f"--run={arguments.run}", f"--artifacts={arguments.artifacts}", *(f"--set={text}" for text in arguments.set)]
     return given + ([f"--data={arguments.data}"] if arguments.data else [])
 
 
-def environment(parallel: Parallel) -> dict[str, str]:
+def rank_environment(parallel: Parallel) -> dict[str, str]:
     """What must be known before torch is loaded.
 
     Threads that wait must sleep: spinning, as OpenMP does by itself, made an iteration of two threads take 20 times
@@ -85,7 +85,7 @@ def environment(parallel: Parallel) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _asked_to_stop(process: subprocess.Popen, stop: Path) -> Iterator[list[int]]:
+def _forward_stop_signals(process: subprocess.Popen, stop: Path) -> Iterator[list[int]]:
     """A signal to us makes the file `stop`, at which the ranks of every machine save and end; a second SIGTERMs torchrun.
 
     Not at once, for torchrun kills its ranks 30 s after a signal, and a checkpoint may take longer.
@@ -99,7 +99,7 @@ def _asked_to_stop(process: subprocess.Popen, stop: Path) -> Iterator[list[int]]
         else:
             process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, ask) for number in STOPPING}
+    before = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
     try:
         yield received
     finally:
@@ -107,7 +107,7 @@ def _asked_to_stop(process: subprocess.Popen, stop: Path) -> Iterator[list[int]]
             signal.signal(number, handler)
 
 
-def _failure(log: Path, begin: int, status: int) -> Exception:
+def _explain_failure(log: Path, begin: int, status: int) -> Exception:
     with log.open("rb") as file:
         file.seek(begin)
         text = file.read().decode("utf-8", "replace")

@@ -31,14 +31,14 @@ BLOCK = 128
 
 
 @dataclass(frozen=True)
-class Documents:
+class DocumentMask:
     """Where the documents of a micro-batch end, in the form that this device's kernel wants."""
 
     bias: Tensor | None  # [B, 1, S, S], added to the scores: 0 where a query (row) may see a key (column), else -inf
     packed: PackedSeqParams | None  # ends counted over the flattened micro-batch
 
 
-def documents(tokens_BS: Tensor, eos: int, kind: torch.dtype) -> Documents:
+def document_mask(tokens_BS: Tensor, eos: int, kind: torch.dtype) -> DocumentMask:
     """Causal attention that stays inside each document; a document ends with its `eos`.
 
     Rotary positions are relative, so they need no reset; learned ones come reset from the data.
@@ -55,19 +55,19 @@ def documents(tokens_BS: Tensor, eos: int, kind: torch.dtype) -> Documents:
         packed = PackedSeqParams(
             qkv_format="sbhd", cu_seqlens_q=offsets, cu_seqlens_kv=offsets, max_seqlen_q=S, max_seqlen_kv=S
         )
-        return Documents(None, packed)
+        return DocumentMask(None, packed)
     number_BS = ends_BS.cumsum(1) - ends_BS.long()
     causal_SS = torch.ones(S, S, dtype=torch.bool, device=tokens_BS.device).tril()
     sees_BSS = causal_SS & (number_BS[:, :, None] == number_BS[:, None, :])
     bias_BSS = torch.zeros(B, S, S, dtype=kind, device=tokens_BS.device).masked_fill_(~sees_BSS, float("-inf"))
-    return Documents(bias_BSS[:, None], None)
+    return DocumentMask(bias_BSS[:, None], None)
 
 
 class SdpaCoreAttention(MegatronModule):
     """`core_attention` of a megatron-core layer on torch's own kernels, for CPU and CUDA.
 
     Understands no mask (causal), PackedSeqParams in layout "sbhd", and as attention_mask a bias [B, 1, S, S] added to
-    the scores, as torch has it; megatron's own boolean convention is not used: `documents` is the only source.
+    the scores, as torch has it; megatron's own boolean convention is not used: `document_mask` is the only source.
     """
 
     def __init__(
@@ -92,12 +92,14 @@ class SdpaCoreAttention(MegatronModule):
         if packed_seq_params is not None:
             return _varlen(query, key, value, packed_seq_params)
         dense = not query.is_cuda and S <= DENSE_UP_TO
-        if dense and onednn.wanted(query.dtype):
-            out_BGSRD: Any = _Blocks.apply(*(_by_group(t, key.size(2)) for t in (query, key, value)), attention_mask)
+        if dense and onednn.is_supported(query.dtype):
+            out_BGSRD: Any = _BlockwiseAttention.apply(
+                *(_by_group(t, key.size(2)) for t in (query, key, value)), attention_mask
+            )
             return out_BGSRD.permute(2, 0, 1, 3, 4).reshape(S, B, -1)
         q, k, v = (t.permute(1, 2, 0, 3) for t in (query, key, value))
         if dense:
-            out = _dense(q, k, v, _causal(S, q) if attention_mask is None else attention_mask)
+            out = _dense_attention(q, k, v, _causal_bias(S, q) if attention_mask is None else attention_mask)
         else:
             out = functional.scaled_dot_product_attention(
                 q, k, v, attn_mask=attention_mask, is_causal=attention_mask is None, enable_gqa=q.size(1) != k.size(1)
@@ -109,7 +111,7 @@ class SdpaCoreAttention(MegatronModule):
         return {}
 
 
-def _dense(q_BHSD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, bias_B1SS: Tensor) -> Tensor:
+def _dense_attention(q_BHSD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, bias_B1SS: Tensor) -> Tensor:
     """Plain softmax(q k / sqrt(D)) v; the query heads of a group are stacked, so keys are not repeated."""
     (B, H, S, D), G = q_BHSD.shape, k_BGSD.size(1)
     q = (q_BHSD * D**-0.5).reshape(B, G, H // G * S, D)
@@ -118,7 +120,7 @@ def _dense(q_BHSD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, bias_B1SS: Tensor) ->
     return (weights.view(B, G, H // G * S, S) @ v_BGSD).view(B, H, S, D)
 
 
-def _causal(S: int, like: Tensor) -> Tensor:
+def _causal_bias(S: int, like: Tensor) -> Tensor:
     """The bias [1, 1, S, S] of one document a sample."""
     return torch.full((1, 1, S, S), float("-inf"), dtype=like.dtype, device=like.device).triu_(1)
 
@@ -128,23 +130,23 @@ def _by_group(x_SBHD: Tensor, G: int) -> Tensor:
     return x_SBHD.unflatten(2, (G, -1)).permute(1, 2, 0, 3, 4).contiguous()
 
 
-class _Blocks(torch.autograd.Function):
-    """`_dense` in fp32 a block of positions of one group at a time: what stands behind a block is never computed."""
+class _BlockwiseAttention(torch.autograd.Function):
+    """`_dense_attention` in fp32 a block of positions of one group at a time: what stands behind a block is never computed."""
 
     @staticmethod
     def forward(ctx: Any, q_BGSRD: Tensor, k_BGS1D: Tensor, v_BGS1D: Tensor, bias_B1SS: Tensor | None) -> Tensor:
         B, G, S, R, D = q_BGSRD.shape
-        q_BGSRD, behind_SS = q_BGSRD * D**-0.5, _causal(min(S, BLOCK), q_BGSRD)[0, 0]
+        q_BGSRD, causal_SS = q_BGSRD * D**-0.5, _causal_bias(min(S, BLOCK), q_BGSRD)[0, 0]
         out_BGSRD, weights = torch.empty_like(q_BGSRD), []
         for b, g, begin, end in _blocks(B, G, S):
-            scores = onednn.by_rows(q_BGSRD[b, g, begin:end].view(-1, D), k_BGS1D[b, g, :end, 0])
-            by_place = scores.view(end - begin, R, end)
+            scores = onednn.matmul_nt(q_BGSRD[b, g, begin:end].view(-1, D), k_BGS1D[b, g, :end, 0])
+            by_position = scores.view(end - begin, R, end)
             if bias_B1SS is None:
-                by_place[..., begin:] += behind_SS[: end - begin, None, : end - begin]
+                by_position[..., begin:] += causal_SS[: end - begin, None, : end - begin]
             else:
-                by_place += bias_B1SS[b, 0, begin:end, None, :end]
+                by_position += bias_B1SS[b, 0, begin:end, None, :end]
             weights.append(scores.softmax(-1))
-            out_BGSRD[b, g, begin:end] = onednn.by_rows(weights[-1], v_BGS1D[b, g, :end, 0].t()).view(-1, R, D)
+            out_BGSRD[b, g, begin:end] = onednn.matmul_nt(weights[-1], v_BGS1D[b, g, :end, 0].t()).view(-1, R, D)
         ctx.save_for_backward(q_BGSRD, k_BGS1D, v_BGS1D, out_BGSRD, *weights)
         return out_BGSRD
 
@@ -159,10 +161,10 @@ class _Blocks(torch.autograd.Function):
         for (b, g, begin, end), weight in zip(_blocks(B, G, S), weights, strict=True):
             q, dout = (t[b, g, begin:end].view(-1, D) for t in (q_BGSRD, dout_BGSRD))
             k, v = k_BGS1D[b, g, :end, 0], v_BGS1D[b, g, :end, 0]
-            dv_BGS1D[b, g, :end, 0] += onednn.by_columns(weight, dout)
-            dscores = onednn.by_rows(dout, v).sub_(mean_BGSR[b, g, begin:end].reshape(-1, 1)).mul_(weight)
-            dq_BGSRD[b, g, begin:end] = onednn.by_rows(dscores, k.t()).view(-1, R, D)
-            dk_BGS1D[b, g, :end, 0] += onednn.by_columns(dscores, q)
+            dv_BGS1D[b, g, :end, 0] += onednn.matmul_tn(weight, dout)
+            dscores = onednn.matmul_nt(dout, v).sub_(mean_BGSR[b, g, begin:end].reshape(-1, 1)).mul_(weight)
+            dq_BGSRD[b, g, begin:end] = onednn.matmul_nt(dscores, k.t()).view(-1, R, D)
+            dk_BGS1D[b, g, :end, 0] += onednn.matmul_tn(dscores, q)
         return dq_BGSRD.mul_(D**-0.5), dk_BGS1D, dv_BGS1D, None
 
 
@@ -176,26 +178,26 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) 
     from torch.nn.attention.varlen import varlen_attn
 
     S = query.size(0)
-    q, k, v = map(_in_a_row, (query, key, value))
+    q, k, v = map(_flatten_samples, (query, key, value))
     ends: Any = packed.cu_seqlens_q
     out_NHD: Any = varlen_attn(
         q, k, v, ends, ends, S, S, window_size=(-1, 0), enable_gqa=q.size(1) != k.size(1)
     )  # window (-1, 0): everything before, nothing after  # fmt: skip
-    return _in_samples(out_NHD, query)
+    return _unflatten_samples(out_NHD, query)
 
 
-def _in_a_row(x_SBHD: Tensor) -> Tensor:
+def _flatten_samples(x_SBHD: Tensor) -> Tensor:
     """One sample after the other, [N, H, D]."""
     return x_SBHD.transpose(0, 1).flatten(0, 1)
 
 
-def _in_samples(x_N: Tensor, like_SBHD: Tensor) -> Tensor:
-    """`_in_a_row` undone, [S, B, H * D]."""
+def _unflatten_samples(x_N: Tensor, like_SBHD: Tensor) -> Tensor:
+    """`_flatten_samples` undone, [S, B, H * D]."""
     S, B = like_SBHD.shape[:2]
     return x_N.reshape(B, S, -1).transpose(0, 1).contiguous()
 
 
-def stopping_at_documents(core_attention: Any) -> Any:
+def with_document_boundaries(core_attention: Any) -> Any:
     """A subclass of Transformer Engine's attention whose samples may hold several documents, and several may lie side by side.
 
     Its kernel takes documents only in a row ("thd"), which megatron's layers take for a batch of one sample: too
@@ -208,7 +210,7 @@ def stopping_at_documents(core_attention: Any) -> Any:
             if packed is None:
                 return super().forward(query, key, value, *rest, **more)
             more |= {"packed_seq_params": dataclasses.replace(packed, qkv_format="thd")}
-            return _in_samples(super().forward(*map(_in_a_row, (query, key, value)), *rest, **more), query)
+            return _unflatten_samples(super().forward(*map(_flatten_samples, (query, key, value)), *rest, **more), query)
 
     return Attention
 
@@ -235,20 +237,20 @@ def transformer_engine(bf16: bool) -> bool:
     return runtime.HAVE_CUDA and bf16 and gpt_layer_specs.HAVE_TE
 
 
-def block_spec(config: TransformerConfig, piece: int | None = None) -> TransformerBlockSubmodules:
+def block_spec(config: TransformerConfig, vp_stage: int | None = None) -> TransformerBlockSubmodules:
     """Submodules of the decoder on this pipeline stage. Checkpoints name the weights alike with and without Transformer Engine.
 
     Args:
-        piece: which of the stage's pieces, where stages are interleaved.
+        vp_stage: which of the stage's pieces, where stages are interleaved.
     """
     norm: Any = TorchNorm
     if transformer_engine(config.bf16):
         norm = gpt_layer_specs.TENorm
         spec: Any = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec()
         attention = spec.submodules.self_attention.submodules
-        attention.core_attention = stopping_at_documents(attention.core_attention)
+        attention.core_attention = with_document_boundaries(attention.core_attention)
     else:
         spec = gpt_layer_specs.get_gpt_layer_local_spec(normalization=config.normalization)
         spec.submodules.self_attention.submodules.core_attention = SdpaCoreAttention
         spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = norm
-    return TransformerBlockSubmodules(layer_specs=[spec] * get_num_layers_to_build(config, piece), layer_norm=norm)
+    return TransformerBlockSubmodules(layer_specs=[spec] * get_num_layers_to_build(config, vp_stage), layer_norm=norm)

@@ -60,26 +60,26 @@ def _architecture(shape: Shape) -> dict[str, Any]:
     }
 
 
-def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int, piece: int | None = None) -> Decoder:
+def build_bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int, vp_stage: int | None = None) -> Decoder:
     """This rank's part of the model, without data parallelism; where stages are interleaved, one piece of it."""
     shape = settings.model
     config = transformer_config(settings, precision)
     model = Decoder(
         config,
-        block_spec(config, piece),  # pyright: ignore[reportArgumentType] - megatron takes submodules as well as a spec
+        block_spec(config, vp_stage),  # pyright: ignore[reportArgumentType] - megatron takes submodules as well as a spec
         vocab_size=shape.embedding_rows(vocab_size, settings.parallel.tensor),
         max_sequence_length=settings.seq_length,
-        pre_process=ps.is_pipeline_first_stage(ignore_virtual=False, vp_stage=piece),
-        post_process=ps.is_pipeline_last_stage(ignore_virtual=False, vp_stage=piece),
+        pre_process=ps.is_pipeline_first_stage(ignore_virtual=False, vp_stage=vp_stage),
+        post_process=ps.is_pipeline_last_stage(ignore_virtual=False, vp_stage=vp_stage),
         position_embedding_type="rope" if shape.architecture == "llama" else "learned_absolute",
         rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType] - annotated int, used as a float
         rope_scaling=shape.rope_scaling > 0,
         rope_scaling_factor=shape.rope_scaling,
         share_embeddings_and_output_weights=shape.tied,
-        vp_stage=piece,
+        vp_stage=vp_stage,
     )
-    model.z_loss, model.entries = settings.z_loss, vocab_size
-    if onednn.wanted(config.params_dtype):
+    model.z_loss, model.real_vocab_size = settings.z_loss, vocab_size
+    if onednn.is_supported(config.params_dtype):
         onednn.install(model)
     return model.to(runtime.DEVICE)
 
@@ -87,8 +87,10 @@ def bare_model(settings: PretrainSettings, precision: Precision, vocab_size: int
 def build_chunks(settings: PretrainSettings, precision: Precision, vocab_size: int) -> list[Any]:
     """This rank's pieces of the model, one unless stages are interleaved; with the same weights on every copy."""
     virtual = settings.parallel.virtual
-    pieces = list(range(virtual)) if virtual > 1 else [None]
-    chunks = [_wrapped(bare_model(settings, precision, vocab_size, piece), settings, piece) for piece in pieces]
+    vp_stages = list(range(virtual)) if virtual > 1 else [None]
+    chunks = [
+        _wrap_ddp(build_bare_model(settings, precision, vocab_size, vp_stage), settings, vp_stage) for vp_stage in vp_stages
+    ]
     first: Any = chunks[0].config  # the schedule reads it
     first.finalize_model_grads_func = finalize_model_grads
     if runtime.OVERLAP:
@@ -97,7 +99,7 @@ def build_chunks(settings: PretrainSettings, precision: Precision, vocab_size: i
     return chunks
 
 
-def _wrapped(bare: Any, settings: PretrainSettings, piece: int | None) -> DistributedDataParallel:
+def _wrap_ddp(bare: Any, settings: PretrainSettings, vp_stage: int | None) -> DistributedDataParallel:
     """With data parallelism around it."""
     config = bare.config
     if config.bf16:
@@ -105,15 +107,15 @@ def _wrapped(bare: Any, settings: PretrainSettings, piece: int | None) -> Distri
     plan = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
         overlap_grad_reduce=runtime.OVERLAP,
-        overlap_param_gather=_gathers_late(settings),
+        overlap_param_gather=_overlaps_param_gather(settings),
         use_distributed_optimizer=settings.parallel.distributed_optimizer,
     )
-    model = DistributedDataParallel(config, plan, bare, disable_bucketing=bool(piece))
+    model = DistributedDataParallel(config, plan, bare, disable_bucketing=bool(vp_stage))
     model.broadcast_params()
     return model
 
 
-def _gathers_late(settings: PretrainSettings) -> bool:
+def _overlaps_param_gather(settings: PretrainSettings) -> bool:
     """Whether updated weights reach the other data-parallel ranks only during the next forward pass."""
     return runtime.OVERLAP and settings.parallel.distributed_optimizer
 
@@ -141,7 +143,7 @@ def build_optimizer(settings: PretrainSettings, chunks: list[Any]) -> tuple[Any,
             bf16=config.bf16,
             params_dtype=config.params_dtype,
             use_distributed_optimizer=settings.parallel.distributed_optimizer,
-            overlap_param_gather=_gathers_late(settings),
+            overlap_param_gather=_overlaps_param_gather(settings),
         ),
         chunks,
     )

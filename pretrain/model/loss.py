@@ -16,7 +16,7 @@ from torch import Tensor
 # Rows at once on a CPU, so that the fp32 logits of a block stay in cache: 1,024 tokens x 8,192 entries from bf16 take
 # 20 ms forward and backward on one core, against 120 ms for megatron's vocab_parallel_cross_entropy.
 BLOCK = 64
-_FP8 = "_extra_state"
+_EXTRA_STATE = "_extra_state"
 
 
 def _log_sums(logits_NV: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class _CrossEntropy(torch.autograd.Function):
             log_sums_of, probabilities_of = _kernels(logits_NV.is_cuda)
             log_sums_N = log_sums_of(logits_NV)
             if group:
-                log_sums_N, chosen_N = _together(log_sums_N, chosen_N, group)
+                log_sums_N, chosen_N = _reduce_over_ranks(log_sums_N, chosen_N, group)
             gradient_NV = probabilities_of(logits_NV, log_sums_N, 1 + 2 * z_loss * log_sums_N)
         else:
             log_sums_N, gradient_NV = torch.empty_like(chosen_N), torch.empty_like(logits_NV)
@@ -70,7 +70,7 @@ class _CrossEntropy(torch.autograd.Function):
         return gradient_NV.mul_(grad_outputs[0][:, None].to(gradient_NV.dtype)), None, None, None
 
 
-def _together(log_sums_N: Tensor, chosen_N: Tensor, group: Any) -> tuple[Tensor, Tensor]:
+def _reduce_over_ranks(log_sums_N: Tensor, chosen_N: Tensor, group: Any) -> tuple[Tensor, Tensor]:
     """The same of the whole vocabulary, from every rank's part."""
     most_N = log_sums_N.clone()
     dist.all_reduce(most_N, dist.ReduceOp.MAX, group=group)
@@ -97,7 +97,7 @@ class Decoder(GPTModel):
     """GPTModel whose loss is `cross_entropy`, on every device and layout."""
 
     z_loss = 0.0
-    entries = sys.maxsize  # of the vocabulary, without the rows that fill it up
+    real_vocab_size = sys.maxsize  # of the vocabulary, without the rows that fill it up
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -109,16 +109,16 @@ class Decoder(GPTModel):
         labels_N = labels.transpose(0, 1).flatten()
         begin = dist.get_rank(group) * logits.size(-1) if group else 0
         # No text has what fills the vocabulary up, and layouts differ in how much that is. Its gradient is 0 by itself.
-        logits.detach()[..., max(self.entries - begin, 0) :] = torch.finfo(logits.dtype).min
+        logits.detach()[..., max(self.real_vocab_size - begin, 0) :] = torch.finfo(logits.dtype).min
         losses_N = cross_entropy(logits.flatten(0, 1), labels_N, z_loss=self.z_loss, group=group)
         return losses_N.view(labels.shape[::-1]).transpose(0, 1).contiguous()
 
     def sharded_state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Without Transformer Engine's FP8 statistics, so that a checkpoint says not which layers wrote it."""
         state = super().sharded_state_dict(*arguments, **options)
-        return {name: part for name, part in state.items() if not name.endswith(_FP8)}
+        return {name: part for name, part in state.items() if not name.endswith(_EXTRA_STATE)}
 
 
 def _without_fp8(model: Any, keys: Any) -> None:
     """Transformer Engine's layers miss their FP8 statistics in what is loaded: here they are never used."""
-    keys.missing_keys[:] = [name for name in keys.missing_keys if not name.endswith(_FP8)]
+    keys.missing_keys[:] = [name for name in keys.missing_keys if not name.endswith(_EXTRA_STATE)]

@@ -20,7 +20,7 @@ from torch import Tensor
 from pretrain import runtime
 
 
-def wanted(kind: torch.dtype) -> bool:
+def is_supported(kind: torch.dtype) -> bool:
     """Whether layers of that type do better here: fp32 on a CPU, and this torch has the operator that its own compiler uses."""
     return (
         not runtime.HAVE_CUDA
@@ -30,18 +30,18 @@ def wanted(kind: torch.dtype) -> bool:
     )
 
 
-def by_rows(a_NI: Tensor, b_OI: Tensor) -> Tensor:
+def matmul_nt(a_NI: Tensor, b_OI: Tensor) -> Tensor:
     """a bᵀ, [N, O]; what is neither in a row nor the transpose of that is copied."""
     if not (b_OI.is_contiguous() or b_OI.t().is_contiguous()):  # oneDNN has only a slow reference for other strides
         b_OI = b_OI.contiguous()
     return torch.ops.mkldnn._linear_pointwise(a_NI, b_OI, None, "none", [], "")
 
 
-def by_columns(a_NO: Tensor, b_NI: Tensor) -> Tensor:
+def matmul_tn(a_NO: Tensor, b_NI: Tensor) -> Tensor:
     """aᵀ b, [O, I], over the rows of both: a weight's gradient. The smaller of the two is copied."""
     if a_NO.size(1) > b_NI.size(1):
-        return by_rows(b_NI.t(), a_NO.t()).t()
-    return by_rows(a_NO.t(), b_NI.t())
+        return matmul_nt(b_NI.t(), a_NO.t()).t()
+    return matmul_nt(a_NO.t(), b_NI.t())
 
 
 class _Linear(torch.autograd.Function):
@@ -50,13 +50,13 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NI: Tensor, w_OI: Tensor) -> Tensor:
         ctx.save_for_backward(x_NI, w_OI)
-        return by_rows(x_NI, w_OI)
+        return matmul_nt(x_NI, w_OI)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (dy_NO,), (x_NI, w_OI) = grad_outputs, ctx.saved_tensors
         wants_x, wants_w = ctx.needs_input_grad
-        return by_rows(dy_NO, w_OI.t()) if wants_x else None, by_columns(dy_NO, x_NI) if wants_w else None
+        return matmul_nt(dy_NO, w_OI.t()) if wants_x else None, matmul_tn(dy_NO, x_NI) if wants_w else None
 
 
 def linear(

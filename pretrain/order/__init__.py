@@ -5,6 +5,6 @@ lookup.py    Order: the documents of an iteration, the iterations of a document
 __main__.py  the command: both questions answered at the terminal
 """
 
-from pretrain.order.lookup import Order, Span
+from pretrain.order.lookup import Order, TokenSpan
 
-__all__ = ["Order", "Span"]
+__all__ = ["Order", "TokenSpan"]

@@ -1,4 +1,4 @@
-"""Show what a training iteration read (--iteration), or in which iterations a document was read (--doc)."""
+"""Show what a training iteration read (--iteration), or which iterations read a document (--doc)."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,16 +13,13 @@ from pipeline.documents import document_files, source_of_shard
 from pipeline.errors import BadInput
 from pipeline.progress import echo
 from pipeline.text.terminal import strip_control_chars
-from pretrain.order import Order, Span
+from pretrain.order import Order, TokenSpan
 from pretrain.pack.copies import Copy, read_copies
 from pretrain.pack.indexed import open_indexed
 from tokenizer.encode import Tokenizer
 
-# Characters of a text that tell a reader what it is: about one line.
-SHOWN_CHARACTERS = 60
-# C0 but for tab and line feed, and C1 (ISO 6429).
-# Iterations named before the rest is only counted.
-SHOWN_ITERATIONS = 100
+SHOWN_CHARACTERS = 60  # of each text with --brief: about one line
+SHOWN_ITERATIONS = 100  # the others are only counted
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,38 +29,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     question.add_argument("--iteration", type=int, help="1 to the number of iterations trained")
     question.add_argument("--doc", help="a doc_id: 32 hex digits")
     parser.add_argument("--brief", action="store_true", help="only the beginning of each text")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="JSON, one object a line")
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)
     if arguments.dry_run:
         echo("学習データの読まれた順序を調べます")
         return
     pretrain, pack = open_sealed(run.root("pretrain")), open_sealed(run.root("pack"))
-    undone = tuple((first, last) for first, last in pretrain.stats.get("undone", ()))
-    order = Order.open(pretrain.data / "order", pack.data, undone=undone)
+    discarded = tuple((first, last) for first, last in pretrain.stats.get("undone", ()))
+    order = Order.open(pretrain.data / "order", pack.data, discarded=discarded)
     corpus = open_sealed(run.root("corpus"))
     if arguments.doc is not None:
-        read = document_read(order, corpus, pack.data, arguments.doc)
-        lines = iter([read.as_json()]) if arguments.json else document_lines(read, order.total)
+        reads = find_reads(order, corpus, pack.data, arguments.doc)
+        lines = iter([reads.as_json()]) if arguments.json else render_document(reads, order.total)
     else:
         tokenizer = Tokenizer.load(open_sealed(run.root("tokenizer")).data)
-        rows = list(iteration_rows(order, corpus, pack.data, tokenizer, arguments.iteration))
-        undone = order.is_undone(arguments.iteration)
-        lines = json_lines(rows, undone) if arguments.json else iteration_lines(rows, order, undone, brief=arguments.brief)
+        rows = list(read_iteration(order, corpus, pack.data, tokenizer, arguments.iteration))
+        is_discarded = order.is_discarded(arguments.iteration)
+        if arguments.json:
+            lines = render_json(rows, is_discarded)
+        else:
+            lines = render_iteration(rows, order, is_discarded, brief=arguments.brief)
     for line in lines:
         echo(line)
 
 
-class Row(NamedTuple):
-    """A run of tokens that an iteration read, with its text."""
+class SpanText(NamedTuple):
+    """The text of a token span that an iteration read."""
 
-    span: Span
-    title: str  # or the URL where there is no title
+    span: TokenSpan
+    title: str  # of the document, or its URL if it has no title
     text: str
 
 
-def iteration_rows(order: Order, corpus: Manifest, pack: Path, tokenizer: Tokenizer, iteration: int) -> Iterator[Row]:
-    """What an iteration read, source by source, in the order of its samples.
+def read_iteration(order: Order, corpus: Manifest, pack: Path, tokenizer: Tokenizer, iteration: int) -> Iterator[SpanText]:
+    """Yield the texts that an iteration read, by source, then in the order of its samples.
 
     Raises: BadInput if the run has no such iteration.
     """
@@ -76,12 +76,12 @@ def iteration_rows(order: Order, corpus: Manifest, pack: Path, tokenizer: Tokeni
         for span in group:
             tokens = packed.document(order.number(source, span.doc_id))[span.begin : span.end]
             about = known.get(span.doc_id)
-            yield Row(span, (about.title or about.url) if about else "", tokenizer.decode(tokens.tolist()))
+            yield SpanText(span, (about.title or about.url) if about else "", tokenizer.decode(tokens.tolist()))
 
 
-def iteration_lines(rows: Sequence[Row], order: Order, undone: bool, *, brief: bool) -> Iterator[str]:
-    """For the terminal: a line a source, a line a run of tokens; under that its text, or behind it how it begins."""
-    more = " (とばされたか巻き戻されたため、重みには残っていません)" if undone else ""
+def render_iteration(rows: Sequence[SpanText], order: Order, is_discarded: bool, *, brief: bool) -> Iterator[str]:
+    """Yield lines for the terminal: one for each source, one for each span, followed by its text (`brief`: its beginning)."""
+    more = " (とばされたか巻き戻されたため、重みには残っていません)" if is_discarded else ""
     yield f"イテレーション {rows[0].span.iteration}/{order.total} が読んだ文書{more}"
     for source, group in groupby(rows, key=lambda row: row.span.source):
         found = list(group)
@@ -98,32 +98,35 @@ def iteration_lines(rows: Sequence[Row], order: Order, undone: bool, *, brief: b
                 yield from (strip_control_chars(head), before + strip_control_chars(text), "")
 
 
-def json_lines(rows: Iterable[Row], undone: bool) -> Iterator[str]:
-    """For programs: a line of JSON a run of tokens."""
+def render_json(rows: Iterable[SpanText], is_discarded: bool) -> Iterator[str]:
+    """Yield one line of JSON for each span."""
     for row in rows:
-        more = {"title": row.title, "text": row.text, "undone": undone}
+        more = {"title": row.title, "text": row.text, "undone": is_discarded}
         yield json.dumps(row.span._asdict() | more, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
-class Read:
-    """When a document was read."""
+class DocumentReads:
+    """The iterations that read a document."""
 
     doc_id: str
     source: str
     title: str
     url: str
     iterations: tuple[int, ...]
-    undone: tuple[int, ...]  # those of them that left nothing in the weights
-    copy: Copy | None  # left out of training as a copy of a held-out document
+    discarded: tuple[int, ...]  # those of `iterations` that left no trace in the weights
+    copy: Copy | None  # set if the document was excluded from training as a copy of a held-out one
 
     def as_json(self) -> str:
-        """A line of JSON, for programs."""
-        return json.dumps(vars(self) | {"copy": self.copy._asdict() if self.copy else None}, ensure_ascii=False)
+        """One line of JSON."""
+        row = {"undone" if name == "discarded" else name: value for name, value in vars(self).items()}
+        return json.dumps(row | {"copy": self.copy._asdict() if self.copy else None}, ensure_ascii=False)
 
 
-def document_read(order: Order, corpus: Manifest, pack: Path, doc_id: str) -> Read:
-    """Look a document up, in the training data first: the corpus is read for its title only, and its source alone.
+def find_reads(order: Order, corpus: Manifest, pack: Path, doc_id: str) -> DocumentReads:
+    """Find the iterations that read a document.
+
+    The training data says which source has it, so that only this source of the corpus is read, for title and URL.
 
     Raises: BadInput if the corpus has no such document.
     """
@@ -133,50 +136,63 @@ def document_read(order: Order, corpus: Manifest, pack: Path, doc_id: str) -> Re
             f"{doc_id}: no such document in {corpus.data}; give the 32 hex digits of a doc_id, as `make batch` shows"
         )
     iterations = order.iterations(found.source, doc_id)
-    undone = tuple(i for i in iterations if order.is_undone(i))
+    discarded = tuple(i for i in iterations if order.is_discarded(i))
     copies = [] if iterations else read_copies(pack / found.source / "copies.parquet")
     copy = next((copy for copy in copies if copy.doc_id == doc_id), None)
-    return Read(doc_id, found.source, found.title, found.url, iterations, undone, copy)
+    return DocumentReads(
+        doc_id=doc_id,
+        source=found.source,
+        title=found.title,
+        url=found.url,
+        iterations=iterations,
+        discarded=discarded,
+        copy=copy,
+    )
 
 
-def document_lines(read: Read, total: int) -> Iterator[str]:
-    """For the terminal."""
-    yield strip_control_chars(f"{read.source}  {read.title or read.url}  {read.url}")
-    if read.copy:
-        share = f"その本文の {read.copy.share:.0%} を含む"
-        yield f"未読 (検証用の文書 {read.copy.copy_of} の写し ({share}) のため、学習から除きました)"
-    elif not read.iterations:
+def render_document(reads: DocumentReads, total: int) -> Iterator[str]:
+    """Yield lines for the terminal."""
+    yield strip_control_chars(f"{reads.source}  {reads.title or reads.url}  {reads.url}")
+    if reads.copy:
+        share = f"その本文の {reads.copy.share:.0%} を含む"
+        yield f"未読 (検証用の文書 {reads.copy.copy_of} の写し ({share}) のため、学習から除きました)"
+    elif not reads.iterations:
         yield "未読 (検証用に分けた文書か、学習がここまで進まなかった文書です)"
     else:
-        yield f"イテレーション: {_named(read.iterations)} (全 {total} 中 {len(read.iterations)} 回)"
-    if read.undone:
-        yield f"うち、とばされたか巻き戻されたため重みに残っていないもの: {_named(read.undone)}"
+        yield f"イテレーション: {_format_iterations(reads.iterations)} (全 {total} 中 {len(reads.iterations)} 回)"
+    if reads.discarded:
+        yield f"うち、とばされたか巻き戻されたため重みに残っていないもの: {_format_iterations(reads.discarded)}"
 
 
-def _named(iterations: Sequence[int]) -> str:
+def _format_iterations(iterations: Sequence[int]) -> str:
     more = len(iterations) - SHOWN_ITERATIONS
     return ", ".join(map(str, iterations[:SHOWN_ITERATIONS])) + (f", … ほか {more} 回" if more > 0 else "")
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the corpus says of a document."""
+class DocumentInfo:
+    """What the corpus records about a document."""
 
     source: str
     title: str
     url: str
 
 
-def find_documents(corpus: Manifest, wanted: set[str], sources: Iterable[str] | None) -> Mapping[str, Known]:
-    """Look documents up in the corpus by reading its doc_id columns, of `sources` only where given: O(their documents)."""
+def find_documents(corpus: Manifest, doc_ids: set[str], sources: Iterable[str] | None) -> Mapping[str, DocumentInfo]:
+    """Find documents in the corpus; those that are not there are missing from the result.
+
+    Args:
+        sources: if given, only their files are read: the time grows with the number of documents in them.
+    Returns: doc_id -> what the corpus records.
+    """
     import pyarrow.dataset as ds
 
     names = None if sources is None else set(sources)
     files = [str(p) for p in document_files(corpus) if names is None or source_of_shard(p.stem) in names]
     rows: Any = ds.dataset(files, format="parquet").to_table(
-        columns=["doc_id", "source", "title", "url"], filter=ds.field("doc_id").isin(sorted(wanted))
+        columns=["doc_id", "source", "title", "url"], filter=ds.field("doc_id").isin(sorted(doc_ids))
     )
-    return {row["doc_id"]: Known(row["source"], row["title"], row["url"]) for row in rows.to_pylist()}
+    return {row["doc_id"]: DocumentInfo(row["source"], row["title"], row["url"]) for row in rows.to_pylist()}
 
 
 if __name__ == "__main__":

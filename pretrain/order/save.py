@@ -1,7 +1,7 @@
-"""Write what `pretrain.order` reads: Megatron's arrays, and the arrays that lead back from a document to its iterations.
+"""Write what `pretrain.order` reads: Megatron's index arrays, and their inverse, which leads from a document to its iterations.
 
-One array after the other is made, written and let go, so that a hundred million documents need no more memory than their
-largest array. numba does the one pass that numpy would need several for.
+The arrays are made, written and freed one by one, so that a hundred million documents need no more memory than their
+largest array. numba makes in one pass what numpy would need several for.
 """
 
 import json
@@ -18,8 +18,7 @@ from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import atomic_path, digest_file, digest_json, write_json
 from pretrain.order.lookup import FORMAT, changed_arrays
 
-# Samples whose beginnings are compared at a time: 32 MiB of indices.
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # samples whose beginnings are compared at a time: 32 MiB of indices
 
 
 @dataclass(frozen=True)
@@ -28,30 +27,31 @@ class SourceIndices:
 
     name: str
     document_index: np.ndarray  # (epochs * documents,)
-    sample_index: np.ndarray  # (samples + 1, 2): (place in document_index, token offset)
+    sample_index: np.ndarray  # (samples + 1, 2): (index into document_index, token offset)
     shuffle_index: np.ndarray  # (samples,)
     sequence_lengths: np.ndarray  # (documents,)
 
 
 @dataclass(frozen=True)
 class Blend:
-    """How the sources are mixed into one row of samples, and how the iterations cut it."""
+    """The sequence of samples drawn from all sources, and how many of them each iteration takes."""
 
     sources: Sequence[SourceIndices]  # in the order that source_of numbers them
-    source_of: np.ndarray  # (samples,) BlendedDataset's dataset_index
+    source_of: np.ndarray  # (samples,) dataset_index of BlendedDataset
     sample_of: np.ndarray  # (samples,) its dataset_sample_index: which sample of that source
     consumed: np.ndarray  # (iterations + 1,) samples consumed after 0, 1, 2, … iterations
     seq_length: int
 
 
 def save_order(folder: Path, blend: Blend, pack_data: Path, *, made_from: Any = None) -> None:
-    """Write `folder` whole; the same arrays give the same bytes.
+    """Write `folder` atomically; the same arrays give the same bytes.
 
     Args:
-        pack_data: the pack artifact's data, for each document's doc_id.
-        made_from: JSON that decides the arrays, beside the packed data. Where an undamaged order of the same stands in
-            `folder`, nothing is written: a run that goes on does not make its order again. None: always write.
-    Raises: BadInput if two documents of a source have the same doc_id, or samples are no runs of seq_length tokens.
+        pack_data: data folder of the pack artifact, for the doc_ids.
+        made_from: everything, as JSON, that determines the arrays besides the packed data. If `folder` already holds an
+            undamaged order made from the same, nothing is written, so that a resumed run does not compute its order again.
+            None: always write.
+    Raises: BadInput if two documents of a source have the same doc_id, or samples are not seq_length consecutive tokens.
     """
     rows = {}
     for source in blend.sources:
@@ -67,14 +67,14 @@ def save_order(folder: Path, blend: Blend, pack_data: Path, *, made_from: Any = 
         "source": rows,
         "made_from": digest_json(made_from),
     }
-    if made_from is not None and _stands(folder, about):
+    if made_from is not None and _is_current(folder, about):
         return
     samples = int(blend.consumed[-1])
     with atomic_path(folder) as fresh:
         save = _Saver(fresh)
         save("consumed", np.asarray(blend.consumed, np.int64))
         save("dataset_index", np.asarray(blend.source_of[:samples], np.int16))
-        save("dataset_sample_index", narrow(blend.sample_of[:samples]))
+        save("dataset_sample_index", narrow_ints(blend.sample_of[:samples]))
         for number, source in enumerate(blend.sources):
             table = pack_data / source.name / "train.parquet"
             for name, make in _arrays(source, blend, number, samples, table):
@@ -82,18 +82,18 @@ def save_order(folder: Path, blend: Blend, pack_data: Path, *, made_from: Any = 
         write_json(fresh / "order.json", about | {"arrays": save.digests})
 
 
-def _stands(folder: Path, about: Mapping[str, Any]) -> bool:
-    """Whether an undamaged order of the same stands there."""
+def _is_current(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds an undamaged order with this description."""
     try:
-        there = json.loads((folder / "order.json").read_text("utf-8"))
-        arrays = there.pop("arrays")
-        return there == about and not any(changed_arrays(folder, arrays))
+        existing = json.loads((folder / "order.json").read_text("utf-8"))
+        arrays = existing.pop("arrays")
+        return existing == about and not any(changed_arrays(folder, arrays))
     except (OSError, ValueError, KeyError):
         return False
 
 
 class _Saver:
-    """Writes arrays below a folder and keeps the sha256 of each."""
+    """Writes arrays below a folder and collects their sha256."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.digests = folder, dict[str, str]()
@@ -108,42 +108,42 @@ class _Saver:
 def _arrays(
     source: SourceIndices, blend: Blend, number: int, samples: int, table: Path
 ) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
-    """(name, how to make it) of each array of a source; nothing is made before it is asked for."""
+    """Yield (name, function that makes it) for each array of a source, so that only one is in memory at a time."""
     lengths = np.asarray(source.sequence_lengths)
     _check_stride(source, blend.seq_length)
     yield "document_index", lambda: source.document_index
     yield "sample_index", lambda: source.sample_index
     yield "shuffle_index", lambda: source.shuffle_index
     yield "sequence_lengths", lambda: lengths
-    yield "begins", lambda: begins(np.asarray(source.document_index), lengths)
-    yield "place", lambda: places(source.shuffle_index, np.flatnonzero(blend.source_of[:samples] == number))
+    yield "begins", lambda: document_begins(np.asarray(source.document_index), lengths)
+    yield "place", lambda: blend_positions(source.shuffle_index, np.flatnonzero(blend.source_of[:samples] == number))
     ids = _doc_ids(table, len(lengths))
     yield "doc_ids", lambda: ids
-    yield "by_id", lambda: by_id(ids, source.name)
+    yield "by_id", lambda: sort_by_doc_id(ids, source.name)
 
 
-def narrow(array: np.ndarray) -> np.ndarray:
-    """The same numbers as int32 where they fit, else as int64."""
+def narrow_ints(array: np.ndarray) -> np.ndarray:
+    """The same numbers as int32 if they fit, else as int64."""
     fits = not array.size or int(array.max()) <= np.iinfo(np.int32).max
     return np.asarray(array, np.int32 if fits else np.int64)
 
 
 def _check_stride(source: SourceIndices, seq_length: int) -> None:
-    """Sample p must begin seq_length * p tokens into the row of documents: the way back relies on it."""
+    """Check that sample p begins p * seq_length tokens into the stream of documents, which the inverse relies on."""
     ends = np.cumsum(np.asarray(source.sequence_lengths)[source.document_index], dtype=np.int64)
     for first in range(0, len(source.sample_index), CHUNK):
         part = np.asarray(source.sample_index[first : first + CHUNK])
-        place, offset = part[:, 0], part[:, 1]
-        begin = ends[place] - source.sequence_lengths[source.document_index[place]] + offset
+        index, offset = part[:, 0], part[:, 1]
+        begin = ends[index] - source.sequence_lengths[source.document_index[index]] + offset
         if not np.array_equal(begin, seq_length * np.arange(first, first + len(part))):
             raise BadInput(
-                f"source {source.name!r}: the samples of its index are no runs of {seq_length} tokens; this code reads the "
-                f"indices of megatron-core's GPTDataset"
+                f"source {source.name!r}: the samples of its index are not {seq_length} consecutive tokens each; this code "
+                f"reads the indices of megatron-core's GPTDataset"
             )
 
 
-def begins(document_index: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(documents, epochs) int64: where in the row of documents each document begins, in tokens, ascending."""
+def document_begins(document_index: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(documents, epochs) int64: where each document begins in the stream of documents, in tokens, ascending."""
     documents = len(lengths)
     table = np.empty((documents, len(document_index) // max(documents, 1)), np.int64)
     _begins(document_index, lengths, np.zeros(documents, np.int32), table)
@@ -159,21 +159,21 @@ def _begins(document_index: Any, lengths: Any, seen: Any, table: Any) -> None:
         position += lengths[document]
 
 
-def places(shuffle_index: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Inverse of the shuffle and of the blend: sample -> its position in the blend, -1 where it is not drawn.
+def blend_positions(shuffle_index: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Invert the shuffle and the blend: sample -> its position in the blend, -1 if it is not drawn.
 
     Args:
-        shuffle_index: (samples,) the j-th drawn sample.
-        positions: where the blend draws from this source, ascending: its j-th entry draws the j-th sample.
+        shuffle_index: (samples,) its j-th entry is the sample that this source contributes as its j-th.
+        positions: ascending; its j-th entry is the position in the blend of the j-th sample of this source.
     """
-    positions = narrow(positions)
+    positions = narrow_ints(positions)
     place = np.full(len(shuffle_index), -1, positions.dtype)
     place[shuffle_index[: len(positions)]] = positions
     return place
 
 
 def _doc_ids(table: Path, documents: int) -> np.ndarray:
-    """(documents, 16) uint8 from the doc_id column of a packed split."""
+    """Read the doc_id column of a packed split: (documents, 16) uint8."""
     import pyarrow.parquet as pq
 
     ids, filled = np.empty((documents, DOC_ID_BYTES), np.uint8), 0
@@ -187,20 +187,18 @@ def _doc_ids(table: Path, documents: int) -> np.ndarray:
     return ids
 
 
-def by_id(ids: np.ndarray, source: str) -> np.ndarray:
-    """Sequence numbers in ascending order of doc_id.
+def sort_by_doc_id(ids: np.ndarray, source: str) -> np.ndarray:
+    """Sequence numbers of the documents in ascending order of doc_id.
 
-    Raises: BadInput if a doc_id stands there twice.
+    Raises: BadInput if a doc_id occurs twice.
     """
     halves = ids.reshape(-1).view(">u8").reshape(-1, 2)
     first = halves[:, 0].astype(np.uint64)
     order = np.argsort(first)
     first = first[order]
-    if (first[1:] == first[:-1]).any():  # of hashes next to never
+    if (first[1:] == first[:-1]).any():  # almost never: they are hashes
         order = np.lexsort((halves[:, 1], halves[:, 0]))
         ordered = ids[order]
         if len(same := np.flatnonzero((ordered[1:] == ordered[:-1]).all(1))):
-            raise BadInput(
-                f"source {source!r}: {len(same)} doc_id(s) stand there twice, first {ordered[same[0]].tobytes().hex()}"
-            )
-    return narrow(order)
+            raise BadInput(f"source {source!r}: {len(same)} doc_id(s) occur twice, first {ordered[same[0]].tobytes().hex()}")
+    return narrow_ints(order)

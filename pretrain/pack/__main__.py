@@ -14,7 +14,7 @@ from pipeline.documents import HELD_OUT_SHARE, document_files, source_of_shard
 from pipeline.errors import BadInput
 from pipeline.progress import echo
 from pipeline.shards import map_shards
-from pretrain.pack.copies import CopyShard, MarkShard, find_copies, join_marks, mark_shard
+from pretrain.pack.copies import CopyShard, FingerprintShard, find_copies, fingerprint_shard, merge_fingerprints
 from pretrain.pack.indexed import token_dtype
 from pretrain.pack.shards import EncodeShard, MergeSource, encode_shard, load_tokenizer, merge_source
 from pretrain.pack.splits import SPLITS, Splits
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sources = map_shards(merge_source, merges, artifact, step="merge", label="出典ごとに結合")
         stats = {"vocab_size": vocab_size, "dtype": token_dtype(vocab_size).name, "sources": sources}
         artifact.seal(stats, licences=corpus.body["licences"])
-        report(sources)
+        echo_statistics(sources)
 
 
 def encode_shards(corpus: Manifest, tokenizer: Manifest, artifact: Artifact) -> dict[str, EncodeShard]:
@@ -97,7 +97,7 @@ def split_sources(
                 f"on, one to hold out); see the dropped documents' reasons in the corpus artifact, or remove the source"
             )
         edges = [row[edge] for row in rows for edge in ("lowest", "highest")]
-        splits[source] = Splits.by(edges, settings.valid_share, settings.train_share)
+        splits[source] = Splits.from_doc_ids(edges, settings.valid_share, settings.train_share)
     return splits
 
 
@@ -107,11 +107,12 @@ def copies_by_file(
     """For each corpus file, a table of its training documents that are copies of held-out ones of any source."""
     folder, marks = artifact.work / "copies", artifact.work / "held_out"
     marked = {
-        name: MarkShard(shard.documents, splits[shard.source], artifact.work / "marks" / name) for name, shard in shards.items()
+        name: FingerprintShard(shard.documents, splits[shard.source], artifact.work / "marks" / name)
+        for name, shard in shards.items()
     }
-    map_shards(mark_shard, marked, artifact, step="marks", label="検証用の文書に目印")
+    map_shards(fingerprint_shard, marked, artifact, step="marks", label="検証用の文書に目印")
     if not marks.exists():
-        join_marks([shard.output for _, shard in sorted(marked.items())], marks)
+        merge_fingerprints([shard.output for _, shard in sorted(marked.items())], marks)
     sought = {
         name: CopyShard(shard.documents, splits[shard.source], marks, settings.copy_share, folder / f"{name}.parquet")
         for name, shard in shards.items()
@@ -137,7 +138,7 @@ def merge_shards(
     return merges
 
 
-def report(sources: Mapping[str, Mapping[str, Any]]) -> None:
+def echo_statistics(sources: Mapping[str, Mapping[str, Any]]) -> None:
     """A line a source and split, for the person at the terminal."""
     names = {"train": "学習", "valid": "検証"}
     for source, splits in sources.items():

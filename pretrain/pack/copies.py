@@ -1,8 +1,9 @@
 """Training documents that are copies or near-copies of held-out ones: to measure on those would be to measure memory.
 
-Of each held-out text, folded, up to MARKS runs of WIDTH characters are taken, evenly spaced. A document is a copy where at
-least a share of one held-out text's runs stand in it, anywhere: a copy, one with passages changed, one inside a longer page.
-A text of fewer than WIDTH characters is compared whole. Folded: NFKC, case folded, letters and digits of any script only.
+Of each held-out text, folded, up to MAX_FINGERPRINTS character n-grams of NGRAM_CHARS characters are taken, evenly spaced.
+A document is a copy where it has at least a share of one held-out text's n-grams, anywhere: a copy, one with passages
+changed, one inside a longer page.
+A text of fewer than NGRAM_CHARS characters is compared whole. Folded: NFKC, case folded, letters and digits of any script only.
 Source of the sampling: Manber, Finding similar files in a large file system, 1994; of the measure: Broder's containment, 1997.
 """
 
@@ -24,9 +25,9 @@ from pretrain.pack.splits import Splits
 # Folded characters of a run. Of the demo's 9,520 documents that are not held out, 17 hold half of one of the 173 that are
 # (pages of one mould: tanh and atanh), with runs of 12 characters 38, of 32 2; a copy in which every 40th character is
 # another keeps two thirds of its runs of 16, but 44 % of those of 32.
-WIDTH = 16
+NGRAM_CHARS = 16
 # Runs sought of a held-out text: from here on its share is an estimate, within .06 (one standard deviation of 64 draws).
-MARKS = 64
+MAX_FINGERPRINTS = 64
 _NO_WORD = re.compile(r"[\W_]+")
 # Polynomial hash (Karp and Rabin 1987) and the finalizer of splitmix64 (Steele et al. 2014).
 _BASE, _WORD = 0x9E3779B97F4A7C15, (1 << 64) - 1
@@ -45,7 +46,7 @@ class Copy(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MarkShard:
+class FingerprintShard:
     """One file of the corpus, whose held-out documents are marked."""
 
     documents: Path
@@ -59,26 +60,26 @@ class CopyShard:
 
     documents: Path
     splits: Splits
-    marks: Path  # folder that `join_marks` wrote
+    marks: Path  # folder that `merge_fingerprints` wrote
     share: float
     output: Path  # table of copies
 
 
-def mark_shard(shard: MarkShard) -> Mapping[str, Any]:
+def fingerprint_shard(shard: FingerprintShard) -> Mapping[str, Any]:
     """Write the marks of a file's held-out documents."""
     ids: list[str] = []
     marks = [np.zeros(0, np.uint64)]
     for row in read_documents(shard.documents, ("doc_id", "text")):
-        if shard.splits.of(row["doc_id"]) == "valid":
+        if shard.splits.split_of(row["doc_id"]) == "valid":
             ids.append(row["doc_id"])
-            marks.append(sampled(runs(row["text"])))
+            marks.append(sample_hashes(hash_ngrams(row["text"])))
     with atomic_path(shard.output) as folder:
         folder.mkdir()
         _save(folder, ids, np.concatenate(marks), [len(part) for part in marks[1:]])
     return {"documents": len(ids), "marks": sum(map(len, marks))}
 
 
-def join_marks(parts: Sequence[Path], output: Path) -> None:
+def merge_fingerprints(parts: Sequence[Path], output: Path) -> None:
     """Put the marks of all files together, sorted, whole or not at all."""
     ids: list[str] = []
     marks, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
@@ -103,7 +104,7 @@ def find_copies(shard: CopyShard) -> Mapping[str, Any]:
     found = [
         Copy(row["doc_id"], *copied)
         for row in read_documents(shard.documents, ("doc_id", "text"))
-        if shard.splits.of(row["doc_id"]) == "train" and (copied := held_out.copied(row["text"], shard.share))
+        if shard.splits.split_of(row["doc_id"]) == "train" and (copied := held_out.find_copied(row["text"], shard.share))
     ]
     write_copies(shard.output, found)
     return {"copies": len(found)}
@@ -145,9 +146,9 @@ class HeldOutTexts:
         self._filter = np.zeros(1 << bits, bool)
         self._filter[marks >> self._shift] = True
 
-    def copied(self, text: str, share: float) -> tuple[str, float] | None:
+    def find_copied(self, text: str, share: float) -> tuple[str, float] | None:
         """(doc_id, share of its marks) of the held-out document of which a text holds most, None below `share`."""
-        found = runs(text)
+        found = hash_ngrams(text)
         found = np.unique(found[self._filter[found >> self._shift]])
         first, last = np.searchsorted(self._marks, found), np.searchsorted(self._marks, found, "right")
         if not (last > first).any():
@@ -161,7 +162,7 @@ class HeldOutTexts:
 
 @lru_cache(maxsize=1)
 def load_held_out(folder: Path) -> HeldOutTexts:
-    """What `join_marks` wrote, loaded once a worker process."""
+    """What `merge_fingerprints` wrote, loaded once a worker process."""
     ids = json.loads((folder / "doc_ids.json").read_text("utf-8"))
     return HeldOutTexts(ids, np.load(folder / "marks.npy"), np.load(folder / "sizes.npy"))
 
@@ -171,7 +172,7 @@ def fold(text: str) -> str:
     return _NO_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
-def runs(text: str, width: int = WIDTH) -> np.ndarray:
+def hash_ngrams(text: str, width: int = NGRAM_CHARS) -> np.ndarray:
     """Hashes of all runs of `width` characters of a folded text, in order: (runs,) uint64; a shorter text is one, "" none."""
     points = np.frombuffer(fold(text).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
     if not len(points):
@@ -189,7 +190,7 @@ def runs(text: str, width: int = WIDTH) -> np.ndarray:
     return value ^ (value >> _LAST_SHIFT)
 
 
-def sampled(found: np.ndarray) -> np.ndarray:
-    """At most MARKS different ones of a text's runs, evenly spaced, its first and last among them."""
-    every = np.linspace(0, len(found) - 1, min(len(found), MARKS)).round().astype(np.int64)
+def sample_hashes(found: np.ndarray) -> np.ndarray:
+    """At most MAX_FINGERPRINTS different ones of a text's runs, evenly spaced, its first and last among them."""
+    every = np.linspace(0, len(found) - 1, min(len(found), MAX_FINGERPRINTS)).round().astype(np.int64)
     return np.unique(found[every])

@@ -68,7 +68,7 @@ def encode_shard(shard: EncodeShard) -> Mapping[str, Any]:
                 ids.append(row["doc_id"])
                 tokens.append(len(encoded) + 1)
                 sizes.append(len(row["text"].encode()))
-    with atomic_path(shard.output.with_suffix(".parquet")) as path, _Rows(path) as table:
+    with atomic_path(shard.output.with_suffix(".parquet")) as path, _DocumentTable(path) as table:
         table.write(ids, np.array(tokens, np.int32), np.array(sizes, np.int64))
     edges = HeldOut.of(ids, 0.0)
     return {
@@ -85,17 +85,17 @@ def merge_source(merge: MergeSource) -> Mapping[str, Any]:
     copies = {copy.doc_id: copy for path in merge.copies for copy in read_copies(path)}
     documents = 0
     with ExitStack() as stack:
-        writers = {split: stack.enter_context(_Split(merge.output / split, merge.vocab_size)) for split in SPLITS}
+        writers = {split: stack.enter_context(_SplitWriter(merge.output / split, merge.vocab_size)) for split in SPLITS}
         for part in merge.parts:
-            table = _table(part)
+            table = _read_table(part)
             documents += len(table)
             ids = table["doc_id"].to_pylist()
-            splits = np.array(["" if doc_id in copies else merge.splits.of(doc_id) for doc_id in ids], "U5")
+            splits = np.array(["" if doc_id in copies else merge.splits.split_of(doc_id) for doc_id in ids], "U5")
             for split, writer in writers.items():
                 writer.copy(part, splits == split, table)
         totals = {split: writer.totals() for split, writer in writers.items()}
         if not totals["train"]["documents"]:
-            raise BadInput(_nothing_left(merge.source, copies))
+            raise BadInput(_no_training_documents(merge.source, copies))
     with atomic_file(merge.output / COUNTS) as file:
         np.save(file, writers["train"].counts, allow_pickle=False)
     for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
@@ -105,7 +105,7 @@ def merge_source(merge: MergeSource) -> Mapping[str, Any]:
     return totals | {"copies": {"documents": len(copies)}, "left_out": {"documents": left_out}}
 
 
-def _nothing_left(source: str, copies: Mapping[str, Copy]) -> str:
+def _no_training_documents(source: str, copies: Mapping[str, Copy]) -> str:
     first = next(iter(copies.values()))
     return (
         f"source {source!r}: each of its {len(copies)} training documents is a copy of a held-out one, first {first.doc_id} of "
@@ -119,7 +119,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-class _Split:
+class _SplitWriter:
     """One split being written: `.bin` and `.parquet`; both appear whole when the context ends well."""
 
     def __init__(self, prefix: Path, vocab_size: int) -> None:
@@ -128,11 +128,11 @@ class _Split:
         self.counts = np.zeros(vocab_size, np.int64)  # how often each token was written
         self._bytes = 0
 
-    def __enter__(self) -> "_Split":
+    def __enter__(self) -> "_SplitWriter":
         with ExitStack() as stack:
             self._tokens: IO[bytes] = stack.enter_context(atomic_file(self._prefix.with_suffix(".bin")))
             path = stack.enter_context(atomic_path(self._prefix.with_suffix(".parquet")))
-            self._rows = stack.enter_context(_Rows(path))
+            self._rows = stack.enter_context(_DocumentTable(path))
             self._stack = stack.pop_all()
         return self
 
@@ -163,13 +163,13 @@ class _Split:
         return {"documents": sum(map(len, self.lengths)), "tokens": tokens, "bytes": self._bytes}
 
 
-class _Rows:
+class _DocumentTable:
     """A Parquet table of documents: doc_id, tokens with `</s>`, UTF-8 bytes of the text; a row group a `write`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __enter__(self) -> "_Rows":
+    def __enter__(self) -> "_DocumentTable":
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -186,7 +186,7 @@ class _Rows:
         self._writer.write_table(pa.table([pa.array(ids, pa.string()), tokens, sizes], schema=self._schema))
 
 
-def _table(part: Path) -> Any:
+def _read_table(part: Path) -> Any:
     import pyarrow.parquet as pq
 
     return pq.read_table(part.with_suffix(".parquet"))

@@ -16,15 +16,15 @@ class Splits:
     """
 
     held_out: HeldOut
-    below: float  # keys below this share of all are trained on, unless they are held out
+    train_below: float  # keys below this share of all are trained on, unless they are held out
 
     @staticmethod
-    def by(doc_ids: Iterable[str], valid_share: float, train_share: float) -> "Splits":
+    def from_doc_ids(doc_ids: Iterable[str], valid_share: float, train_share: float) -> "Splits":
         """The split of a source, from all of its documents or from those of its lowest and highest keys."""
         return Splits(HeldOut.of(doc_ids, valid_share), valid_share + train_share * (1 - valid_share))
 
-    def of(self, doc_id: str) -> str:
+    def split_of(self, doc_id: str) -> str:
         """ "train", "valid", or "" for a document that is left aside."""
         if doc_id in self.held_out:
             return "valid"
-        return "train" if doc_id == self.held_out.highest or is_below(doc_id, self.below) else ""
+        return "train" if doc_id == self.held_out.highest or is_below(doc_id, self.train_below) else ""

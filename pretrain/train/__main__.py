@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_json
 from pipeline.progress import echo
 from pretrain.launch.ranks import ERROR, RESULT, STOP
-from pretrain.process import end_with_parent, stop_on_signals
+from pretrain.process import catch_stop_signals, end_with_parent
 from pretrain.settings import PretrainSettings
 from tokenizer.encode import Tokenizer
 
@@ -30,35 +30,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         settings = run.settings("pretrain", PretrainSettings)
         tokenizer = Tokenizer.load(open_sealed(run.root("tokenizer")).data)
-        rank_main(settings, open_sealed(run.root("pack")).data, run.root("pretrain"), tokenizer.vocab_size, tokenizer.eos_id)
+        train_rank(settings, open_sealed(run.root("pack")).data, run.root("pretrain"), tokenizer.vocab_size, tokenizer.eos_id)
     except PipelineError as error:
         write_json(work / ERROR, {"kind": type(error).__name__, "message": str(error)})
         sys.exit(cli.USER_ERROR)
 
 
-def rank_main(settings: PretrainSettings, pack_data: Path, root: Path, vocab_size: int, eos_id: int) -> None:
+def train_rank(settings: PretrainSettings, pack_data: Path, root: Path, vocab_size: int, eos_id: int) -> None:
     """What every rank does, between joining the others and leaving them."""
     first = os.environ.get("RANK", "0") == "0"  # one rank asks the file system, and tells the others
-    stopped = stop_on_signals(root / "work" / STOP if first else None)
+    stopped = catch_stop_signals(root / "work" / STOP if first else None)
     import torch.distributed as dist
 
     from pretrain import runtime
     from pretrain.train import loop
 
     runtime.start(settings.parallel, settings.seed)
-    places = loop.Places(pack_data, root)
-    with only_one(places.checkpoints) if dist.get_rank() == 0 else contextlib.nullcontext():
+    places = loop.RunPaths(pack_data, root)
+    with hold_lock(places.checkpoints) if dist.get_rank() == 0 else contextlib.nullcontext():
         dist.barrier()
-        run = loop.prepare(settings, places, vocab_size, eos_id)
+        run = loop.prepare_run(settings, places, vocab_size, eos_id)
         if loop.train(run, stopped):
-            stats = loop.statistics(run, vocab_size)
+            stats = loop.collect_statistics(run, vocab_size)
             if dist.get_rank() == 0:
                 write_json(root / "work" / RESULT, stats)
     runtime.stop()
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def hold_lock(folder: Path) -> Iterator[None]:
     """Hold the checkpoints alone: a killed run's ranks may still be writing their last one."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:

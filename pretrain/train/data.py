@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput, ConfigError, MissingInput
 from pipeline.files import atomic_path, digest_json
-from pretrain.batches import Batches
+from pretrain.batches import BatchSchedule
 from pretrain.order.save import Blend, SourceIndices, save_order
 from pretrain.pack.indexed import COUNTS, open_indexed
 from pretrain.settings import PretrainSettings
 
-KEYS = ("tokens", "labels", "loss_mask", "position_ids")
+BATCH_KEYS = ("tokens", "labels", "loss_mask", "position_ids")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DataSettings:
 
     seq_length: int  # inputs a sample, in tokens
     iterations: int
-    batches: Batches  # samples an iteration
+    batch_schedule: BatchSchedule  # samples an iteration
     seed: int
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)  # by source; empty: by their tokens
     valid_tokens: int = 0  # a source: whole held-out documents up to this many tokens, at least one; 0: all
@@ -45,7 +45,7 @@ class DataSettings:
     @property
     def samples(self) -> int:
         """Training samples of the whole run."""
-        return int(self.batches.consumed(self.iterations)[-1])
+        return int(self.batch_schedule.consumed(self.iterations)[-1])
 
 
 def data_settings(settings: PretrainSettings) -> DataSettings:
@@ -53,7 +53,7 @@ def data_settings(settings: PretrainSettings) -> DataSettings:
     return DataSettings(
         seq_length=settings.seq_length,
         iterations=settings.iterations,
-        batches=settings.batches,
+        batch_schedule=settings.batch_schedule,
         seed=settings.seed,
         weights=settings.weights,
         valid_tokens=settings.valid_tokens,
@@ -70,7 +70,7 @@ class ValidRows:
     """
 
     def __init__(self, folder: Path, settings: DataSettings, eos_id: int) -> None:
-        chosen, sizes = _held_out(folder / "valid.parquet", settings.valid_tokens)
+        chosen, sizes = _select_held_out(folder / "valid.parquet", settings.valid_tokens)
         indexed = open_indexed(folder / "valid")
         self.source, self.documents, self.bytes = folder.name, len(chosen), int(sizes.sum())
         self.labels = np.concatenate([indexed.document(number) for number in chosen]).astype(np.int64)
@@ -93,7 +93,7 @@ class ValidRows:
             tokens[0] = self.labels[part.start - 1]
         mask = (np.arange(self._length) < real).astype(np.float32)
         positions = _positions(tokens, self._eos_id) if self._reset else np.arange(self._length)
-        return dict(zip(KEYS, map(torch.from_numpy, (tokens, labels, mask, positions)), strict=True))
+        return dict(zip(BATCH_KEYS, map(torch.from_numpy, (tokens, labels, mask, positions)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Datasets:
     sources: tuple[str, ...]  # trained on, as numbered in the blend
     train: BlendedDataset | GPTDataset  # GPTDataset where there is one source; it may be longer than `samples`
     valid: dict[str, ValidRows]
-    mark: str  # digest of what decides the order, beside the packed data
+    order_digest: str  # digest of what decides the order, beside the packed data
 
     @property
     def samples(self) -> int:
@@ -124,8 +124,8 @@ class Datasets:
             for name, d in zip(self.sources, parts, strict=True)
         ]
         plan = self.settings
-        blend = Blend(sources, source_of, sample_of, plan.batches.consumed(plan.iterations), plan.seq_length)
-        made_from = [self.mark, plan.iterations, dataclasses.asdict(plan.batches)]
+        blend = Blend(sources, source_of, sample_of, plan.batch_schedule.consumed(plan.iterations), plan.seq_length)
+        made_from = [self.order_digest, plan.iterations, dataclasses.asdict(plan.batch_schedule)]
         save_order(folder, blend, self.pack_data, made_from=made_from)
 
 
@@ -139,22 +139,22 @@ def build_datasets(pack_data: Path, settings: DataSettings, *, eos_id: int, cach
     Raises: ConfigError if the weights do not name the packed sources.
     """
     tokens = {p.parent.name: len(open_indexed(p.with_suffix("")).tokens) for p in sorted(pack_data.glob("*/train.idx"))}
-    weights = _weights(settings.weights, tokens)
-    mark = digest_json(
+    weights = _resolve_weights(settings.weights, tokens)
+    order_digest = digest_json(
         [weights, tokens, settings.samples, settings.seq_length, settings.seed, settings.reset_position_ids, eos_id]
     )
-    folder = cache / mark[7:23]
+    folder = cache / order_digest[7:23]
     if torch.distributed.get_rank() == 0 and not folder.exists():
         with atomic_path(folder) as fresh:
-            _blend(pack_data, settings, weights, eos_id, fresh)
+            _build_blend(pack_data, settings, weights, eos_id, fresh)
     torch.distributed.barrier()
     return Datasets(
         settings,
         pack_data,
         tuple(weights),
-        _blend(pack_data, settings, weights, eos_id, folder),
+        _build_blend(pack_data, settings, weights, eos_id, folder),
         {name: ValidRows(pack_data / name, settings, eos_id) for name in tokens},
-        mark,
+        order_digest,
     )
 
 
@@ -166,12 +166,12 @@ def train_batches(
     Args:
         rank, world: of the data-parallel group.
         workers: processes that read ahead; 0: this one reads.
-    Yields: KEYS -> (micro_batch_size, seq_length).
+    Yields: BATCH_KEYS -> (micro_batch_size, seq_length).
     Raises: ValueError if the samples left do not fill every rank's micro-batches.
     """
     sampler = RankSampler(consumed, datasets.samples, micro_batch_size, rank, world)
     pin = torch.cuda.is_available()
-    return iter(DataLoader(datasets.train, batch_sampler=sampler, num_workers=workers, collate_fn=_stack, pin_memory=pin))
+    return iter(DataLoader(datasets.train, batch_sampler=sampler, num_workers=workers, collate_fn=_collate, pin_memory=pin))
 
 
 class RankSampler(Sampler[list[int]]):
@@ -206,10 +206,10 @@ def valid_batches(
     """This rank's share of the rows, filled up with masked ones so that every rank gets as many micro-batches."""
     for step in range(valid_steps(rows, micro_batch_size=micro_batch_size, world=world, group=group)):
         first = (step * world + rank) * micro_batch_size
-        yield _stack([rows.row(number) for number in range(first, first + micro_batch_size)])
+        yield _collate([rows.row(number) for number in range(first, first + micro_batch_size)])
 
 
-def train_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
+def load_token_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
     """(vocab_size,) int64: how often each token stands in the training data, for the unigram baseline; packing counted them.
 
     Raises: BadInput if a token is none of the vocabulary; MissingInput if the tokens were not counted.
@@ -235,7 +235,7 @@ class _EndOfDocument:
         self.eod, self.unique_identifiers = eos_id, {"eod": eos_id}
 
 
-def _blend(
+def _build_blend(
     pack_data: Path, settings: DataSettings, weights: Mapping[str, float], eos_id: int, cache: Path
 ) -> BlendedDataset | GPTDataset:
     """Megatron's datasets, their indices in `cache`."""
@@ -262,7 +262,7 @@ def _blend(
     return parts[0] if len(parts) == 1 else BlendedDataset(parts, shares, settings.samples, config)
 
 
-def _weights(given: Mapping[str, float], tokens: Mapping[str, int]) -> dict[str, float]:
+def _resolve_weights(given: Mapping[str, float], tokens: Mapping[str, int]) -> dict[str, float]:
     """Weights by source, in name order, without those left out of training (weight 0)."""
     if odd := sorted(given.keys() - tokens.keys()):
         raise ConfigError(f"[pretrain.weights] names {odd}, which are not packed; the packed sources are {sorted(tokens)}")
@@ -273,7 +273,7 @@ def _weights(given: Mapping[str, float], tokens: Mapping[str, int]) -> dict[str,
     return {name: float((given or tokens)[name]) for name in sorted(tokens) if (given or tokens)[name]}
 
 
-def _held_out(table: Path, limit: int) -> tuple[list[int], np.ndarray]:
+def _select_held_out(table: Path, limit: int) -> tuple[list[int], np.ndarray]:
     """Sequence numbers of the documents to score, ascending, and their bytes.
 
     With a limit: those of the lowest doc_ids, which are hashes, so that the sample is fair.
@@ -295,5 +295,5 @@ def _positions(tokens: np.ndarray, eos_id: int) -> np.ndarray:
     return places - np.maximum.accumulate(starts)
 
 
-def _stack(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {key: torch.stack([row[key] for row in rows]) for key in KEYS}
+def _collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {key: torch.stack([row[key] for row in rows]) for key in BATCH_KEYS}

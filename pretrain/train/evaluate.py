@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import BadInput
 from pretrain import runtime
-from pretrain.runtime import from_rank_0
+from pretrain.runtime import run_on_rank_0
 from pretrain.settings import PretrainSettings
 from pretrain.train import data
 from pretrain.train.data import Datasets
@@ -68,7 +68,7 @@ class Score:
         }
 
 
-def total(scores: Mapping[str, Score]) -> Score:
+def sum_scores(scores: Mapping[str, Score]) -> Score:
     """All sources together."""
     return sum(scores.values(), Score(0, 0, 0.0, 0.0))
 
@@ -83,7 +83,7 @@ def token_counts(datasets: Datasets, vocab_size: int) -> np.ndarray:
             raise BadInput(
                 f"{datasets.pack_data / name}: token {top}, but the tokenizer has only {vocab_size}; pack again with it"
             )
-    return from_rank_0(partial(data.train_counts, datasets.pack_data, vocab_size))
+    return run_on_rank_0(partial(data.load_token_counts, datasets.pack_data, vocab_size))
 
 
 def unigram_nats(counts_V: np.ndarray, labels_N: np.ndarray) -> float:
@@ -92,7 +92,7 @@ def unigram_nats(counts_V: np.ndarray, labels_N: np.ndarray) -> float:
     return float(-log_probabilities_V[labels_N].sum())
 
 
-def score(
+def score_held_out(
     chunks: list[Any], forward_step: ForwardStep, datasets: Datasets, settings: PretrainSettings, counts_V: np.ndarray
 ) -> dict[str, Score]:
     """Score every source's held-out text; all ranks together, each gets the result."""
@@ -117,7 +117,7 @@ def score(
                 micro_batch_size=layout.micro_batch,
                 forward_only=True,
             )
-        nats, tokens = summed(reports)
+        nats, tokens = sum_reports(reports)
         assert round(tokens) == rows.tokens, f"{name}: {tokens} tokens were scored, {rows.tokens} are held out"
         scores[name] = Score(rows.tokens, rows.bytes, nats, unigram_nats(counts_V, rows.labels))
     for chunk in chunks:
@@ -125,7 +125,7 @@ def score(
     return scores
 
 
-def summed(reports: Iterable[Tensor]) -> tuple[float, float]:
+def sum_reports(reports: Iterable[Tensor]) -> tuple[float, float]:
     """(loss, tokens) summed over micro-batches and data-parallel ranks, from the last pipeline stage to every rank."""
     value = torch.zeros(2, dtype=torch.float64, device=runtime.DEVICE)
     for report in reports:

@@ -12,7 +12,7 @@ import math
 from statistics import median
 from typing import Literal
 
-from pretrain.position import Position, with_range
+from pretrain.position import Position, add_range
 from pretrain.settings import Guard
 
 Verdict = Literal["kept", "not finite", "spike"]
@@ -30,7 +30,7 @@ def judge(guard: Guard, position: Position, loss: float, norm: float) -> Verdict
     return "spike" if guard.spike and full and loss > guard.spike * median(position.recent) else "kept"
 
 
-def after(guard: Guard, position: Position, verdict: Verdict, *, samples: int, loss: float) -> Position:
+def advance(guard: Guard, position: Position, verdict: Verdict, *, samples: int, loss: float) -> Position:
     """The position behind an iteration of so many samples."""
     iteration = position.iteration + 1
     moved = dataclasses.replace(position, iteration=iteration, samples=position.samples + samples, skipped_in_row=0)
@@ -40,22 +40,22 @@ def after(guard: Guard, position: Position, verdict: Verdict, *, samples: int, l
         moved,
         skipped=position.skipped + 1,
         skipped_in_row=position.skipped_in_row + 1,
-        undone=with_range(position.undone, iteration, iteration),
+        discarded=add_range(position.discarded, iteration, iteration),
     )
 
 
-def rewound(position: Position, saved: Position) -> Position:
+def rewind(position: Position, saved: Position) -> Position:
     """The position with the weights of `saved`: the data goes on, the iterations since then left nothing in the weights."""
     return dataclasses.replace(
         position,
         skipped_in_row=0,
         rewinds=position.rewinds + 1,
-        undone=with_range(position.undone, saved.iteration + 1, position.iteration),
+        discarded=add_range(position.discarded, saved.iteration + 1, position.iteration),
         recent=saved.recent,
     )
 
 
-def why_stopped(guard: Guard, position: Position, verdict: Verdict) -> str:
+def stop_message(guard: Guard, position: Position, verdict: Verdict) -> str:
     """The trouble and the way out, in one line."""
     what = "loss or gradient not finite"
     if verdict == "spike":

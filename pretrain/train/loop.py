@@ -23,8 +23,8 @@ from pipeline.errors import ConfigError, PipelineError
 from pretrain import runtime
 from pretrain.checkpoint.load import load_checkpoint, newest_checkpoint
 from pretrain.checkpoint.save import Saver
-from pretrain.hf.load import load as load_hf
-from pretrain.model.attention import Documents, documents
+from pretrain.hf.load import load_hf
+from pretrain.model.attention import DocumentMask, document_mask
 from pretrain.model.build import build_chunks, build_optimizer, gather_weights
 from pretrain.position import Position
 from pretrain.settings import Precision, PretrainSettings
@@ -35,7 +35,7 @@ from pretrain.train.metrics import Log
 
 
 @dataclass(frozen=True)
-class Places:
+class RunPaths:
     """Where a run reads and writes."""
 
     pack_data: Path
@@ -52,7 +52,7 @@ class Run:
     """Everything one rank needs to train on."""
 
     settings: PretrainSettings
-    places: Places
+    paths: RunPaths
     precision: Precision
     eos_id: int
     counts: np.ndarray  # (vocabulary,) how often each token stands in the training data
@@ -74,26 +74,26 @@ class Run:
         bare: Any = unwrap_model(model)
         if (length := batch["tokens"].shape[1]) > bare.max_sequence_length:  # on a GPU learned positions would fail unreadably
             raise ConfigError(
-                f"{self.places.root}: a sample of {length} tokens, but the model has {bare.max_sequence_length} positions; "
+                f"{self.paths.root}: a sample of {length} tokens, but the model has {bare.max_sequence_length} positions; "
                 f"lower pretrain.seq_length"
             )
-        ends = Documents(None, None)
+        ends = DocumentMask(None, None)
         if not self.settings.across_documents:
-            ends = documents(batch["tokens"], self.eos_id, model.config.params_dtype)
+            ends = document_mask(batch["tokens"], self.eos_id, model.config.params_dtype)
         losses = model(batch["tokens"], batch["position_ids"], ends.bias, labels=batch["labels"], packed_seq_params=ends.packed)
         return losses, partial(token_loss, batch["loss_mask"])
 
     def validate(self) -> dict[str, Score]:
         """Scores of the held-out text as the model stands."""
         if self.scored != self.position.iteration:
-            self.scores = evaluate.score(self.chunks, self.forward_step, self.datasets, self.settings, self.counts)
+            self.scores = evaluate.score_held_out(self.chunks, self.forward_step, self.datasets, self.settings, self.counts)
             self.scored = self.position.iteration
         return self.scores
 
-    def valid(self) -> dict[str, dict[str, Any]]:
+    def scores_as_dict(self) -> dict[str, dict[str, Any]]:
         """The last validation by source and in all, for events and manifest."""
         rows = {name: part.as_dict() for name, part in sorted(self.scores.items())}
-        return rows | {"total": evaluate.total(self.scores).as_dict()}
+        return rows | {"total": evaluate.sum_scores(self.scores).as_dict()}
 
     def save(self) -> None:
         """Leave a checkpoint."""
@@ -107,14 +107,14 @@ def token_loss(mask_BS: Tensor, losses_BS: Tensor) -> tuple[Tensor, Tensor, Tens
     return loss, tokens.int(), torch.stack([loss.detach(), tokens])
 
 
-def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id: int) -> Run:
+def prepare_run(settings: PretrainSettings, paths: RunPaths, vocab_size: int, eos_id: int) -> Run:
     """Build data, model and optimizer, and go back to the newest checkpoint if there is one; all ranks together."""
-    saved = newest_checkpoint(places.checkpoints)
-    precision = saved.precision if saved and settings.precision == "auto" else runtime.chosen_precision(settings.precision)
-    datasets = data.build_datasets(places.pack_data, data_settings(settings), eos_id=eos_id, cache=places.root / "index")
+    saved = newest_checkpoint(paths.checkpoints)
+    precision = saved.precision if saved and settings.precision == "auto" else runtime.resolve_precision(settings.precision)
+    datasets = data.build_datasets(paths.pack_data, data_settings(settings), eos_id=eos_id, cache=paths.root / "index")
     counts = evaluate.token_counts(datasets, vocab_size)
     if dist.get_rank() == 0:
-        datasets.save_order(places.root / "data" / "order")
+        datasets.save_order(paths.root / "data" / "order")
     chunks = build_chunks(settings, precision, vocab_size)
     if settings.start and not saved:
         load_hf(settings, chunks, vocab_size)
@@ -124,8 +124,20 @@ def prepare(settings: PretrainSettings, places: Places, vocab_size: int, eos_id:
         load_checkpoint(saved, chunks, optimizer)
         position = saved.position
         scheduler.step(increment=position.samples)
-    saver = Saver(places.checkpoints, keep=settings.keep, background=settings.async_save)
-    return Run(settings, places, precision, eos_id, counts, datasets, chunks, optimizer, scheduler, position, saver)
+    saver = Saver(paths.checkpoints, keep=settings.keep, background=settings.async_save)
+    return Run(
+        settings=settings,
+        paths=paths,
+        precision=precision,
+        eos_id=eos_id,
+        counts=counts,
+        datasets=datasets,
+        chunks=chunks,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        position=position,
+        saver=saver,
+    )
 
 
 def train(run: Run, stopped: Callable[[], bool]) -> bool:
@@ -136,23 +148,23 @@ def train(run: Run, stopped: Callable[[], bool]) -> bool:
     """
     settings = run.settings
     batches = _batches(run)
-    with _log(run) as log:
+    with _open_log(run) as log:
         while run.position.iteration < settings.iterations:
             before, began = run.position, time.perf_counter()
             numbers = step(run, batches)
-            stop, memory = _agreed(stopped(), metrics.memory())  # waits for the device
+            stop, memory = _agree_across_ranks(stopped(), metrics.peak_memory())  # waits for the device
             seconds, done = time.perf_counter() - began, run.position.iteration
             run.saver.poll()
             if run.position.skipped > before.skipped:
-                _skipped(run, numbers, log)
+                _handle_skip(run, numbers, log)
             last = done == settings.iterations
             if last or (not stop and settings.valid_every and done % settings.valid_every == 0):
-                numbers["bits/byte"] = evaluate.total(run.validate()).bits_per_byte
+                numbers["bits/byte"] = evaluate.sum_scores(run.validate()).bits_per_byte
             if log:
                 read = run.position.samples - before.samples
                 log.iteration(run.position, numbers, samples=read, seconds=seconds, memory=memory)
                 if run.scored == done:
-                    log.validation(done, run.valid())
+                    log.validation(done, run.scores_as_dict())
             due = settings.save_every and done % settings.save_every == 0 and not run.position.skipped_in_row
             if stop or last or due:
                 run.save()
@@ -173,7 +185,7 @@ def step(run: Run, batches: list[Iterator[dict[str, Tensor]]]) -> dict[str, floa
     Returns: loss (nats a token), lr and the gradient's norm, as far as they are finite.
     """
     settings, layout, optimizer = run.settings, run.settings.parallel, run.optimizer
-    batch = settings.batches.after(run.position.samples)
+    batch = settings.batch_schedule.size_at(run.position.samples)
     for chunk in run.chunks:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
@@ -186,7 +198,7 @@ def step(run: Run, batches: list[Iterator[dict[str, Tensor]]]) -> dict[str, floa
         micro_batch_size=layout.micro_batch,
         forward_only=False,
     )
-    nats, tokens = evaluate.summed(reports)
+    nats, tokens = evaluate.sum_reports(reports)
     run.scheduler.step(increment=batch)
     overflow = optimizer.prepare_grads()
     norm = math.inf if overflow else float(optimizer.get_grad_norm())
@@ -194,11 +206,11 @@ def step(run: Run, batches: list[Iterator[dict[str, Tensor]]]) -> dict[str, floa
     verdict = guard.judge(settings.guard, run.position, numbers["loss"], norm)
     if verdict == "kept":
         optimizer.step()
-    run.position = guard.after(settings.guard, run.position, verdict, samples=batch, loss=numbers["loss"])
+    run.position = guard.advance(settings.guard, run.position, verdict, samples=batch, loss=numbers["loss"])
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _skipped(run: Run, numbers: Mapping[str, float], log: Log | None) -> None:
+def _handle_skip(run: Run, numbers: Mapping[str, float], log: Log | None) -> None:
     """Say that an iteration was skipped; after too many in a row rewind, or stop."""
     limits, why = run.settings.guard, "spike" if {"loss", "grad"} <= numbers.keys() else "not finite"
     if log:
@@ -206,11 +218,11 @@ def _skipped(run: Run, numbers: Mapping[str, float], log: Log | None) -> None:
     if run.position.skipped_in_row < limits.max_skipped:
         return
     run.saver.finish()
-    saved = newest_checkpoint(run.places.checkpoints) if run.position.rewinds < limits.rewind else None
+    saved = newest_checkpoint(run.paths.checkpoints) if run.position.rewinds < limits.rewind else None
     if saved is None:
-        raise PipelineError(f"{run.places.root}: {guard.why_stopped(limits, run.position, why)}")
+        raise PipelineError(f"{run.paths.root}: {guard.stop_message(limits, run.position, why)}")
     load_checkpoint(saved, run.chunks, run.optimizer)
-    run.position = guard.rewound(run.position, saved.position)
+    run.position = guard.rewind(run.position, saved.position)
     if log:
         log.rewound(run.position, saved.position.iteration)
 
@@ -230,7 +242,7 @@ def _batches(run: Run) -> list[Iterator[dict[str, Tensor]]]:
     ]
 
 
-def _agreed(asked: bool, memory: float) -> tuple[bool, float]:
+def _agree_across_ranks(asked: bool, memory: float) -> tuple[bool, float]:
     """Whether any rank was asked to stop, so that all stop after the same iteration; bytes of the fullest rank."""
     both = torch.tensor([float(asked), memory], dtype=torch.float64, device=runtime.DEVICE)
     dist.all_reduce(both, dist.ReduceOp.MAX)
@@ -239,17 +251,17 @@ def _agreed(asked: bool, memory: float) -> tuple[bool, float]:
 
 
 @contextmanager
-def _log(run: Run) -> Iterator[Log | None]:
+def _open_log(run: Run) -> Iterator[Log | None]:
     """The log, on rank 0 only."""
     if dist.get_rank():
         yield None
         return
-    root, vocab_size = run.places.root, len(run.counts)
-    with metrics.opened(run.settings, root, run.datasets, run.position, vocab_size, precision=run.precision) as log:
+    root, vocab_size = run.paths.root, len(run.counts)
+    with metrics.open_log(run.settings, root, run.datasets, run.position, vocab_size, precision=run.precision) as log:
         yield log
 
 
-def statistics(run: Run, vocab_size: int) -> dict[str, Any]:
+def collect_statistics(run: Run, vocab_size: int) -> dict[str, Any]:
     """What the manifest says of a finished training."""
     run.validate()
     return {
@@ -261,6 +273,6 @@ def statistics(run: Run, vocab_size: int) -> dict[str, Any]:
         "vocab_size": vocab_size,
         "precision": run.precision,
         "rewinds": run.position.rewinds,
-        "undone": [list(pair) for pair in run.position.undone],
-        "valid": run.valid(),
+        "undone": [list(pair) for pair in run.position.discarded],
+        "valid": run.scores_as_dict(),
     }

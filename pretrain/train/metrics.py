@@ -41,7 +41,7 @@ class Sink(Protocol):
         """Write out what is left."""
 
 
-def check(logging: Logging) -> None:
+def check_packages(logging: Logging) -> None:
     """Raises: ConfigError if a package that the settings ask for is not installed."""
     for name, asked in (("tensorboard", logging.tensorboard), ("wandb", bool(logging.wandb))):
         if asked and find_spec(name) is None:
@@ -51,7 +51,7 @@ def check(logging: Logging) -> None:
             )
 
 
-class Epochs:
+class EpochCounter:
     """How often each source has been read; counts only what was read since it was last asked."""
 
     def __init__(self, datasets: "Datasets") -> None:
@@ -65,7 +65,7 @@ class Epochs:
         self._length = datasets.settings.seq_length
         self._counts, self._upto = np.zeros(len(parts), np.int64), 0
 
-    def at(self, samples: int) -> dict[str, float]:
+    def epochs_at(self, samples: int) -> dict[str, float]:
         """Tokens read of each source in the run's first `samples`, over the tokens that it has; `samples` never falls."""
         while self._upto < samples:
             end = min(samples, self._upto + CHUNK)
@@ -82,7 +82,7 @@ class Log:
     """What rank 0 writes down; see the module."""
 
     def __init__(
-        self, progress: Progress, sinks: list[Sink], epochs: Epochs, settings: PretrainSettings, vocab_size: int
+        self, progress: Progress, sinks: list[Sink], epochs: EpochCounter, settings: PretrainSettings, vocab_size: int
     ) -> None:
         self._progress, self._sinks, self._epochs, self._settings = progress, sinks, epochs, settings
         layout, self._processes = settings.parallel, settings.parallel.processes
@@ -120,7 +120,7 @@ class Log:
 
     def saved(self, position: Position) -> None:
         """A checkpoint was made; says how often each source had been read."""
-        epochs = self._epochs.at(position.samples)
+        epochs = self._epochs.epochs_at(position.samples)
         self._progress.event(saved=position.iteration, samples=position.samples, epochs=epochs)
         self._add(position.iteration, {f"epochs/{name}": value for name, value in epochs.items()})
 
@@ -141,7 +141,7 @@ class Log:
 
 
 @contextmanager
-def opened(
+def open_log(
     settings: PretrainSettings, root: Path, datasets: "Datasets", position: Position, vocab_size: int, **facts: Any
 ) -> Iterator[Log]:
     """The log of the run in `root`, going on behind `position`.
@@ -161,7 +161,7 @@ def opened(
             sinks.append(Wandb(settings.logging.wandb, root))
         for sink in sinks:
             stack.callback(sink.close)
-        yield Log(progress, sinks, Epochs(datasets), settings, vocab_size)
+        yield Log(progress, sinks, EpochCounter(datasets), settings, vocab_size)
 
 
 class TensorBoard:
@@ -186,7 +186,7 @@ class Wandb:
     """A run of Weights & Biases that goes on when the training does: its id is kept beside the events."""
 
     def __init__(self, project: str, root: Path) -> None:
-        import wandb  # pyright: ignore[reportMissingImports] - installed by who wants it, see `check`
+        import wandb  # pyright: ignore[reportMissingImports] - installed by who wants it, see `check_packages`
 
         path = root / "wandb.id"
         if not path.exists():
@@ -209,7 +209,7 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
-def memory() -> float:
+def peak_memory() -> float:
     """Bytes that this rank held at most: of the GPU where there is one, else of the process."""
     import torch
 

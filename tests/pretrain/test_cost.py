@@ -43,7 +43,7 @@ def weights_here(settings: PretrainSettings) -> tuple[int, int]:
     from pretrain.model import build
 
     runtime.start(settings.parallel, 1)
-    bare = build.bare_model(settings, "fp32", VOCABULARY)
+    bare = build.build_bare_model(settings, "fp32", VOCABULARY)
     return ps.get_pipeline_model_parallel_rank(), sum(p.numel() for p in bare.parameters())
 
 
@@ -52,7 +52,7 @@ def weights_here(settings: PretrainSettings) -> tuple[int, int]:
 def test_every_rank_holds_as_many_weights_as_counted(shape: Shape, layout: Parallel) -> None:
     settings = settings_of(shape, layout)
     for stage, held in run_ranks(layout.processes, weights_here, settings):
-        assert cost.weights_of_rank(settings, VOCABULARY, stage) == held
+        assert cost.weights_per_rank(settings, VOCABULARY, stage) == held
 
 
 def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) -> tuple[int, int]:
@@ -70,7 +70,7 @@ def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) 
 
     runtime.start(settings.parallel, 1)
     if like_a_gpu:
-        attention.DENSE_UP_TO, onednn.wanted = 0, lambda kind: False
+        attention.DENSE_UP_TO, onednn.is_supported = 0, lambda kind: False
     if like_a_gpu and settings.model.architecture == "llama":  # GPT-2's kernels keep the same everywhere
         torch.compiler.set_stance("force_eager")  # what megatron compiles keeps the same, and compiling takes half a minute
         config_of = build.transformer_config
@@ -78,7 +78,7 @@ def work_of(settings: PretrainSettings, precision: Precision, like_a_gpu: bool) 
         layer_norm: Any = torch.nn.functional.layer_norm
         torch.nn.RMSNorm.forward = lambda self, x: layer_norm(x, self.normalized_shape, self.weight)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    bare = build.bare_model(settings, precision, VOCABULARY).to(kind)
+    bare = build.build_bare_model(settings, precision, VOCABULARY).to(kind)
     for parameter in bare.parameters():
         parameter.main_grad = torch.zeros_like(parameter)  # pyright: ignore[reportAttributeAccessIssue] - megatron's name
     own = {p.untyped_storage().data_ptr() for p in bare.parameters()}
@@ -118,5 +118,5 @@ def test_a_layer_keeps_as_many_bytes_as_counted(shape: Shape, seq_length: int, p
     """What two more layers keep, within half a hundredth: statistics of the norms, a few bytes a token, are not counted."""
     two, four = (settings_of(dataclasses.replace(shape, layers=layers), seq_length=seq_length) for layers in (2, 4))
     saved = [run_ranks(1, work_of, settings, precision, like_a_gpu)[0][1] for settings in (two, four)]
-    counted = cost.activations_of_layer(four, precision, gpu=like_a_gpu)
+    counted = cost.activation_bytes_per_layer(four, precision, gpu=like_a_gpu)
     assert 1.0 <= (saved[1] - saved[0]) / 2 / counted < 1.005

@@ -52,21 +52,21 @@ def run(tmp_path: Path) -> RunFile:
 
 
 def test_what_counts(run: RunFile) -> None:
-    history = curve.read(run.root("pretrain") / "events.jsonl")
+    history = curve.read_history(run.root("pretrain") / "events.jsonl")
     assert sorted(history.rows) == list(range(1, 51)) and history.total == 60
     places, losses = history.series("loss")
     assert places.tolist() == [i for i in range(1, 51) if i not in (33, 34)]
     assert losses == pytest.approx([loss_at(i) for i in places])
     assert (history.skipped, history.rewinds) == ({33: "not finite", 34: "not finite"}, {34: 30})
-    assert history.undone == ((31, 34),) and history.torn == 1
+    assert history.discarded == ((31, 34),) and history.torn_lines == 1
     assert history.sources() == ["ja_<web>", "ja_man", "total"] and sorted(history.valid) == [20, 40]
 
 
 def test_the_row_that_was_glued_to_a_torn_line_is_made_up_for(run: RunFile) -> None:
     """A process that goes on appends to the torn line; what it said there, where it went on, is seen by its iterations."""
-    history = curve.read(run.root("pretrain") / "events.jsonl")
+    history = curve.read_history(run.root("pretrain") / "events.jsonl")
     assert history.series("loss")[1].max() < 99 and history.resumed == [20]
-    assert curve.facts(history)["学習時間"] == "0:48"  # 19 s and 29 s: not the time that nothing ran
+    assert curve.summarize(history)["学習時間"] == "0:48"  # 19 s and 29 s: not the time that nothing ran
 
 
 def test_pictures(run: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,15 +90,15 @@ def test_nothing_to_draw(run: RunFile) -> None:
     events = run.root("pretrain") / "events.jsonl"
     events.write_text(json.dumps({"resumed_at": 0}) + "\n", "utf-8")
     with pytest.raises(BadInput, match="no iteration of a training is in it yet"):
-        curve.read(events)
+        curve.read_history(events)
     events.unlink()
     with pytest.raises(MissingInput, match="no such file; start the training"):
-        curve.read(events)
+        curve.read_history(events)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(1, 12))
 def test_bins_hold_every_value_once(values: list[float], points: int) -> None:
-    places, mean, low, high = curve.binned(np.arange(len(values)), np.array(values), points)
+    places, mean, low, high = curve.bin_means(np.arange(len(values)), np.array(values), points)
     assert len(places) == min(points, len(values)) and (np.diff(places) > 0).all()
     ends = np.linspace(0, len(values), len(places) + 1).astype(int).tolist()
     parts = [values[a:b] for a, b in pairwise(ends)]

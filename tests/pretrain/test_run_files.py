@@ -36,7 +36,7 @@ MEMORY = {"llmjp-v1-1.3b": 40, "llmjp-v1-13b": 40, "ja-1.3b": 80, "ja-13b": 80} 
 
 def opened(name: str) -> tuple[RunFile, PretrainSettings, int]:
     run = load_run(str(ROOT / "runs" / f"{name}.toml"))
-    return run, run.settings("pretrain", PretrainSettings), cost.vocabulary(run)
+    return run, run.settings("pretrain", PretrainSettings), cost.vocabulary_size(run)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runs").glob("*.toml")), ids=lambda path: path.stem)
@@ -80,10 +80,10 @@ def test_length_layout_and_memory(name: str) -> None:
     _, settings, vocab_size = opened(name)
     assert (settings.seq_length, settings.global_batch, settings.iterations) == LENGTHS[name]
     assert settings.parallel.processes % 8 == 0 and 8 % settings.parallel.tensor == 0, "whole nodes; tensor inside one"
-    assert cost.memory(settings, vocab_size).total < 0.92 * MEMORY[name] * 1e9
+    assert cost.estimate_memory(settings, vocab_size).total < 0.92 * MEMORY[name] * 1e9
 
 
 def test_the_document_shows_what_the_command_prints() -> None:
     """docs/pretrain.md has the tables of `make arithmetic`."""
     runs = [opened(name)[0] for name in sorted(PUBLISHED)]
-    assert cost.table(runs) in (ROOT / "docs" / "pretrain.md").read_text("utf-8")
+    assert cost.render_tables(runs) in (ROOT / "docs" / "pretrain.md").read_text("utf-8")

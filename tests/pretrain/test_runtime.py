@@ -19,12 +19,12 @@ def resident() -> int:
 
 
 def given_back() -> tuple[int, int]:
-    """Bytes that leave this process as 256 MiB are freed: as glibc does it by itself, then after `keep_memory` twice."""
+    """Bytes that leave this process as 256 MiB are freed: as glibc does it by itself, then after `reuse_freed_memory` twice."""
     found = []
     for keep in (False, True):
         if keep:
-            runtime.keep_memory()
-            runtime.keep_memory()
+            runtime.reuse_freed_memory()
+            runtime.reuse_freed_memory()
         tensor = torch.ones(256 * MIB, dtype=torch.uint8)
         before = resident()
         del tensor

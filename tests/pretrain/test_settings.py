@@ -96,12 +96,12 @@ def counted(shape: dict[str, Any]) -> tuple[int, int]:
     """Weights as the settings count them and as megatron has them, the vocabulary being full."""
     import dataclasses
 
-    from pretrain.model.build import bare_model
+    from pretrain.model.build import build_bare_model
     from pretrain.runtime import start
 
     settings: Any = tiny(model=dataclasses.replace(SHAPE, vocab_multiple=1, **shape))
     start(settings.parallel, 1)
-    model = bare_model(settings, "fp32", VOCABULARY)
+    model = build_bare_model(settings, "fp32", VOCABULARY)
     return settings.model.parameters(VOCABULARY, settings.seq_length), sum(p.numel() for p in model.parameters())
 
 

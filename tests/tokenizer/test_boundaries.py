@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer.analyzer import WordAnalyzer
-from tokenizer.boundaries import boundary_figures, straddling
+from tokenizer.boundaries import find_straddling, measure_boundaries
 
 
 def by_hand(tokens: list[int], words: list[int], end: int) -> list[bool]:
@@ -30,7 +30,7 @@ def cuts(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
 @given(cut=cuts())
 def test_straddling_is_what_counting_finds(cut: tuple[list[int], list[int], int]) -> None:
     tokens, words, end = cut
-    assert straddling(np.array(tokens), np.array(words), end).tolist() == by_hand(tokens, words, end)
+    assert find_straddling(np.array(tokens), np.array(words), end).tolist() == by_hand(tokens, words, end)
 
 
 @given(both=st.lists(cuts(), min_size=1, max_size=4))
@@ -41,23 +41,23 @@ def test_lines_laid_end_to_end_are_the_lines(both: list[tuple[list[int], list[in
         tokens += [place + start for start in one]
         words += [place + start for start in other]
         place += end
-    assert straddling(np.array(tokens), np.array(words), place).tolist() == apart
+    assert find_straddling(np.array(tokens), np.array(words), place).tolist() == apart
 
 
 def test_figures_by_hand() -> None:
     analyzer = WordAnalyzer("spaced", lambda stretch: {"ことができる": ["こと", "が", "できる"], "できる": ["できる"]}[stretch])
     starts = {"ことができる": [0, 2, 4], "できる": [0, 1]}  # こと|がで|きる and で|きる
-    figures = boundary_figures(["ことができる", "", "できる", "できる"], starts.__getitem__, analyzer)
+    figures = measure_boundaries(["ことができる", "", "できる", "できる"], starts.__getitem__, analyzer)
     assert (figures.tokens, figures.straddling) == (7, 1)
     assert (figures.token_starts, figures.word_starts, figures.shared_starts) == (4, 2, 1)
     assert (figures.precision, figures.recall, figures.f1) == (1 / 4, 1 / 2, 1 / 3)
     assert (figures.repeated_words, figures.consistent_words, figures.consistency) == (3, 3, 1.0)  # always で|きる
     starts["できる"] = [0]
     assert (figures.repeated_kinds, figures.constant_kinds, figures.constancy) == (1, 1, 1.0)
-    varied = boundary_figures(["ことができる", "できる", "できる"], starts.__getitem__, analyzer)
+    varied = measure_boundaries(["ことができる", "できる", "できる"], starts.__getitem__, analyzer)
     assert (varied.consistency, varied.repeated_kinds, varied.constancy) == (2 / 3, 1, 0.0)
 
 
 def test_nothing_gives_zeros() -> None:
-    figures = boundary_figures(["", ""], lambda line: [0], WordAnalyzer("none", lambda stretch: [stretch]))
+    figures = measure_boundaries(["", ""], lambda line: [0], WordAnalyzer("none", lambda stretch: [stretch]))
     assert (figures.tokens, figures.f1, figures.straddle_share, figures.consistency) == (0, 0.0, 0.0, 0.0)

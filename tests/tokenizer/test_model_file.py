@@ -6,7 +6,15 @@ import pytest
 import sentencepiece
 
 from tests.helpers import instruction_texts
-from tokenizer.model_file import FIXED, Piece, learned_pieces, read_pieces, unreachable, with_learned, without
+from tokenizer.model_file import (
+    NUM_FIXED_PIECES,
+    Piece,
+    learned_pieces,
+    read_pieces,
+    replace_learned,
+    unreachable_pieces,
+    without,
+)
 from tokenizer.settings import TokenizerSettings
 from tokenizer.train.sample import sentences
 from tokenizer.train.trainer import train
@@ -23,8 +31,8 @@ def test_pieces_are_what_sentencepiece_reads(model: bytes) -> None:
     assert [(piece.text, piece.score) for piece in read_pieces(model)] == [
         (processor.id_to_piece(token), processor.get_score(token)) for token in range(processor.vocab_size())
     ]
-    assert processor.is_byte(FIXED - 1) and not processor.is_byte(FIXED)
-    assert with_learned(model, learned_pieces(model)) == model
+    assert processor.is_byte(NUM_FIXED_PIECES - 1) and not processor.is_byte(NUM_FIXED_PIECES)
+    assert replace_learned(model, learned_pieces(model)) == model
 
 
 def test_dropping_and_adding(model: bytes) -> None:
@@ -33,11 +41,11 @@ def test_dropping_and_adding(model: bytes) -> None:
     assert processor.vocab_size() == 1278
     assert processor.decode(processor.encode("ですます")) == "ですます"
     assert "です" not in processor.encode("ですます", out_type=str)
-    assert read_pieces(small)[:FIXED] == read_pieces(model)[:FIXED]
-    more = with_learned(small, [*learned_pieces(small), Piece("まで🙂", -9999.0)])
+    assert read_pieces(small)[:NUM_FIXED_PIECES] == read_pieces(model)[:NUM_FIXED_PIECES]
+    more = replace_learned(small, [*learned_pieces(small), Piece("まで🙂", -9999.0)])
     assert read_pieces(more)[-1] == Piece("まで🙂", -9999.0)
     with pytest.raises(ValueError, match="'<0x0A>' is there twice"):
-        with_learned(model, [Piece("<0x0A>", 0.0)])
+        replace_learned(model, [Piece("<0x0A>", 0.0)])
 
 
 def test_unreachable_pieces_are_those_that_no_text_uses(model: bytes) -> None:
@@ -45,7 +53,7 @@ def test_unreachable_pieces_are_those_that_no_text_uses(model: bytes) -> None:
     dice = random.Random(3)
     merges = [piece.text for piece in learned_pieces(model) if len(piece.text) > 1]
     small = without(model, dice.sample(merges, len(merges) // 3))
-    dead = set(unreachable(small))
+    dead = set(unreachable_pieces(small))
     assert dead
     processor = sentencepiece.SentencePieceProcessor(model_proto=small)
     left = [piece.text for piece in learned_pieces(small)]

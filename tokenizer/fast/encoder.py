@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tokenizer.fast import kernels
-from tokenizer.model_file import FIXED, parsed, parts_of
+from tokenizer.model_file import NUM_FIXED_PIECES, merge_parts, parse_model
 from tokenizer.symbols import BYTE_PIECES, SPACE_MARK, SPECIALS, USER_SYMBOLS
 
 _CODE_POINTS = 0x110000
 _NEAR_BYTES = 1 << 15  # near the processor; ten thousand pairs of characters let 1 in 25 others pass without need
-_IDS_A_CHARACTER = 4  # at most: its bytes
+_MAX_IDS_PER_CHARACTER = 4  # at most: its bytes
 # Characters at once: few enough that their arrays, 20 bytes a character, are used again instead of asked for anew.
 _PART = 1 << 16
 
@@ -33,15 +33,15 @@ class CompiledEncoder:
         Raises: UnicodeEncodeError on a lone surrogate.
         """
         arrays: list[np.ndarray] = []
-        remembered, out = np.full(kernels.REMEMBERED, kernels.NONE, np.int64), np.empty(0, np.int32)
+        fit_cache, out = np.full(kernels.FIT_CACHE_SLOTS, kernels.NONE, np.int64), np.empty(0, np.int32)
         for part in _parts(texts):
             codes = np.frombuffer("".join(part).encode("utf-32-le"), np.uint32)
             bounds = np.zeros(len(part) + 1, np.int64)
             np.cumsum([len(text) for text in part], out=bounds[1:])
-            if len(out) < (room := _IDS_A_CHARACTER * len(codes)):
+            if len(out) < (room := _MAX_IDS_PER_CHARACTER * len(codes)):
                 out = np.empty(room, np.int32)
             ends = np.empty(len(part), np.int64)
-            count = kernels.encode(codes, bounds, self._tables, remembered, out, ends)
+            count = kernels.encode(codes, bounds, self._tables, fit_cache, out, ends)
             arrays += np.split(out[:count].copy(), ends[:-1])
         return arrays
 
@@ -64,20 +64,20 @@ def compile_encoder(model: bytes) -> CompiledEncoder | None:
     Supported is BPE on text as it is, with our user-defined symbols and special pieces, every character of a piece a piece
     itself, and every piece that is ever made merged later than its two parts.
     """
-    proto = parsed(model)
+    proto = parse_model(model)
     if not _is_plain(proto):
         return None
-    learned = {piece.piece: token for token, piece in enumerate(proto.pieces) if token >= FIXED}
+    learned = {piece.piece: token for token, piece in enumerate(proto.pieces) if token >= NUM_FIXED_PIECES}
     whole = "".join(learned)
-    if SPACE_MARK not in learned or not set(whole) <= learned.keys() or FIXED + len(whole) > 1 << kernels.VALUE_BITS:
+    if SPACE_MARK not in learned or not set(whole) <= learned.keys() or NUM_FIXED_PIECES + len(whole) > 1 << kernels.VALUE_BITS:
         return None
     scores = {text: proto.pieces[token].score for text, token in learned.items() if len(text) > 1}
     places = {score: place for place, score in enumerate(sorted(set(scores.values()), reverse=True))}
     ranks = {text: places[score] for text, score in scores.items()}
-    parts = parts_of(ranks)
+    parts = merge_parts(ranks)
     if any(ranks[text] <= ranks.get(part, -1) for text, pair in parts.items() for part in pair):
         return None
-    return CompiledEncoder(_tables(learned, ranks, parts, [piece.piece for piece in proto.pieces[:FIXED]]))
+    return CompiledEncoder(_tables(learned, ranks, parts, [piece.piece for piece in proto.pieces[:NUM_FIXED_PIECES]]))
 
 
 def _is_plain(proto: Any) -> bool:
@@ -85,20 +85,20 @@ def _is_plain(proto: Any) -> bool:
     return (
         proto.trainer_spec.model_type == proto.trainer_spec.BPE
         and not (normal.precompiled_charsmap or normal.add_dummy_prefix or normal.remove_extra_whitespaces)
-        and FIXED < len(proto.pieces) <= 1 << kernels.ID_BITS
-        and [piece.piece for piece in proto.pieces[: FIXED - BYTE_PIECES]] == [*SPECIALS, *USER_SYMBOLS]
-        and all(piece.type == kind.USER_DEFINED for piece in proto.pieces[len(SPECIALS) : FIXED - BYTE_PIECES])
-        and all(piece.type == kind.BYTE for piece in proto.pieces[FIXED - BYTE_PIECES : FIXED])
-        and all(piece.type == kind.NORMAL for piece in proto.pieces[FIXED:])
+        and NUM_FIXED_PIECES < len(proto.pieces) <= 1 << kernels.ID_BITS
+        and [piece.piece for piece in proto.pieces[: NUM_FIXED_PIECES - BYTE_PIECES]] == [*SPECIALS, *USER_SYMBOLS]
+        and all(piece.type == kind.USER_DEFINED for piece in proto.pieces[len(SPECIALS) : NUM_FIXED_PIECES - BYTE_PIECES])
+        and all(piece.type == kind.BYTE for piece in proto.pieces[NUM_FIXED_PIECES - BYTE_PIECES : NUM_FIXED_PIECES])
+        and all(piece.type == kind.NORMAL for piece in proto.pieces[NUM_FIXED_PIECES:])
     )
 
 
 def _tables(
     learned: Mapping[str, int], ranks: Mapping[str, int], parts: Mapping[str, tuple[str, str]], fixed: Sequence[str]
 ) -> kernels.Tables:
-    size = FIXED + len(learned)
+    size = NUM_FIXED_PIECES + len(learned)
     first = np.full(_CODE_POINTS, kernels.AS_BYTES, np.int32)
-    for token, text in enumerate(fixed[: FIXED - BYTE_PIECES]):
+    for token, text in enumerate(fixed[: NUM_FIXED_PIECES - BYTE_PIECES]):
         if len(text) == 1:
             first[ord(text)] = -2 - token
     runs = {len(text): token for token, text in enumerate(fixed) if set(text) == {SPACE_MARK}}
@@ -126,7 +126,7 @@ def _tables(
         rights=rights_V,
         prefixes=prefixes_V,
         lengths=lengths_V,
-        bytes=np.arange(FIXED - BYTE_PIECES, FIXED, dtype=np.int32),
+        bytes=np.arange(NUM_FIXED_PIECES - BYTE_PIECES, NUM_FIXED_PIECES, dtype=np.int32),
         spaces=np.array([runs.get(length, kernels.NONE) for length in range(max(runs) + 1)], np.int32),
     )
 

@@ -22,7 +22,7 @@ AS_BYTES = -1
 NO_MERGE = np.int64(1 << 62)
 SPACE = 0x20
 # Pairs of neighbours of which it is remembered whether they fit: half a megabyte, which stays near the processor.
-REMEMBERED = 1 << 16
+FIT_CACHE_SLOTS = 1 << 16
 # 2**64 / golden ratio, whose product's upper bits choose a slot.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _HIGH = np.uint64(32)
@@ -62,7 +62,7 @@ def bit_of(left: int, right: int, size: int) -> Any:
 
 
 @compiled
-def encode(codes: Any, bounds: Any, tables: Any, remembered: Any, out: Any, ends: Any) -> int:
+def encode(codes: Any, bounds: Any, tables: Any, fit_cache: Any, out: Any, ends: Any) -> int:
     """Write the ids of every text to `out`; returns how many.
 
     Args:
@@ -87,7 +87,7 @@ def encode(codes: Any, bounds: Any, tables: Any, remembered: Any, out: Any, ends
             if characters[at] < 0:
                 at, written = _write_alone(part, at, tables, out, written)
             else:
-                at, written = _encode_chain(characters, joined, at, tables, free, remembered, out, written)
+                at, written = _encode_chain(characters, joined, at, tables, free, fit_cache, out, written)
         ends[text] = written
     return written
 
@@ -145,7 +145,7 @@ def _write_bytes(code: int, ids: Any, out: Any, written: int) -> int:
 
 @inlined
 def _encode_chain(
-    characters: Any, joined: Any, at: int, tables: Any, free: Any, remembered: Any, out: Any, written: int
+    characters: Any, joined: Any, at: int, tables: Any, free: Any, fit_cache: Any, out: Any, written: int
 ) -> tuple[int, int]:
     """Write the ids of the characters from `at` to the next NONE; returns where both end.
 
@@ -159,7 +159,7 @@ def _encode_chain(
         token = _longest(trie, len(lengths), characters, joined, at)
         while True:
             end = at + lengths[token]
-            if free[end] and (at == begin or not joined[at - 1] or _fit(out[written - 1], token, tables, remembered)):
+            if free[end] and (at == begin or not joined[at - 1] or _fit(out[written - 1], token, tables, fit_cache)):
                 out[written] = token
                 written += 1
                 at = end
@@ -203,15 +203,15 @@ def _find(table: Any, key: int, missing: int) -> int:
 
 
 @inlined
-def _fit(left: int, right: int, tables: Any, remembered: Any) -> bool:
+def _fit(left: int, right: int, tables: Any, fit_cache: Any) -> bool:
     """Whether BPE leaves the two as they are, side by side; answers are remembered."""
     key = np.int64(left) << ID_BITS | right
-    slot = slot_of(key, len(remembered))
-    known = remembered[slot]
+    slot = slot_of(key, len(fit_cache))
+    known = fit_cache[slot]
     if known >> 1 == key:
         return known & 1 != 0
     answer = _are_final(left, right, tables)
-    remembered[slot] = key << 1 | answer
+    fit_cache[slot] = key << 1 | answer
     return answer
 
 

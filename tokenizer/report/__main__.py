@@ -17,8 +17,8 @@ from pipeline.progress import Progress, echo
 from pipeline.runfile import build_settings
 from tokenizer.analyzer import Analyzer, load_analyzer
 from tokenizer.encode import Tokenizer
-from tokenizer.report.measure import Remembering, dead_pieces, measure
-from tokenizer.report.others import Ours, Subject, load_subject
+from tokenizer.report.measure import CachedAnalyzer, count_unused_pieces, measure
+from tokenizer.report.others import OwnTokenizer, ReportTokenizer, load_tokenizer
 from tokenizer.report.page import render, shown
 from tokenizer.report.texts import GIVEN, RULES, excerpts, given, held_out
 from tokenizer.settings import TokenizerSettings
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = _parser().parse_args(argv)
     run = cli.open_run(chosen)
     analyzer = load_analyzer(chosen.analyzer)
-    others = [load_subject(name, chosen.cache) for name in _words("--with", chosen.compare)]
+    others = [load_tokenizer(name, chosen.cache) for name in _words("--with", chosen.compare)]
     corpus, trained = open_sealed(run.root("corpus")), open_sealed(run.root("tokenizer"))
     found, texts = report(corpus, trained, others, analyzer, [Path(name) for name in _words("--text", chosen.text)])
     page = trained.root / NAME
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def report(
-    corpus: Manifest, trained: Manifest, others: Sequence[Subject], analyzer: Analyzer, extra: Sequence[Path] = ()
+    corpus: Manifest, trained: Manifest, others: Sequence[ReportTokenizer], analyzer: Analyzer, extra: Sequence[Path] = ()
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Every figure, and the texts that the page shows.
 
@@ -67,7 +67,7 @@ def report(
         )
     settings = build_settings(trained.body["made"]["settings"], TokenizerSettings, f"{trained.root}/manifest.json")
     tokenizer = Tokenizer.load(trained.data)
-    subjects = [Ours(trained.root.name, tokenizer), *others]
+    subjects = [OwnTokenizer(trained.root.name, tokenizer), *others]
     files = document_files(corpus)
     with Progress("トークナイザの報告書", len(subjects) + 2, "段階") as progress:
         sources = held_out(files, settings)
@@ -76,13 +76,13 @@ def report(
         if not any(source.characters for source in sources.values()):
             raise BadInput(f"{corpus.data}: the corpus has no text; see what its stage kept and why it dropped the rest")
         progress.update()
-        dead = dead_pieces(tokenizer, _batches(files))
+        dead = count_unused_pieces(tokenizer, _batches(files))
         progress.update()
-        remembering, measured = Remembering(analyzer), []
+        cached, measured = CachedAnalyzer(analyzer), []
         for subject in subjects:
-            measured.append(measure(subject, sources, remembering))
+            measured.append(measure(subject, sources, cached))
             progress.update()
-    texts = [shown(name, text, subjects, remembering) for name, text in excerpts(sources, SHOWN, SHOWN_CHARACTERS)]
+    texts = [shown(name, text, subjects, cached) for name, text in excerpts(sources, SHOWN, SHOWN_CHARACTERS)]
     found = {
         "run": trained.root.name,
         "tokenizer": trained.digest,

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from tokenizer.analyzer import Analyzer
-from tokenizer.boundaries import BoundaryFigures, boundary_figures
+from tokenizer.boundaries import BoundaryFigures, measure_boundaries
 from tokenizer.encode import Tokenizer
-from tokenizer.report.others import Cut, Subject
+from tokenizer.report.others import Cut, ReportTokenizer
 from tokenizer.report.scripts import LENGTHS, NAMES, PIECES, is_spaced_japanese, length_column, piece_class, scripts
 from tokenizer.report.texts import Source
 
@@ -27,7 +27,7 @@ _AROUND = 12
 EXAMPLES = 12
 
 
-class Remembering:
+class CachedAnalyzer:
     """An analyzer that cuts no line twice: every tokenizer is held against the same words."""
 
     def __init__(self, analyzer: Analyzer) -> None:
@@ -63,11 +63,11 @@ class Figures:
         self.bytes += len(text.encode())
         self.tokens += len(cut.ids)
         self.script_characters += np.bincount(of_character, minlength=len(NAMES))
-        self.script_tokens += shared_tokens(cut, of_character)
+        self.script_tokens += tokens_per_script(cut, of_character)
         self.used.update(cut.ids.tolist())
         if back != text:
             self.lost += 1
-            self.first_lost = self.first_lost or difference(text, back)
+            self.first_lost = self.first_lost or first_difference(text, back)
 
     def __iadd__(self, other: "Figures") -> "Figures":
         for name in ("texts", "characters", "bytes", "tokens", "script_characters", "script_tokens", "lost"):
@@ -94,7 +94,7 @@ class Figures:
         }
 
 
-def measure(subject: Subject, sources: Mapping[str, Source], analyzer: Analyzer) -> dict[str, Any]:
+def measure(subject: ReportTokenizer, sources: Mapping[str, Source], analyzer: Analyzer) -> dict[str, Any]:
     """Every figure of a tokenizer: by source, over all, its vocabulary."""
     whole, rows = Figures(), {}
     begins: dict[str, list[int]] = {}  # of every line, which counts for its source and for all
@@ -129,12 +129,12 @@ def boundaries(texts: Iterable[str], begins: Mapping[str, Sequence[int]], analyz
         begins: of each line of the texts, the characters at which its tokens begin, one entry a token.
     """
     lines = (line for text in texts for line in text.split("\n"))
-    found: BoundaryFigures = boundary_figures(lines, begins.__getitem__, analyzer)
+    found: BoundaryFigures = measure_boundaries(lines, begins.__getitem__, analyzer)
     names = ("precision", "recall", "f1", "straddle_share", "consistency", "constancy")
     return {name: round(getattr(found, name), 5) for name in names}
 
 
-def shared_tokens(cut: Cut, of_character: np.ndarray) -> np.ndarray:
+def tokens_per_script(cut: Cut, of_character: np.ndarray) -> np.ndarray:
     """(scripts,) tokens of each script: every token is shared out evenly among its characters.
 
     A token that covers nothing (a mark before the text) belongs to the character that follows, or the last.
@@ -152,7 +152,7 @@ def shared_tokens(cut: Cut, of_character: np.ndarray) -> np.ndarray:
     return np.bincount(covered, weights=1.0 / sizes[tokens], minlength=len(NAMES))
 
 
-def difference(text: str, back: str) -> dict[str, str]:
+def first_difference(text: str, back: str) -> dict[str, str]:
     """The first place where a text and what came back differ, with what stands around it."""
     pairs = zip(text, back, strict=False)
     place = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(text), len(back)))
@@ -160,7 +160,7 @@ def difference(text: str, back: str) -> dict[str, str]:
     return {"character": str(place), "expected": text[begin : place + _AROUND], "found": back[begin : place + _AROUND]}
 
 
-def vocabulary(subject: Subject) -> dict[str, Any]:
+def vocabulary(subject: ReportTokenizer) -> dict[str, Any]:
     """How many pieces of each class have each length; how many are a space and Japanese.
 
     Returns: {"classes": class -> (len(LENGTHS) + 1) counts, "spaced_japanese": count}.
@@ -174,7 +174,7 @@ def vocabulary(subject: Subject) -> dict[str, Any]:
     return {"classes": {name: row for name, row in counts.items() if any(row)}, "spaced_japanese": spaced}
 
 
-def dead_pieces(tokenizer: Tokenizer, batches: Iterable[Sequence[str]]) -> dict[str, Any]:
+def count_unused_pieces(tokenizer: Tokenizer, batches: Iterable[Sequence[str]]) -> dict[str, Any]:
     """Pieces that no text uses, by class; control tokens, which no text can use, and raw bytes are told apart.
 
     Returns: {"documents", "characters", "pieces", "dead", "classes": class -> {"pieces", "dead", "examples"}}.

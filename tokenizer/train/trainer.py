@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from tokenizer.analyzer import DELIMITER
-from tokenizer.model_file import FIXED, Piece
+from tokenizer.model_file import NUM_FIXED_PIECES, Piece
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import (
     BOS,
@@ -97,7 +97,7 @@ def train_raw(sentences: Iterable[str], **options: Any) -> bytes:
     return model.getvalue()
 
 
-def too_large(settings: TokenizerSettings, found: int) -> ConfigError:
+def vocab_too_large(settings: TokenizerSettings, found: int) -> ConfigError:
     """What to say where the text yields `found` pieces, fewer than vocab_size."""
     return ConfigError(
         f"[tokenizer] vocab_size = {settings.vocab_size}: the text yields {found} pieces only; "
@@ -105,7 +105,7 @@ def too_large(settings: TokenizerSettings, found: int) -> ConfigError:
     )
 
 
-def too_small(settings: TokenizerSettings, needed: int) -> ConfigError:
+def vocab_too_small(settings: TokenizerSettings, needed: int) -> ConfigError:
     """What to say where fixed pieces and single characters alone are `needed` pieces, more than vocab_size."""
     return ConfigError(
         f"[tokenizer] vocab_size = {settings.vocab_size}: the fixed pieces and single characters of the text alone are "
@@ -113,17 +113,17 @@ def too_small(settings: TokenizerSettings, needed: int) -> ConfigError:
     )
 
 
-def best_pieces(pieces: Sequence[Piece], settings: TokenizerSettings) -> list[Piece]:
+def keep_best_pieces(pieces: Sequence[Piece], settings: TokenizerSettings) -> list[Piece]:
     """As many learned pieces as vocab_size has room for: all single characters, then the highest scores; in their order.
 
     Raises: ConfigError if there are too few, or single characters alone are too many.
     """
-    free = settings.vocab_size - FIXED
+    free = settings.vocab_size - NUM_FIXED_PIECES
     single = sum(len(piece.text) == 1 for piece in pieces)
     if single > free:
-        raise too_small(settings, single + FIXED)
+        raise vocab_too_small(settings, single + NUM_FIXED_PIECES)
     if len(pieces) < free:
-        raise too_large(settings, len(pieces) + FIXED)
+        raise vocab_too_large(settings, len(pieces) + NUM_FIXED_PIECES)
     longer = sorted((piece for piece in pieces if len(piece.text) > 1), key=lambda piece: (-piece.score, piece.text))
     kept = {piece.text for piece in longer[: free - single]}
     return [piece for piece in pieces if len(piece.text) == 1 or piece.text in kept]
@@ -133,7 +133,7 @@ def _explained(error: RuntimeError, settings: TokenizerSettings) -> Exception:
     """What a user can mend, as one clear line; anything else as it is."""
     text = str(error)
     if found := _TOO_LARGE.search(text):
-        return too_large(settings, int(found[1]))
+        return vocab_too_large(settings, int(found[1]))
     if found := _TOO_SMALL.search(text):
-        return too_small(settings, int(found[1]))
+        return vocab_too_small(settings, int(found[1]))
     return error

@@ -20,7 +20,7 @@ from typing import Any
 from pipeline import cli
 from pipeline.errors import ConfigError, ExternalServiceError
 from pipeline.progress import echo
-from pretrain.checkpoint.files import finished
+from pretrain.checkpoint.files import list_finished
 from pretrain.launch import ranks
 from pretrain.settings import PretrainSettings
 
@@ -37,7 +37,7 @@ class Job:
     restarts: int
 
     @classmethod
-    def of_environment(cls) -> "Job":
+    def from_environment(cls) -> "Job":
         """Raises: ConfigError outside a job; ExternalServiceError if scontrol cannot say which nodes it has."""
         try:
             number, nodes, names = (os.environ[f"SLURM_{name}"] for name in ("JOB_ID", "JOB_NUM_NODES", "JOB_NODELIST"))
@@ -74,22 +74,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check, train, and decide whether the job goes on."""
     arguments = cli.run_parser("pretrain.launch.slurm", __doc__ or "").parse_args(argv)
     run = cli.open_run(arguments)
-    settings, job = run.settings("pretrain", PretrainSettings), Job.of_environment()
-    words = _words(arguments, job.launcher(settings.parallel.processes))
+    settings, job = run.settings("pretrain", PretrainSettings), Job.from_environment()
+    words = _stage_options(arguments, job.launcher(settings.parallel.processes))
     root = run.root("pretrain")
     echo(f"Slurm ジョブ {job.number}: {job.nodes} ノード、先頭 {job.head}、再開 {job.restarts} 回目")
     doctor = [sys.executable, "-m", "pretrain.launch.doctor", *words]
     for check in ([*job.srun(), *doctor, "--alone"], doctor):
         if status := subprocess.run(check, check=False).returncode:
             sys.exit(status)
-    before = _newest(root)
-    status, received = _supervised([sys.executable, "-m", "pretrain", *words])
-    echo(f"学習プロセスの終了状態 {status}、チェックポイント {before or 'なし'} → {_newest(root) or 'なし'}")
+    before = _newest_checkpoint(root)
+    status, received = _run_with_signals([sys.executable, "-m", "pretrain", *words])
+    echo(f"学習プロセスの終了状態 {status}、チェックポイント {before or 'なし'} → {_newest_checkpoint(root) or 'なし'}")
     if (root / "manifest.json").exists() or (received and signal.SIGUSR1 not in received):
         sys.exit(0)
     if status == cli.USER_ERROR:
         sys.exit(status)
-    if status and not received and _newest(root) == before:
+    if status and not received and _newest_checkpoint(root) == before:
         raise ExternalServiceError(
             f"{root}: the training ended with status {status} and no newer checkpoint than {before or 'none'}; the job is not "
             f"put back into the queue, see {root / ranks.LOG}"
@@ -98,12 +98,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     echo("ジョブをキューに戻しました。最新のチェックポイントから続けます。")
 
 
-def _words(arguments: argparse.Namespace, launcher: list[str]) -> list[str]:
+def _stage_options(arguments: argparse.Namespace, launcher: list[str]) -> list[str]:
     """The options of `python -m pretrain`, with this job's launcher (which is no part of a run's identity)."""
-    return [*ranks.options(arguments), f"--set=pretrain.parallel.launcher={json.dumps(launcher)}"]
+    return [*ranks.stage_options(arguments), f"--set=pretrain.parallel.launcher={json.dumps(launcher)}"]
 
 
-def _supervised(command: list[str]) -> tuple[int, list[int]]:
+def _run_with_signals(command: list[str]) -> tuple[int, list[int]]:
     """Run to the end; SIGUSR1 and SIGTERM to us are for the training, which then saves. Returns: exit status, signals."""
     received: list[int] = []
     started: list[subprocess.Popen] = []
@@ -125,9 +125,9 @@ def _supervised(command: list[str]) -> tuple[int, list[int]]:
             signal.signal(number, handler)
 
 
-def _newest(root: Path) -> str | None:
+def _newest_checkpoint(root: Path) -> str | None:
     """Name of the newest whole checkpoint."""
-    found = finished(root / "checkpoints")
+    found = list_finished(root / "checkpoints")
     return found[-1].name if found else None
 
 

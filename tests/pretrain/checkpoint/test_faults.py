@@ -15,7 +15,7 @@ from megatron.core.dist_checkpointing.strategies import filesystem_async
 from pipeline.errors import ConfigError, CorruptArtifact, DiskFull, MissingInput
 from pretrain import export
 from pretrain.checkpoint import files
-from pretrain.checkpoint.files import way_out
+from pretrain.checkpoint.files import recovery_hint
 from pretrain.checkpoint.load import newest_checkpoint
 from pretrain.position import Position
 from pretrain.settings import PretrainSettings
@@ -60,7 +60,7 @@ def test_any_flipped_bit_is_found_before_anything_is_loaded(run: tuple[Path, Pat
         assert str(newest / name) in (message := messages.pop()) and "go on from iter_0000004" in message
         (newest / name).write_bytes(content)
     (newest / names[0]).unlink()
-    assert run_ranks(1, refused, pack, root, 1) == [f"{newest / names[0]}: missing; {way_out(newest)}"]
+    assert run_ranks(1, refused, pack, root, 1) == [f"{newest / names[0]}: missing; {recovery_hint(newest)}"]
 
 
 def test_a_damaged_description_is_refused(run: tuple[Path, Path]) -> None:
@@ -98,7 +98,7 @@ def cannot_write(pack: Path, root: Path, where: str) -> tuple[str, list[str], di
         filesystem_async._write_item = silent
         shutil.disk_usage = lambda path: SimpleNamespace(free=4096)  # pyright: ignore[reportAttributeAccessIssue]
     elif where == "folder" and dist.get_rank() == 0:
-        files.begin = full
+        files.create_partial = full
     elif where == "description" and dist.get_rank() == 0:
         files.write_json = full
     with pytest.raises((DiskFull, RuntimeError)) as caught:
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_harm(tmp_path: Path, where: str) 
 
 def nothing_to_load(root: Path) -> str:
     with pytest.raises(MissingInput) as caught:
-        export.load_whole(tiny(), root / "checkpoints", VOCABULARY)
+        export.load_newest_model(tiny(), root / "checkpoints", VOCABULARY)
     return str(caught.value)
 
 

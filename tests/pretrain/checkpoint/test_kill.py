@@ -73,13 +73,13 @@ def dying(where: str) -> None:
         return False
 
     if where == "folder":
-        before(save, "_planned", lambda fresh, *_: fourth in fresh.name)
+        before(save, "_plan_save", lambda fresh, *_: fourth in fresh.name)
     elif where == "shard":
         before(filesystem_async, "_write_item", third_tensor)
     elif where == "sums":
-        before(files, "sums", lambda fresh, pattern: fourth in fresh.name and pattern == "__1_*")
+        before(files, "hash_files", lambda fresh, pattern: fourth in fresh.name and pattern == "__1_*")
     elif where == "metadata":
-        before(files, "sums", lambda fresh, pattern: fourth in fresh.name and pattern == "[!_]*")
+        before(files, "hash_files", lambda fresh, pattern: fourth in fresh.name and pattern == "[!_]*")
     elif where == "description":
         before(files, "write_json", lambda path, _: fourth in path.parent.name)
     elif where == "name":
@@ -198,12 +198,12 @@ def goes_on(pack: Path, root: Path) -> tuple[dict[str, str], dict[str, str], lis
     for _ in range(2):
         loop.step(run, batches)
         run.saver.poll()
-        seen.append(len(files.finished(root / "checkpoints")))
+        seen.append(len(files.list_finished(root / "checkpoints")))
     later = digests(run)
     dist.barrier()
     gate.touch()
     run.saver.finish()
-    seen.append(len(files.finished(root / "checkpoints")))
+    seen.append(len(files.list_finished(root / "checkpoints")))
     run.saver.poll()
     assert then != later
     return then, later, seen

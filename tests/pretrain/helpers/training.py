@@ -42,12 +42,12 @@ def tiny_pack(folder: Path) -> Path:
 def prepared(settings: PretrainSettings, pack: Path, root: Path) -> loop.Run:
     """This rank, ready to train or to go on."""
     runtime.start(settings.parallel, settings.seed)
-    return loop.prepare(settings, loop.Places(pack, root), VOCABULARY, EOS)
+    return loop.prepare_run(settings, loop.RunPaths(pack, root), VOCABULARY, EOS)
 
 
 def numbers_of(settings: PretrainSettings, pack: Path, root: Path, stop_after: int = 0) -> dict[int, dict[str, float]]:
     """Train on this rank; iteration -> loss, lr, grad. A SIGTERM comes after iteration `stop_after`."""
-    stopped = process.stop_on_signals()
+    stopped = process.catch_stop_signals()
     run = prepared(settings, pack, root)
     seen: dict[int, dict[str, float]] = {}
     step = loop.step

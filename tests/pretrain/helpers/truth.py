@@ -1,7 +1,7 @@
-"""What was really read, held against what `pretrain.order` says, in both directions.
+"""What was really read, compared with what `pretrain.order` says, in both directions.
 
-The data comes from `marked_pack`: no token stands twice, so that a recorded row tells by itself which document and which
-place each of its tokens came from; nothing of `order` is needed to know it.
+The data comes from `marked_pack`: no token occurs twice, so that a recorded row shows by itself from which document and
+which offset each of its tokens came, without `order`.
 """
 
 import random
@@ -22,7 +22,7 @@ def in_blend_order(ranks: Sequence[Sequence[list[int]]], micro: int) -> list[lis
 
 
 def check_documents(order: Order, owners: Owners, recorded: Sequence[Sequence[Sequence[int]]]) -> None:
-    """Forward: each sample's inputs are its spans' tokens, end to end; and an iteration is its samples."""
+    """Forward: the inputs of each sample are the tokens of its spans; an iteration is its samples."""
     token_of = {place: token for token, place in owners.items()}
     sample = 0
     for iteration, rows in enumerate(recorded, 1):
@@ -37,7 +37,7 @@ def check_documents(order: Order, owners: Owners, recorded: Sequence[Sequence[Se
 
 
 def check_iterations(order: Order, owners: Owners, recorded: Sequence[Sequence[Sequence[int]]]) -> None:
-    """Backward: every document, whole and in every kind of range, was read in exactly the iterations that were recorded."""
+    """Backward: every document, and every kind of range of it, was read in exactly the recorded iterations."""
     read: dict[tuple[str, str, int], set[int]] = defaultdict(set)
     for iteration, rows in enumerate(recorded, 1):
         for row in rows:
@@ -53,7 +53,7 @@ def check_iterations(order: Order, owners: Owners, recorded: Sequence[Sequence[S
             stop = length if end is None else min(end, length)
             expected = sorted(set().union(*(read[source, document, at] for at in range(begin, stop))))
             assert order.iterations(source, document, begin, end) == tuple(expected), (source, document, begin, end)
-        assert order.read(source, document) == any(read[source, document, at] for at in range(length))
+        assert order.was_read(source, document) == any(read[source, document, at] for at in range(length))
         tokens, epochs = order.samples(source, document)
         assert tokens == (length if epochs else 0)  # a held-out document has no epochs
         cut: dict[int, set[int]] = defaultdict(set)

@@ -43,8 +43,11 @@ def with_vocabulary(size: int, settings: PretrainSettings, pack: Path, root: Pat
 
 def exported(settings: PretrainSettings, checkpoints: Path, tokenizer: Path, ids: np.ndarray, folder: Path) -> Any:
     """Export in this forked rank; the difference, and Megatron's own greedy continuation of four tokens."""
-    difference = export.export(settings, export.chosen(checkpoints), tokenizer, torch.from_numpy(ids), folder)
-    model, row = export.load_whole(settings, checkpoints, (size := Tokenizer.load(tokenizer).vocab_size)), ids[:4].tolist()
+    difference = export.export(settings, export.select_checkpoint(checkpoints), tokenizer, torch.from_numpy(ids), folder)
+    model, row = (
+        export.load_newest_model(settings, checkpoints, (size := Tokenizer.load(tokenizer).vocab_size)),
+        ids[:4].tolist(),
+    )
     for _ in range(12):
         tokens = torch.tensor([row])
         with torch.no_grad():
@@ -116,7 +119,7 @@ def spoilt(settings: PretrainSettings, checkpoints: Path, tokenizer: Path, ids: 
 
     weights.to_transformers = spoil
     with pytest.raises(PipelineError if how == "swapped" else RuntimeError) as caught:
-        export.export(settings, export.chosen(checkpoints), tokenizer, torch.from_numpy(ids), folder)
+        export.export(settings, export.select_checkpoint(checkpoints), tokenizer, torch.from_numpy(ids), folder)
     return str(caught.value)
 
 
@@ -130,9 +133,9 @@ def test_a_wrong_export_is_not_kept(tmp_path: Path, tiny_tokenizer: Path) -> Non
 
 def test_rows_of_little_text() -> None:
     ids = torch.arange(10)
-    assert export.rows(ids, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert export.rows(ids, 2).shape == (4, 2)
-    assert export.rows(ids, 11).tolist() == [list(range(10))]
+    assert export.comparison_rows(ids, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert export.comparison_rows(ids, 2).shape == (4, 2)
+    assert export.comparison_rows(ids, 11).tolist() == [list(range(10))]
 
 
 def test_names_with_transformer_engine() -> None:
@@ -145,7 +148,7 @@ def test_names_with_transformer_engine() -> None:
         "mlp.linear_fc1.weight": "mlp.linear_fc1.weight",
     }
     state = {layer + name: torch.tensor(float(place)) for place, name in enumerate(ours)}
-    plain = weights.plain_names(state | {layer + "self_attention.linear_qkv._extra_state": torch.empty(0)})
+    plain = weights.normalize_names(state | {layer + "self_attention.linear_qkv._extra_state": torch.empty(0)})
     assert plain == {layer + plain: state[layer + name] for name, plain in ours.items()}
 
 

@@ -71,7 +71,7 @@ def imported(settings: PretrainSettings, pack: Path, root: Path, vocab_size: int
 
 def exported(settings: PretrainSettings, root: Path, tokenizer: Path, folder: Path) -> float:
     ids = torch.arange(16, 64)
-    return export.export(settings, export.chosen(root / "checkpoints"), tokenizer, ids, folder, shard_size="20KB")
+    return export.export(settings, export.select_checkpoint(root / "checkpoints"), tokenizer, ids, folder, shard_size="20KB")
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -97,7 +97,7 @@ def test_in_and_out_again_bit_for_bit(
 ) -> None:
     settings, size = settings_of(architecture, tied=tied), Tokenizer.load(tiny_tokenizer).vocab_size
     start = write_model(tmp_path / "start", settings.model, size, dtype)
-    load.check(start, settings, tiny_tokenizer)
+    load.check_folder(start, settings, tiny_tokenizer)
     pack = write_pack(tmp_path / "pack", {"a": random_documents(3, 30, 30, size)}, vocab_size=size)
     precision = "bf16" if dtype == "bfloat16" else "fp32"
     settings = with_layout(dataclasses.replace(settings, start=start, precision=precision), **layout)
@@ -117,16 +117,16 @@ def test_in_and_out_again_bit_for_bit(
 
 def validated(settings: PretrainSettings, pack: Path, root: Path) -> tuple[int, float]:
     run = prepared(settings, pack, root)
-    return run.position.iteration, evaluate.total(run.validate()).loss
+    return run.position.iteration, evaluate.sum_scores(run.validate()).loss
 
 
 def written(settings: PretrainSettings, root: Path, folder: Path) -> None:
     """The weights and config of an export, for a vocabulary that no tokenizer has."""
     tokenizer: Any = type("Ids", (), {"vocab_size": VOCABULARY, "bos_id": 1, "eos_id": 2, "pad_id": 3})
-    from pretrain.hf.weights import plain_names, to_transformers
+    from pretrain.hf.weights import normalize_names, to_transformers
 
-    model = export.load_whole(settings, root / "checkpoints", VOCABULARY)
-    state = to_transformers(plain_names(model.state_dict()), settings.model, VOCABULARY, torch.float32)
+    model = export.load_newest_model(settings, root / "checkpoints", VOCABULARY)
+    state = to_transformers(normalize_names(model.state_dict()), settings.model, VOCABULARY, torch.float32)
     export._write(settings, tokenizer, state, "float32", folder, "5GB")
 
 
@@ -271,10 +271,10 @@ def test_what_does_not_fit_is_refused_in_one_line(
 ) -> None:
     folder, settings = tmp_path / "start", settings_of(architecture)
     shutil.copytree(models / architecture, folder)
-    load.check(folder, settings, tiny_tokenizer)
+    load.check_folder(folder, settings, tiny_tokenizer)
     spoil(folder)
     with pytest.raises(kind, match=message) as caught:
-        load.check(folder, settings, tiny_tokenizer)
+        load.check_folder(folder, settings, tiny_tokenizer)
     assert "\n" not in str(caught.value) and str(caught.value).startswith(str(folder))
 
 
@@ -282,25 +282,25 @@ def test_the_fingerprint_knows_the_weights(models: Path, tmp_path: Path, tiny_to
     folder = tmp_path / "start"
     shutil.copytree(models / "llama", folder)
     settings, memory = dataclasses.replace(settings_of("llama"), start=folder), tmp_path / "memory.json"
-    first = load.inputs(settings, tiny_tokenizer, memory)
-    assert first.keys() == {"start"} and first == load.inputs(settings, tiny_tokenizer, memory)
+    first = load.start_inputs(settings, tiny_tokenizer, memory)
+    assert first.keys() == {"start"} and first == load.start_inputs(settings, tiny_tokenizer, memory)
     weights_say(**{NORM: torch.ones(32)})(folder)
-    assert load.inputs(settings, tiny_tokenizer, memory) != first
-    assert load.inputs(settings_of("llama"), tiny_tokenizer, memory) == {}
+    assert load.start_inputs(settings, tiny_tokenizer, memory) != first
+    assert load.start_inputs(settings_of("llama"), tiny_tokenizer, memory) == {}
 
 
 def test_the_licence_of_the_weights_is_known(models: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(settings_of("llama"), start=models / "llama")
     with pytest.raises(ConfigError, match=r"start = '.*llama' needs start_licence"):
-        load.licences(settings)
-    rows = load.licences(dataclasses.replace(settings, start_licence="Apache-2.0"))
+        load.start_licences(settings)
+    rows = load.start_licences(dataclasses.replace(settings, start_licence="Apache-2.0"))
     assert rows == [{"source": "start/llama", "licence": "Apache-2.0", "attribution": "llama"}]
     run = run_file(tmp_path, "[pretrain]")
     with begin_artifact(run, "pretrain", {}, {}, recipe=1) as artifact:
         shutil.copytree(models / "llama", artifact.data / "hf")
         artifact.seal({}, licences=(licences := [{"source": "a", "licence": "CC0-1.0", "attribution": "b"}]))
-    assert load.licences(dataclasses.replace(settings, start=artifact.data / "hf")) == licences
-    assert load.licences(settings_of("llama")) == []
+    assert load.start_licences(dataclasses.replace(settings, start=artifact.data / "hf")) == licences
+    assert load.start_licences(settings_of("llama")) == []
 
 
 TABLE = """
@@ -337,7 +337,7 @@ def test_names_of_a_model_without_its_head(models: Path, tmp_path: Path, tiny_to
     shutil.copytree(models / "gpt2", tmp_path / "start")
     named = {name.removeprefix("transformer."): part for name, part in tensors(tmp_path / "start").items()}
     save_file(named | {"h.0.attn.bias": torch.ones(1, 1, 24, 24)}, tmp_path / "start" / "model.safetensors")
-    load.check(tmp_path / "start", settings_of("gpt2"), tiny_tokenizer)
+    load.check_folder(tmp_path / "start", settings_of("gpt2"), tiny_tokenizer)
 
 
 def logits_of_start(settings: PretrainSettings, pack: Path, root: Path, ids: torch.Tensor) -> torch.Tensor:
@@ -362,10 +362,10 @@ def test_a_shorter_sequence_takes_the_first_positions(tmp_path: Path) -> None:
 
 def frequencies(settings: PretrainSettings) -> torch.Tensor:
     from pretrain import runtime
-    from pretrain.model.build import bare_model
+    from pretrain.model.build import build_bare_model
 
     runtime.start(settings.parallel, 0)
-    embedding: Any = bare_model(settings, "fp32", VOCABULARY).rotary_pos_emb
+    embedding: Any = build_bare_model(settings, "fp32", VOCABULARY).rotary_pos_emb
     return embedding.inv_freq
 
 

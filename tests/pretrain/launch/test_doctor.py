@@ -28,7 +28,7 @@ NODE = Machine(
     driver="580.65.06",
     driver_gpus=8,
     transformer_engine="",
-    broken="",
+    transformer_engine_error="",
 )
 CPU = dataclasses.replace(NODE, gpus=(), memory=16 * GiB, bf16=False, cuda="", nccl="", driver="", driver_gpus=0)
 
@@ -61,7 +61,7 @@ def test_a_good_node_is_described() -> None:
         ({"nccl": ""}, {}, "torch 2.13.0 has no NCCL"),
         ({"bf16": False}, {"precision": "bf16"}, "does not multiply bf16"),
         (
-            {"transformer_engine": "2.9", "broken": "libcudnn.so.9: no"},
+            {"transformer_engine": "2.9", "transformer_engine_error": "libcudnn.so.9: no"},
             {},
             "Transformer Engine is installed but .* libcudnn.so.9",
         ),
@@ -92,7 +92,7 @@ def test_memory_is_refused_where_the_estimate_does_not_fit() -> None:
 
 def test_the_smallest_gpu_counts() -> None:
     settings = run_of("ja-1.3b")
-    need = cost.memory(settings, 99_584).total
+    need = cost.estimate_memory(settings, 99_584).total
     small = dataclasses.replace(NODE, gpus=(*NODE.gpus[1:], ("NVIDIA H100 80GB HBM3", int(need / doctor.USABLE) - 1)))
     with pytest.raises(ConfigError, match="the fullest rank needs"):
         doctor.check_memory(settings, 99_584, "bf16", small)
@@ -132,7 +132,7 @@ def test_driver_as_nvidia_smi_says(text: str, found: tuple[str, int], tmp_path: 
 
 
 def test_this_machine_as_it_is() -> None:
-    machine = doctor.look(gpu=False)
+    machine = doctor.inspect_machine(gpu=False)
     assert machine.gpus == () and machine.torch and 0 < machine.memory < 2**50
 
 

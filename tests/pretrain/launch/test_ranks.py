@@ -29,8 +29,8 @@ def test_options_pass_through_torchrun() -> None:
     from torch.distributed.run import parse_args
 
     given = ["--run", "demo", "--set", "pretrain.seed=5", "--set", "a.b=c d", "--data", "/x", "--artifacts", "out"]
-    options = ranks.options(cli.stage_parser("pretrain", "").parse_args(given))
-    words = ranks.command(Parallel(data=2), options)
+    options = ranks.stage_options(cli.stage_parser("pretrain", "").parse_args(given))
+    words = ranks.rank_command(Parallel(data=2), options)
     parsed = parse_args(words[words.index("pretrain.launch.torchrun") + 1 :])
     assert (parsed.nproc_per_node, parsed.module, parsed.training_script) == ("2", True, "pretrain.train")
     again = cli.stage_parser("pretrain.train", "").parse_args(parsed.training_script_args)
@@ -38,7 +38,7 @@ def test_options_pass_through_torchrun() -> None:
 
 
 def test_any_module_is_started_on_every_rank() -> None:
-    words = ranks.command(Parallel(launcher=("srun", "torchrun")), ["out.json"], module="pretrain.launch.probe")
+    words = ranks.rank_command(Parallel(launcher=("srun", "torchrun")), ["out.json"], module="pretrain.launch.probe")
     assert words == ["srun", "torchrun", "-m", "--", "pretrain.launch.probe", "out.json"]
 
 
@@ -47,7 +47,7 @@ def test_torchrun_waits_for_a_last_checkpoint() -> None:
     from torch.distributed.launcher.api import LaunchConfig
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ranks.environment(Parallel(timeout_minutes=7)).items():
+        for name, value in ranks.rank_environment(Parallel(timeout_minutes=7)).items():
             patch.setenv(name, value)
         assert LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=1).shutdown_timeout == 420
 
@@ -59,20 +59,22 @@ import json, sys
 open({str(artifact.work / ranks.ERROR)!r}, "w").write(json.dumps({{"kind": "ConfigError", "message": "so"}}))
 sys.exit(1)"""
     with pytest.raises(ConfigError, match=r"^so$"):
-        ranks.train(artifact, with_program(failing), [])
-    assert ranks.train(artifact, with_program(f"open({str(artifact.work / ranks.RESULT)!r}, 'w').write('[1]')"), []) == [1]
-    assert ranks.train(artifact, with_program("raise SystemExit(1)"), []) == [1], "what is done is not done again"
+        ranks.run_training(artifact, with_program(failing), [])
+    assert ranks.run_training(artifact, with_program(f"open({str(artifact.work / ranks.RESULT)!r}, 'w').write('[1]')"), []) == [
+        1
+    ]
+    assert ranks.run_training(artifact, with_program("raise SystemExit(1)"), []) == [1], "what is done is not done again"
 
 
 def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
     artifact = artifact_of(tmp_path)
     with pytest.raises(RuntimeError, match=r"status 1; .*torchrun\.log ends with:(?s:.*)ZeroDivisionError"):
-        ranks.train(artifact, with_program("1 / 0"), [])
+        ranks.run_training(artifact, with_program("1 / 0"), [])
     killed = with_program("import os; os.kill(os.getpid(), 9)")
     with pytest.raises(ExternalServiceError, match=r"killed \(signal 9\), most often for want of memory"):
-        ranks.train(artifact, killed, [])
+        ranks.run_training(artifact, killed, [])
     with pytest.raises(RuntimeError) as caught:
-        ranks.train(artifact, with_program("raise SystemExit(7)"), [])
+        ranks.run_training(artifact, with_program("raise SystemExit(7)"), [])
     assert "ZeroDivisionError" not in str(caught.value), "only what this attempt said"
 
 
@@ -91,9 +93,9 @@ time.sleep(0.2)"""
     before = signal.getsignal(number)
     if number == signal.SIGINT:
         with pytest.raises(KeyboardInterrupt):
-            ranks.train(artifact, with_program(program), [])
+            ranks.run_training(artifact, with_program(program), [])
     else:
-        assert ranks.train(artifact, with_program(program), []) is None
+        assert ranks.run_training(artifact, with_program(program), []) is None
     assert signal.getsignal(number) == before
 
 
@@ -108,4 +110,4 @@ while not pathlib.Path({str(artifact.work / ranks.STOP)!r}).exists(): time.sleep
 os.kill(os.getppid(), signal.SIGUSR1)
 time.sleep(60)
 os._exit(3)"""
-    assert ranks.train(artifact, with_program(program), []) is None
+    assert ranks.run_training(artifact, with_program(program), []) is None

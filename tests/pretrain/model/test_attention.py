@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from pretrain import runtime
 from pretrain.model import attention
-from pretrain.model.attention import documents
-from pretrain.model.build import bare_model
+from pretrain.model.attention import document_mask
+from pretrain.model.build import build_bare_model
 from pretrain.runtime import start
 from pretrain.settings import PretrainSettings, Shape
 from tests.pretrain.helpers.packs import EOS
@@ -26,7 +26,7 @@ from tests.pretrain.helpers.training import SHAPE, VOCABULARY, tiny
 @settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([EOS, 7, 8]), min_size=6, max_size=6), min_size=1, max_size=3))
 def test_a_token_sees_what_stands_before_it_in_its_document(rows: list[list[int]]) -> None:
-    bias = documents(torch.tensor(rows), EOS, torch.float32).bias
+    bias = document_mask(torch.tensor(rows), EOS, torch.float32).bias
     assert bias is not None and bias.shape == (len(rows), 1, 6, 6)
     for row, seen in zip(rows, bias[:, 0].tolist(), strict=True):
         for query in range(6):
@@ -41,9 +41,9 @@ def test_dense_attention_is_torchs(batch: int, length: int, groups: int, repeats
     torch.manual_seed(seed)
     q = torch.randn(batch, groups * repeats, length, 4, requires_grad=True)
     k, v = (torch.randn(batch, groups, length, 4, requires_grad=True) for _ in range(2))
-    bias = documents(torch.randint(1, 5, (batch, length)), EOS, torch.float32).bias
+    bias = document_mask(torch.randint(1, 5, (batch, length)), EOS, torch.float32).bias
     assert bias is not None
-    ours = attention._dense(q, k, v, bias)
+    ours = attention._dense_attention(q, k, v, bias)
     theirs = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=True)
     torch.testing.assert_close(ours, theirs)
     weight = torch.randn_like(ours)
@@ -71,7 +71,7 @@ def test_attention_on_a_cpu_is_torchs_whatever_the_block(
     core = attention.SdpaCoreAttention(config, 1, None, "self")
     q = torch.randn(length, batch, groups * repeats, 4, requires_grad=True)
     k, v = (torch.randn(length, batch, groups, 4, requires_grad=True) for _ in range(2))
-    bias = documents(torch.randint(1, 5, (batch, length)), EOS, torch.float32).bias if ends else None
+    bias = document_mask(torch.randint(1, 5, (batch, length)), EOS, torch.float32).bias if ends else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "BLOCK", block)
         ours = core(q, k, v, bias)
@@ -91,7 +91,7 @@ def together_and_apart(settings: PretrainSettings, dense_up_to: int) -> tuple[An
     """Logits and gradients of a row of documents, of each document in a row of its own; logits of the row without ends."""
     attention.DENSE_UP_TO = dense_up_to  # in this forked rank only
     start(settings.parallel, settings.seed)
-    model: Any = bare_model(settings, "fp32", VOCABULARY)
+    model: Any = build_bare_model(settings, "fp32", VOCABULARY)
     parts = [[9, 8, 7, EOS], [EOS], [10, 11, 12, 13, 14, EOS], [15, 16, 17]]
 
     def place(tokens: list[int]) -> list[int]:
@@ -102,7 +102,7 @@ def together_and_apart(settings: PretrainSettings, dense_up_to: int) -> tuple[An
 
     def logits(tokens: list[int], ends: bool = True) -> torch.Tensor:
         ids = torch.tensor([tokens])
-        bias = documents(ids, EOS, torch.float32).bias if ends else None
+        bias = document_mask(ids, EOS, torch.float32).bias if ends else None
         return model(ids, torch.tensor([place(tokens)]), bias)[0]
 
     def with_gradients(rows: list[list[int]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -159,11 +159,11 @@ def test_samples_are_put_in_a_row_for_transformer_engine(packed: bool) -> None:
     ends = (tokens == EOS).index_fill(1, torch.tensor([5]), True).flatten().nonzero().flatten() + 1
     offsets = functional.pad(ends, (1, 0)).to(torch.int32)
     said = PackedSeqParams(qkv_format="sbhd", cu_seqlens_q=offsets, cu_seqlens_kv=offsets, max_seqlen_q=6, max_seqlen_kv=6)
-    stopping: Any = attention.stopping_at_documents(Row)()
+    stopping: Any = attention.with_document_boundaries(Row)()
     ours = stopping(q, k, v, None, packed_seq_params=said if packed else None)
-    bias = documents(tokens if packed else torch.full((3, 6), 7), EOS, torch.float32).bias
+    bias = document_mask(tokens if packed else torch.full((3, 6), 7), EOS, torch.float32).bias
     assert bias is not None
-    expected = attention._dense(q.permute(1, 2, 0, 3), k.permute(1, 2, 0, 3), v.permute(1, 2, 0, 3), bias)
+    expected = attention._dense_attention(q.permute(1, 2, 0, 3), k.permute(1, 2, 0, 3), v.permute(1, 2, 0, 3), bias)
     torch.testing.assert_close(ours, expected.permute(2, 0, 1, 3).flatten(2))
 
 

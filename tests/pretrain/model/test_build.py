@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from pretrain import runtime
-from pretrain.model.build import bare_model, build_chunks
+from pretrain.model.build import build_bare_model, build_chunks
 from pretrain.settings import Parallel, PretrainSettings, Shape
 from tests.pretrain.helpers.ranks import run_ranks
 from tests.pretrain.helpers.training import SHAPE, VOCABULARY, tiny
@@ -47,7 +47,7 @@ def gpt2_weights(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
 def gpt2_and_its_logits(settings: PretrainSettings, ids: Tensor, places: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Weights for transformers, every bias and norm away from where it starts, and Megatron's logits."""
     runtime.start(settings.parallel, settings.seed)
-    model: Any = bare_model(settings, "fp32", VOCABULARY).eval()
+    model: Any = build_bare_model(settings, "fp32", VOCABULARY).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -86,7 +86,7 @@ def spreads(shape: Shape) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of every parameter as training begins."""
     settings = tiny(model=shape)
     runtime.start(settings.parallel, settings.seed)
-    model: Any = bare_model(settings, "fp32", VOCABULARY)
+    model: Any = build_bare_model(settings, "fp32", VOCABULARY)
     found = {name: parameter.detach() for name, parameter in model.named_parameters()}
     return {name: (float(part.mean()), float(part.std(correction=0))) for name, part in found.items()}
 
@@ -144,7 +144,7 @@ def with_statistics(settings: PretrainSettings) -> tuple[set[str], set[str]]:
     runtime.start(settings.parallel, settings.seed)
     plain: Any
     other: Any
-    plain, other = (bare_model(settings, "fp32", VOCABULARY) for _ in range(2))
+    plain, other = (build_bare_model(settings, "fp32", VOCABULARY) for _ in range(2))
     other.decoder.layers[0].self_attention.linear_qkv.add_module("fp8", Fp8())
     names = [
         {part.key for part in model.sharded_state_dict(metadata={"dp_cp_group": None}).values() if part is not None}

@@ -13,7 +13,7 @@ from pretrain.runtime import start
 from pretrain.settings import Parallel
 from tests.pretrain.helpers.ranks import run_ranks
 
-pytestmark = pytest.mark.skipif(not onednn.wanted(torch.float32), reason="this torch is without oneDNN, or has a GPU")
+pytestmark = pytest.mark.skipif(not onednn.is_supported(torch.float32), reason="this torch is without oneDNN, or has a GPU")
 SIZE = st.integers(1, 40)
 
 
@@ -31,9 +31,9 @@ LAID = st.sampled_from(["rows", "columns", "gaps"])
 def test_products_of_any_layout(rows: int, inner: int, columns: int, one: str, other: str, seed: int) -> None:
     torch.manual_seed(seed)
     a, b = laid(rows, inner, one), laid(columns, inner, other)
-    torch.testing.assert_close(onednn.by_rows(a, b).double(), a.double() @ b.double().t(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(onednn.matmul_nt(a, b).double(), a.double() @ b.double().t(), rtol=1e-5, atol=1e-5)
     a, b = laid(inner, rows, one), laid(inner, columns, other)
-    torch.testing.assert_close(onednn.by_columns(a, b).double(), a.double().t() @ b.double(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(onednn.matmul_tn(a, b).double(), a.double().t() @ b.double(), rtol=1e-5, atol=1e-5)
 
 
 def both(sequence: bool, world: int) -> list[tuple[torch.Tensor, ...]]:

@@ -13,7 +13,7 @@ import torch
 from pretrain import runtime
 from pretrain.checkpoint.load import load_checkpoint, newest_checkpoint
 from pretrain.model import build
-from pretrain.model.build import bare_model
+from pretrain.model.build import build_bare_model
 from pretrain.settings import Adam, Parallel, PretrainSettings, Shape
 from tests.pretrain.helpers.ranks import run_ranks
 from tests.pretrain.helpers.training import SHAPE, VOCABULARY, numbers_of, tiny, tiny_pack, with_layout
@@ -68,7 +68,7 @@ def logits(settings: PretrainSettings, root: Path) -> np.ndarray:
     """What the newest checkpoint, loaded whole into this process, makes of IDS."""
     whole = dataclasses.replace(settings, parallel=Parallel())
     runtime.start(whole.parallel, whole.seed)
-    bare: Any = bare_model(whole, "fp32", VOCABULARY)
+    bare: Any = build_bare_model(whole, "fp32", VOCABULARY)
     saved = newest_checkpoint(root / "checkpoints")
     assert saved is not None and saved.position.iteration == LAST
     load_checkpoint(saved, [bare])

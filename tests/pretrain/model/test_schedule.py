@@ -17,7 +17,7 @@ def rates(settings: PretrainSettings, begin: int = 0) -> dict[int, float]:
     """Samples read -> the rate of the step taken there, from iteration `begin` on, as the loop asks for them."""
     optimizer: Any = SimpleNamespace(param_groups=[{"lr": 0.0}, {"lr": 0.0, "wd_mult": 0.0}])
     scheduler = build_scheduler(settings, optimizer)
-    consumed = settings.batches.consumed(settings.iterations).tolist()
+    consumed = settings.batch_schedule.consumed(settings.iterations).tolist()
     scheduler.step(increment=consumed[begin])
     found = {}
     for before, read in zip(consumed[begin:], consumed[begin + 1 :], strict=False):
@@ -47,7 +47,7 @@ def test_against_the_formulas(ramp_up: RampUp, decay: Any) -> None:
     adam = Adam(lr=PEAK, min_lr=LOW, warmup=3, decay=decay, decay_share=0.25)
     settings = tiny(iterations=50, global_batch=8, optimizer=adam, ramp_up=ramp_up)
     found, samples = rates(settings), settings.samples
-    assert samples == sum(settings.batches.after(n) for n in [0, *found][:-1])
+    assert samples == sum(settings.batch_schedule.size_at(n) for n in [0, *found][:-1])
     expected = {n: cosine(n, 24, samples) if decay == "cosine" else wsd(n, 24, samples, 0.25) for n in found}
     assert found == pytest.approx(expected, rel=1e-9)
     assert max(found.values()) == pytest.approx(PEAK, rel=0.02) and found[samples] == pytest.approx(LOW)

@@ -1,7 +1,7 @@
-"""`pretrain.order` against what the batches really held, and against a naive simulation; both directions.
+"""`pretrain.order` against what the batches really contained, in both directions.
 
-In the packed data of these tests no token stands twice, so that a recorded batch tells by itself which document and
-which place each of its tokens came from; nothing of `order` is needed to know it.
+In the packed data of these tests no token occurs twice, so that a recorded batch shows by itself from which document and
+which offset each of its tokens came, without `order`.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
-from pretrain.batches import Batches
+from pretrain.batches import BatchSchedule
 from pretrain.order import Order
-from pretrain.order.save import Blend, SourceIndices, begins, by_id, save_order
+from pretrain.order.save import Blend, SourceIndices, document_begins, save_order, sort_by_doc_id
 from pretrain.train.data import DataSettings, build_datasets, train_batches
 from tests.pretrain.helpers.packs import doc_id, marked_pack
 from tests.pretrain.helpers.ranks import alone, run_ranks
@@ -30,12 +30,12 @@ from tests.pretrain.helpers.truth import Owners, check_documents, check_iteratio
 
 # Two sources, more than three epochs of each, documents from a third of a sample to several samples.
 LENGTHS = {"a": [random.Random(n).randint(1, 60) for n in range(30)], "b": [random.Random(n).randint(1, 9) for n in range(40)]}
-SETTINGS = DataSettings(seq_length=16, iterations=24, batches=Batches(12), seed=7, weights={"a": 0.8, "b": 0.2})
-RAMP = Batches(24, start=12, step=12, samples=100)  # nine iterations of 12 samples, then 24
+SETTINGS = DataSettings(seq_length=16, iterations=24, batch_schedule=BatchSchedule(12), seed=7, weights={"a": 0.8, "b": 0.2})
+RAMP = BatchSchedule(24, start=12, step=12, samples=100)  # nine iterations of 12 samples, then 24
 
 
 def consume(pack: Path, plan: DataSettings, cache: Path, order: Path, micro: int, resume_at: int) -> list[list[list[int]]]:
-    """Iterations' micro-batch rows (token lists) of this rank; stopped after `resume_at` iterations and begun anew."""
+    """The rows (token lists) that this rank reads in each iteration; stopped after `resume_at` iterations and resumed."""
     datasets = build_datasets(pack, plan, eos_id=2, cache=cache)
     if dist.get_rank() == 0:
         datasets.save_order(order)
@@ -44,7 +44,7 @@ def consume(pack: Path, plan: DataSettings, cache: Path, order: Path, micro: int
     for first, last in ((0, resume_at), (resume_at, plan.iterations)):
         batches = train_batches(datasets, consumed, **place)
         for _ in range(first, last):
-            size = plan.batches.after(consumed)
+            size = plan.batch_schedule.size_at(consumed)
             rows.append(
                 [row for _ in range(size // (micro * dist.get_world_size())) for row in next(batches)["tokens"].tolist()]
             )
@@ -63,10 +63,10 @@ def record(tmp_path: Path, plan: DataSettings, world: int, micro: int) -> tuple[
 
 @pytest.mark.parametrize(
     ("world", "micro", "batches"),
-    [(1, 4, SETTINGS.batches), (2, 3, RAMP), (3, 2, SETTINGS.batches), (3, 4, RAMP), (4, 1, RAMP)],
+    [(1, 4, SETTINGS.batch_schedule), (2, 3, RAMP), (3, 2, SETTINGS.batch_schedule), (3, 4, RAMP), (4, 1, RAMP)],
 )
-def test_order_tells_what_the_batches_held(tmp_path: Path, world: int, micro: int, batches: Batches) -> None:
-    pack, folder, owners, recorded = record(tmp_path, dataclasses.replace(SETTINGS, batches=batches), world, micro)
+def test_order_matches_the_recorded_batches(tmp_path: Path, world: int, micro: int, batches: BatchSchedule) -> None:
+    pack, folder, owners, recorded = record(tmp_path, dataclasses.replace(SETTINGS, batch_schedule=batches), world, micro)
     order = Order.open(folder, pack)
     assert order.total == SETTINGS.iterations and order.sources == ("a", "b")
     assert [len(rows) for rows in recorded] == np.diff(batches.consumed(order.total)).tolist()
@@ -79,7 +79,7 @@ def test_order_tells_what_the_batches_held(tmp_path: Path, world: int, micro: in
 
 def test_order_of_one_source(tmp_path: Path) -> None:
     pack, owners = marked_pack(tmp_path / "pack", {"a": LENGTHS["a"]})
-    plan = DataSettings(seq_length=16, iterations=20, batches=Batches(4), seed=7)
+    plan = DataSettings(seq_length=16, iterations=20, batch_schedule=BatchSchedule(4), seed=7)
     with alone():
         recorded = consume(pack, plan, tmp_path / "cache", tmp_path / "order", 2, 3)
     order = Order.open(tmp_path / "order", pack)
@@ -104,7 +104,7 @@ def test_order_of_any_shape(
     by_source = {f"s{number}": sizes for number, sizes in enumerate(lengths)}
     pack, owners = marked_pack(folder / "pack", by_source)
     weights = dict(zip(by_source, shares, strict=False))
-    plan = DataSettings(seq_length, iterations, Batches(batch), seed, weights)
+    plan = DataSettings(seq_length, iterations, BatchSchedule(batch), seed, weights)
     with alone():
         recorded = consume(pack, plan, folder / "cache", folder / "order", 1, iterations // 2)
     order = Order.open(folder / "order", pack)
@@ -117,7 +117,7 @@ def test_order_of_any_shape(
 @given(
     documents=st.integers(1, 9), epochs=st.integers(1, 7), seed=st.integers(0, 99), longest=st.sampled_from([1, 9, 2**31 - 1])
 )  # fmt: skip
-def test_begins_are_every_place_of_each_document_ascending(documents: int, epochs: int, seed: int, longest: int) -> None:
+def test_document_begins_are_all_occurrences_ascending(documents: int, epochs: int, seed: int, longest: int) -> None:
     rng = np.random.default_rng(seed)
     index = rng.permutation(np.repeat(np.arange(documents, dtype=np.int32), epochs))
     lengths = rng.integers(1, longest, documents, dtype=np.int32, endpoint=True)
@@ -126,7 +126,7 @@ def test_begins_are_every_place_of_each_document_ascending(documents: int, epoch
     for document in index.tolist():
         expected[document].append(position)
         position += int(lengths[document])
-    assert begins(index, lengths).tolist() == expected
+    assert document_begins(index, lengths).tolist() == expected
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_held_out_and_unknown_documents_were_never_read(saved: tuple[Path, Path]
     order = Order.open(*saved)
     held_out = doc_id("a", len(LENGTHS["a"]))
     for source, document in (("a", held_out), ("a", "0" * 32), ("a", "f" * 32), ("a", "no hex"), ("no source", held_out)):
-        assert order.iterations(source, document) == () and not order.read(source, document)
+        assert order.iterations(source, document) == () and not order.was_read(source, document)
     with pytest.raises(IndexError, match=r"not in 1\.\.24"):
         order.documents(0)
     with pytest.raises(IndexError, match=r"not in 1\.\.24"):
@@ -154,17 +154,17 @@ def test_held_out_and_unknown_documents_were_never_read(saved: tuple[Path, Path]
 
 def test_a_source_without_weight_is_never_read(tmp_path: Path) -> None:
     pack, _ = marked_pack(tmp_path / "pack", LENGTHS)
-    plan = DataSettings(16, 4, Batches(4), 7, {"a": 1.0, "b": 0.0})
+    plan = DataSettings(16, 4, BatchSchedule(4), 7, {"a": 1.0, "b": 0.0})
     with alone():
         build_datasets(pack, plan, eos_id=2, cache=tmp_path / "cache").save_order(tmp_path / "order")
     order = Order.open(tmp_path / "order", pack)
     assert order.sources == ("a",)
-    assert not any(order.read("b", doc_id("b", number)) for number in range(len(LENGTHS["b"])))
+    assert not any(order.was_read("b", doc_id("b", number)) for number in range(len(LENGTHS["b"])))
 
 
 def test_saving_again_gives_the_same_bytes(saved: tuple[Path, Path], tmp_path: Path) -> None:
     folder, pack = saved
-    moved = shutil.copytree(pack, tmp_path / "elsewhere")  # where the data lies decides nothing
+    moved = shutil.copytree(pack, tmp_path / "elsewhere")  # the path of the data makes no difference
     with alone():
         datasets = build_datasets(moved, SETTINGS, eos_id=2, cache=tmp_path / "cache")
         datasets.save_order(tmp_path / "order")
@@ -174,9 +174,7 @@ def test_saving_again_gives_the_same_bytes(saved: tuple[Path, Path], tmp_path: P
     assert all((folder / name).read_bytes() == (tmp_path / "order" / name).read_bytes() for name in files)
 
 
-def test_an_order_that_stands_is_not_written_again_unless_it_is_another_or_damaged(
-    saved: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_an_existing_order_is_written_again_only_if_it_differs_or_is_damaged(saved: tuple[Path, Path], tmp_path: Path) -> None:
     folder, pack = shutil.copytree(saved[0], tmp_path / "order"), saved[1]
     whole = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -191,8 +189,8 @@ def test_an_order_that_stands_is_not_written_again_unless_it_is_another_or_damag
         damage(folder)
         assert save(SETTINGS)
         assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == whole
-    for change in ({"seed": 8}, {"iterations": 23}, {"weights": {"a": 0.5, "b": 0.5}}, {"batches": RAMP}):
-        assert save(dataclasses.replace(SETTINGS, **change))  # back and forth: each time it is another's
+    for change in ({"seed": 8}, {"iterations": 23}, {"weights": {"a": 0.5, "b": 0.5}}, {"batch_schedule": RAMP}):
+        assert save(dataclasses.replace(SETTINGS, **change))  # each change differs from the one before
     assert save(SETTINGS) and not save(SETTINGS)
 
 
@@ -201,17 +199,17 @@ def test_samples_of_another_kind_are_refused(tmp_path: Path) -> None:
     starts = np.array([[0, 0], [0, 4], [1, 4]])  # the second begins at 4, the third at 9
     source = SourceIndices("a", np.arange(2, dtype=np.int32), starts, np.arange(2), np.array([5, 7], np.int32))
     blend = Blend([source], np.zeros(2, np.int16), np.arange(2), np.array([0, 2]), 4)
-    with pytest.raises(BadInput, match="no runs of 4 tokens"):
+    with pytest.raises(BadInput, match="not 4 consecutive tokens each"):
         save_order(tmp_path / "order", blend, pack)
     assert not (tmp_path / "order").exists()
 
 
-def test_iterations_that_were_undone_are_told_apart(saved: tuple[Path, Path]) -> None:
-    plain, order = Order.open(*saved), Order.open(*saved, undone=((3, 5), (9, 9)))
-    assert [i for i in range(1, order.total + 1) if order.is_undone(i)] == [3, 4, 5, 9]
-    assert not any(plain.is_undone(i) for i in range(1, order.total + 1))
-    span = order.documents(4)[0]  # what it read is known none the less
-    assert 4 in order.iterations(span.source, span.doc_id) and order.read(span.source, span.doc_id)
+def test_discarded_iterations_are_known(saved: tuple[Path, Path]) -> None:
+    plain, order = Order.open(*saved), Order.open(*saved, discarded=((3, 5), (9, 9)))
+    assert [i for i in range(1, order.total + 1) if order.is_discarded(i)] == [3, 4, 5, 9]
+    assert not any(plain.is_discarded(i) for i in range(1, order.total + 1))
+    span = order.documents(4)[0]  # what it read is still known
+    assert 4 in order.iterations(span.source, span.doc_id) and order.was_read(span.source, span.doc_id)
 
 
 def test_the_sources_of_a_document(saved: tuple[Path, Path]) -> None:
@@ -222,10 +220,10 @@ def test_the_sources_of_a_document(saved: tuple[Path, Path]) -> None:
 
 @settings(deadline=None)
 @given(heads=st.lists(st.integers(0, 2), min_size=1, max_size=40), seed=st.integers(0, 99))
-def test_documents_are_found_where_hashes_begin_alike(heads: list[int], seed: int) -> None:
+def test_documents_are_sorted_where_halves_of_hashes_are_equal(heads: list[int], seed: int) -> None:
     ids = np.random.default_rng(seed).integers(0, 256, (len(heads), 16)).astype(np.uint8)
-    ids[:, :8] = np.array(heads, np.uint8)[:, None]  # the first half of a doc_id is next to never shared
-    ordered = [ids[number].tobytes() for number in by_id(ids, "a")]
+    ids[:, :8] = np.array(heads, np.uint8)[:, None]  # in real data the first halves of doc_ids almost never collide
+    ordered = [ids[number].tobytes() for number in sort_by_doc_id(ids, "a")]
     assert ordered == sorted(row.tobytes() for row in ids)
 
 
@@ -278,7 +276,7 @@ def test_another_pack_is_refused(saved: tuple[Path, Path], tmp_path: Path) -> No
         Order.open(tmp_path / "nowhere", saved[1])
 
 
-def test_a_doc_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_doc_id_is_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pack, _ = marked_pack(tmp_path / "pack", {"a": [5, 5]})
@@ -286,7 +284,7 @@ def test_a_doc_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.take([0, 0]), path)
     with alone():
-        datasets = build_datasets(pack, DataSettings(4, 1, Batches(1), 0), eos_id=2, cache=tmp_path / "cache")
+        datasets = build_datasets(pack, DataSettings(4, 1, BatchSchedule(1), 0), eos_id=2, cache=tmp_path / "cache")
         with pytest.raises(BadInput, match=doc_id("a", 0)):
             datasets.save_order(tmp_path / "order")
 

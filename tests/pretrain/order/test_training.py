@@ -1,4 +1,4 @@
-"""The real training loop on two data-parallel ranks, stopped and resumed: the model's own inputs are what the order says."""
+"""The real training loop on two data-parallel ranks, stopped and resumed: the model gets as input what the order says."""
 
 import os
 import random
@@ -36,7 +36,7 @@ SETTINGS = PretrainSettings(
 
 
 def train_and_record(pack: Path, root: Path, stop_after: int) -> dict[int, list[list[int]]]:
-    """Run one rank of the training; iteration -> the rows its model was called with, until someone asks it to stop."""
+    """Run one rank of the training until it is asked to stop; iteration -> the rows its model was called with."""
     seen: list[list[int]] = []
     recorded: dict[int, list[list[int]]] = {}
     build_chunks, step = loop.build_chunks, loop.step
@@ -57,7 +57,7 @@ def train_and_record(pack: Path, root: Path, stop_after: int) -> dict[int, list[
     with pytest.MonkeyPatch.context() as patch:  # in this forked rank only
         patch.setattr(loop, "build_chunks", watched_chunks)
         patch.setattr(loop, "step", watched_step)
-        train.rank_main(SETTINGS, pack, root, VOCABULARY, 2)
+        train.train_rank(SETTINGS, pack, root, VOCABULARY, 2)
     return recorded
 
 

@@ -14,7 +14,7 @@ from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import held_out_key
 from pipeline.errors import BadInput
 from pretrain.pack import __main__ as pack
-from pretrain.pack.copies import MARKS, WIDTH, HeldOutTexts, fold, read_copies, runs, sampled
+from pretrain.pack.copies import MAX_FINGERPRINTS, NGRAM_CHARS, HeldOutTexts, fold, hash_ngrams, read_copies, sample_hashes
 from pretrain.pack.shards import EncodeShard, encode_shard
 from tests.pretrain.helpers.corpora import arguments, identifier, make_run
 
@@ -25,11 +25,11 @@ KANA = "あいうえおかきくけこさしすせそたちつてとなにぬね
 def strings(text: str) -> set[str]:
     """The runs of a folded text, as strings."""
     folded = fold(text)
-    return {folded[at : at + WIDTH] for at in range(max(len(folded) - WIDTH, 0) + 1)} - {""}
+    return {folded[at : at + NGRAM_CHARS] for at in range(max(len(folded) - NGRAM_CHARS, 0) + 1)} - {""}
 
 
 def held(texts: Mapping[str, str]) -> HeldOutTexts:
-    marks = [sampled(runs(text)) for text in texts.values()]
+    marks = [sample_hashes(hash_ngrams(text)) for text in texts.values()]
     return HeldOutTexts(list(texts), np.concatenate(marks), np.array([len(part) for part in marks]))
 
 
@@ -42,11 +42,11 @@ def sentence(seed: int, length: int = 30) -> str:
 def test_runs_are_equal_where_their_strings_are(text: str, width: int) -> None:
     folded = fold(text)
     expected = [folded[at : at + width] for at in range(len(folded) - width + 1)] or ([folded] if folded else [])
-    got = runs(text, width).tolist()
+    got = hash_ngrams(text, width).tolist()
     assert len(got) == len(expected)
     assert len(set(zip(expected, got, strict=True))) == len(set(expected)) == len(set(got))
     if len(folded) >= width:  # a run's hash says nothing of where it stands
-        assert runs("あ" + folded, width).tolist()[1:] == got
+        assert hash_ngrams("あ" + folded, width).tolist()[1:] == got
 
 
 @given(st.text(alphabet="aAａ１1ｱアが。、 \n-_「」ー", max_size=30))
@@ -66,11 +66,11 @@ def test_what_readers_do_not_see_is_folded_away(text: str) -> None:
 def test_the_share_is_what_sets_of_strings_give(documents: list[list[int]], text: list[int], share: float) -> None:
     # up to 90 characters: no document has more runs than are sought, so that its share is no estimate
     texts = {str(n): "".join(sentence(s, 5 + 3 * s) for s in parts) for n, parts in enumerate(documents)}
-    assert all(len(strings(t)) <= MARKS for t in texts.values())
+    assert all(len(strings(t)) <= MAX_FINGERPRINTS for t in texts.values())
     given_text = "。".join(sentence(s, 5 + 3 * s) for s in text)
     shares = {n: len(strings(t) & strings(given_text)) / len(strings(t)) for n, t in texts.items()}
     best = max(shares.values())
-    found = held(texts).copied(given_text, share)
+    found = held(texts).find_copied(given_text, share)
     if best < share:
         assert found is None
     else:
@@ -82,9 +82,9 @@ def test_the_share_is_what_sets_of_strings_give(documents: list[list[int]], text
 def test_of_a_long_text_the_share_is_an_estimate(seed: int, kept: float) -> None:
     text = sentence(seed, 5000)
     cut = int(len(text) * kept)
-    found = held({"x": text}).copied(sentence(seed + 1, 100) + text[:cut] + sentence(seed + 2, 100), 0.0)
+    found = held({"x": text}).find_copied(sentence(seed + 1, 100) + text[:cut] + sentence(seed + 2, 100), 0.0)
     share = found[1] if found else 0.0
-    assert abs(share - kept) < 2 / MARKS + WIDTH / len(text)  # evenly spaced: closer than drawn ones would be
+    assert abs(share - kept) < 2 / MAX_FINGERPRINTS + NGRAM_CHARS / len(text)  # evenly spaced: closer than drawn ones would be
 
 
 def changed(text: str, every: int) -> str:
@@ -185,5 +185,5 @@ def test_edges_of_files_give_the_split_of_the_whole(tmp_path: Path, tiny_tokeniz
         by_key = sorted((identifier("s", text) for text in rows), key=held_out_key)
         below = [doc_id for doc_id in by_key if held_out_key(doc_id) < share * 2**64]
         expected: Sequence[str] = (below or by_key[:1])[: len(by_key) - 1]
-        assert [doc_id for doc_id in by_key if splits.of(doc_id) == "valid"] == expected
-        assert [doc_id for doc_id in by_key if splits.of(doc_id) == "train"] == by_key[len(expected) :]
+        assert [doc_id for doc_id in by_key if splits.split_of(doc_id) == "valid"] == expected
+        assert [doc_id for doc_id in by_key if splits.split_of(doc_id) == "train"] == by_key[len(expected) :]

@@ -92,9 +92,9 @@ def replace(self, target):  # every file of ours appears by one rename: die in t
 
 def one_by_one(task, shards, artifact, *, step, label):
     for name in sorted(shards):
-        if artifact.receipt(step, name) is None:
+        if artifact.read_receipt(step, name) is None:
             artifact.write_receipt(step, name, task(shards[name]))
-    return {name: artifact.receipt(step, name) for name in sorted(shards)}
+    return {name: artifact.read_receipt(step, name) for name in sorted(shards)}
 
 Path.replace, pack.map_shards = replace, one_by_one
 pack.main(sys.argv[2:])
@@ -151,7 +151,7 @@ def test_a_training_share_takes_part_of_the_same_documents_and_counts_the_rest(t
     never_held_out = max(whole["train"], key=held_out_key)
     assert set(part["train"]) == {d for d in whole["train"] if low <= held_out_key(d) < high} | {never_held_out}
     parts = tuple(sorted((tmp_path / "part" / "encoded").glob("*.parquet")))
-    splits = Splits.by([identifier("s", text) for text in documents], 0.1, 0.4)
+    splits = Splits.from_doc_ids([identifier("s", text) for text in documents], 0.1, 0.4)
     merge = MergeSource("s", tuple(p.with_suffix("") for p in parts), 1280, splits, (), tmp_path / "again")
     assert merge_source(merge)["left_out"] == {"documents": 100 - len(part["train"]) - len(part["valid"])}
 
@@ -220,7 +220,7 @@ def test_tokens_at_the_edge_of_two_bytes(
     documents = [chr(vocab_size - 1) * 3, "あ" + chr(vocab_size - 1)]
     write_documents(tmp_path / "s-00000.parquet", documents, "s")
     encode_shard(EncodeShard(tmp_path / "s-00000.parquet", "s", tmp_path, tmp_path / "part"))
-    splits = Splits.by([identifier("s", text) for text in documents], 0.5, 1.0)
+    splits = Splits.from_doc_ids([identifier("s", text) for text in documents], 0.5, 1.0)
     merge_source(MergeSource("s", (tmp_path / "part",), vocab_size, splits, (), tmp_path / "out"))
     got: list[Indexed] = [open_indexed(tmp_path / "out" / split) for split in ("train", "valid")]
     assert all(split.tokens.dtype == dtype for split in got)

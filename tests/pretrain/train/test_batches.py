@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.batches import Batches
+from pretrain.batches import BatchSchedule
 
 
 @settings(max_examples=60, deadline=None)
@@ -15,7 +15,7 @@ def test_grow_as_megatron_s_do(start: int, step: int, steps: int, part: int) -> 
 
     samples = steps * part  # whole increments: theirs divides in floating point
     size = start + steps * step
-    ours = Batches(size, start, step, samples)
+    ours = BatchSchedule(size, start, step, samples)
     theirs = RampupBatchsizeNumMicroBatchesCalculator(
         size, micro_batch_size=1, data_parallel_size=1, decrease_batch_size_if_needed=False, rank=1,
         start_global_batch_size=start, batch_size_increment=step, ramup_samples=samples,
@@ -24,15 +24,15 @@ def test_grow_as_megatron_s_do(start: int, step: int, steps: int, part: int) -> 
     for _ in range(samples + 5):
         theirs.update(read[-1], consistency_check=False, verbose=False)
         size_now = theirs.current_global_batch_size
-        assert size_now is not None and ours.after(read[-1]) == size_now
+        assert size_now is not None and ours.size_at(read[-1]) == size_now
         read.append(read[-1] + size_now)
     assert ours.consumed(samples + 5).tolist() == read
     assert ours.consumed(2).tolist() == read[:3]
 
 
 def test_without_ramp_up_all_are_alike() -> None:
-    np.testing.assert_array_equal(Batches(7).consumed(4), [0, 7, 14, 21, 28])
-    assert Batches(7).consumed(0).tolist() == [0]
+    np.testing.assert_array_equal(BatchSchedule(7).consumed(4), [0, 7, 14, 21, 28])
+    assert BatchSchedule(7).consumed(0).tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_without_ramp_up_all_are_alike() -> None:
 )
 def test_bad_ramps_are_refused(arguments: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Batches(*arguments)
+        BatchSchedule(*arguments)

@@ -47,9 +47,9 @@ def test_scores_are_those_of_transformers(tmp_path: Path) -> None:
     """Untrained weights; windows of seq_length tokens over `</s>` and the held-out documents, as defined."""
     settings, pack = tiny(), tiny_pack(tmp_path / "pack")
     ((found, (state, labels)),) = run_ranks(1, scores, settings, pack, tmp_path / "run")
-    config = llama.config(settings, _Ids(), "float32")  # pyright: ignore[reportArgumentType] - all that it reads of a tokenizer
+    config = llama.build_config(settings, _Ids(), "float32")  # pyright: ignore[reportArgumentType] - all that it reads of a tokenizer
     model: Any = LlamaForCausalLM(config)
-    made = weights.to_transformers(weights.plain_names(state), settings.model, VOCABULARY, torch.float32)
+    made = weights.to_transformers(weights.normalize_names(state), settings.model, VOCABULARY, torch.float32)
     model.load_state_dict(made)
     assert len(state["embedding.word_embeddings.weight"]) == VOCABULARY + 3, "what fills the vocabulary up gets no probability"
     for source, tokens in labels.items():
@@ -70,7 +70,7 @@ def test_scores_are_those_of_transformers(tmp_path: Path) -> None:
     two = run_ranks(2, scores, with_layout(settings, data=2, micro_batch=1), pack, tmp_path / "two")
     for other, _ in two:
         assert {n: s.nats for n, s in other.items()} == pytest.approx({n: s.nats for n, s in found.items()}, rel=1e-6)
-    assert evaluate.total(found).tokens == sum(map(len, labels.values()))
+    assert evaluate.sum_scores(found).tokens == sum(map(len, labels.values()))
 
 
 class _Ids:

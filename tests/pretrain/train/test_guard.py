@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
 from pretrain import process
-from pretrain.position import Position, with_range
+from pretrain.position import Position, add_range
 from pretrain.settings import Guard, PretrainSettings
 from pretrain.train import guard, loop
 from tests.pretrain.helpers.ranks import run_ranks
@@ -31,7 +31,7 @@ NAN, INF = math.nan, math.inf
 def test_ranges_are_the_set_of_their_iterations(pairs: list[tuple[int, int]]) -> None:
     ranges, iterations = (), set()
     for first, more in pairs:
-        ranges = with_range(ranges, first, first + more)
+        ranges = add_range(ranges, first, first + more)
         iterations |= set(range(first, first + more + 1))
     assert [i for first, last in ranges for i in range(first, last + 1)] == sorted(iterations)
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(ranges))
@@ -52,7 +52,7 @@ def test_against_the_whole_history(losses: list[float], window: int, spike: floa
         expected = "not finite" if math.isnan(loss) else "spike" if leaps else "kept"
         verdict = guard.judge(limits, position, loss, 1.0)
         assert verdict == expected
-        position = guard.after(limits, position, verdict, samples=4, loss=loss)
+        position = guard.advance(limits, position, verdict, samples=4, loss=loss)
         kept += [loss] * (verdict == "kept")
         undone += [iteration] * (verdict != "kept")
         row = 0 if verdict == "kept" else row + 1
@@ -60,13 +60,13 @@ def test_against_the_whole_history(losses: list[float], window: int, spike: floa
             iteration, 4 * iteration, len(undone), row
         )  # fmt: skip
     assert position.recent == tuple(kept[-window:])
-    assert [i for first, last in position.undone for i in range(first, last + 1)] == undone
+    assert [i for first, last in position.discarded for i in range(first, last + 1)] == undone
 
 
 def test_a_rewind_undoes_everything_since_the_checkpoint() -> None:
     saved = Position(40, 160, 1, 0, 0, ((7, 7),), (2.0, 1.0))
     now = Position(53, 212, 4, 3, 1, ((7, 7), (51, 53)), (3.0, 4.0))
-    assert guard.rewound(now, saved) == Position(53, 212, 4, 0, 2, ((7, 7), (41, 53)), (2.0, 1.0))
+    assert guard.rewind(now, saved) == Position(53, 212, 4, 0, 2, ((7, 7), (41, 53)), (2.0, 1.0))
 
 
 def bad_losses(factors: dict[int, float]) -> Any:
@@ -86,7 +86,7 @@ def trained(
 ) -> tuple[dict[int, float], Position, dict[str, np.ndarray]]:
     """Losses by iteration, the position at the end, and all that this rank holds."""
     bad_losses(factors)
-    stopped, step, losses = process.stop_on_signals(), loop.step, {}
+    stopped, step, losses = process.catch_stop_signals(), loop.step, {}
 
     def watched(run: loop.Run, batches: Any) -> dict[str, float]:
         numbers = step(run, batches)
@@ -141,7 +141,7 @@ def test_a_run_rewinds_to_its_checkpoint_and_goes_on_with_the_next_data(
     ranks = run_ranks(world, trained, settings, pack, tmp_path / "run", bad)
     losses, position, _ = ranks[0]
     assert (position.iteration, position.samples, position.skipped, position.rewinds) == (12, 48, 2, 1)
-    assert position.undone == ((5, 8),)
+    assert position.discarded == ((5, 8),)
     names = [p.name for p in sorted((tmp_path / "run" / "checkpoints").glob("iter_*"))]
     assert names == ["iter_0000004", "iter_0000008", "iter_0000012"]
     shutil.copytree(tmp_path / "run" / "checkpoints" / names[0], tmp_path / "again" / "checkpoints" / names[0])
@@ -171,7 +171,7 @@ def test_after_its_rewinds_it_stops(tmp_path: Path) -> None:
     bad = dict.fromkeys(range(5, 21), 50.0)
     ((message, position),) = run_ranks(1, refused, settings, tiny_pack(tmp_path / "pack"), tmp_path / "run", bad)
     assert "loss above 2 times the median of 2 in 2 iterations in a row, up to iteration 10, after 2 rewind(s); " in message
-    assert "\n" not in message and position.undone == ((5, 10),)
+    assert "\n" not in message and position.discarded == ((5, 10),)
 
 
 def test_without_a_checkpoint_there_is_nothing_to_rewind_to(tmp_path: Path) -> None:

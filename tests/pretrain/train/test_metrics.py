@@ -117,10 +117,10 @@ def test_wandb_goes_on_with_the_same_run(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_missing_package_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "find_spec", lambda name: None)
-    metrics.check(Logging())
+    metrics.check_packages(Logging())
     for logging, name in ((Logging(wandb="ours"), "wandb"), (Logging(tensorboard=True), "tensorboard")):
         with pytest.raises(ConfigError, match=rf"\[pretrain.logging\] {name}: the package {name} is not installed") as caught:
-            metrics.check(logging)
+            metrics.check_packages(logging)
         assert "\n" not in str(caught.value)
 
 
@@ -163,9 +163,9 @@ def test_tokens_beyond_the_vocabulary(tmp_path: Path, held_out: bool) -> None:
 def agreed(asked: list[bool]) -> tuple[bool, float]:
     from pretrain import runtime
 
-    runtime.cpu_means_cuda()
+    runtime.redirect_cuda_to_cpu()
     rank = torch.distributed.get_rank()
-    return loop._agreed(asked[rank], float(rank + 1))
+    return loop._agree_across_ranks(asked[rank], float(rank + 1))
 
 
 def test_one_rank_is_enough_to_stop_and_the_fullest_counts() -> None:
@@ -180,6 +180,6 @@ def test_one_source_is_counted_too(tmp_path: Path) -> None:
 
 
 def epochs_of(settings: PretrainSettings, pack: Path, root: Path) -> dict[str, float]:
-    counted = metrics.Epochs(prepared(settings, pack, root).datasets)
-    counted.at(10)
-    return counted.at(24)
+    counted = metrics.EpochCounter(prepared(settings, pack, root).datasets)
+    counted.epochs_at(10)
+    return counted.epochs_at(24)

@@ -23,7 +23,7 @@ ITERATIONS, MOST = 100, 1e-3  # relative difference of loss, lr and gradient nor
 def megatron(settings: PretrainSettings, pack: Path, root: Path) -> tuple[dict[str, torch.Tensor], list[Batch], list[Any]]:
     """First weights in transformers' names, the batches of every iteration, and loss, lr and gradient norm."""
     run = prepared(settings, pack, root)
-    state = weights.plain_names(run.chunks[0].module.state_dict())
+    state = weights.normalize_names(run.chunks[0].module.state_dict())
     first = weights.to_transformers(state, settings.model, VOCABULARY, torch.float32)
     size = settings.parallel.micro_batch
     batches = list(data.train_batches(run.datasets, 0, micro_batch_size=size, rank=0, world=1))

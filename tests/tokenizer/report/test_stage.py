@@ -25,8 +25,8 @@ from tokenizer.analyzer import WordAnalyzer, load_analyzer
 from tokenizer.encode import Tokenizer
 from tokenizer.report import texts as report_texts
 from tokenizer.report.__main__ import main, report
-from tokenizer.report.measure import dead_pieces, difference, measure, shared_tokens
-from tokenizer.report.others import Cut, HuggingFace, Ours, Subject
+from tokenizer.report.measure import count_unused_pieces, first_difference, measure, tokens_per_script
+from tokenizer.report.others import Cut, HuggingFace, OwnTokenizer, ReportTokenizer
 from tokenizer.report.page import parts, printable, render, shown
 from tokenizer.report.scripts import NAMES, script, scripts
 from tokenizer.report.texts import LONG_SENTENCE, Source, excerpts, held_out
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[3]
 TABLE = '[tokenizer]\nvocab_size = 1280\nmax_characters = 30_000\ncharacter_coverage = 0.98\nrecipe = "bpe"\n'
 
 
-def toy(normalizer: object = None) -> Subject:
+def toy(normalizer: object = None) -> ReportTokenizer:
     """Words of a list, longest merge first; characters that are none of its pieces become bytes."""
     pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"東京はABC12。\n ", "東京", "AB", "東京は"]
     vocab = {piece: token for token, piece in enumerate(pieces)}
@@ -118,7 +118,7 @@ def test_a_text_that_does_not_come_back_is_counted_and_shown() -> None:
     ("text", "back", "place"), [("abc", "abd", "2"), ("abc", "ab", "2"), ("ab", "abc", "2"), ("", "x", "0")]
 )
 def test_the_first_difference(text: str, back: str, place: str) -> None:
-    assert difference(text, back)["character"] == place
+    assert first_difference(text, back)["character"] == place
 
 
 @st.composite
@@ -144,7 +144,7 @@ def cut_texts(draw: st.DrawFn) -> tuple[str, Cut]:
 @given(case=cut_texts())
 def test_tokens_of_the_scripts_add_up_to_all_tokens(case: tuple[str, Cut]) -> None:
     text, cut = case
-    found = shared_tokens(cut, scripts(text))
+    found = tokens_per_script(cut, scripts(text))
     exact = dict.fromkeys(NAMES, Fraction(0))
     for begin, end in zip(cut.begins.tolist(), cut.ends.tolist(), strict=True):
         covered = text[begin:end] or text[begin]
@@ -156,7 +156,7 @@ def test_tokens_of_the_scripts_add_up_to_all_tokens(case: tuple[str, Cut]) -> No
 
 
 def test_tokens_of_an_empty_text_are_not_lost() -> None:
-    assert shared_tokens(Cut(np.array([7]), np.array([0]), np.array([0])), scripts("")).sum() == 1
+    assert tokens_per_script(Cut(np.array([7]), np.array([0]), np.array([0])), scripts("")).sum() == 1
 
 
 def test_vocabulary_by_hand() -> None:
@@ -184,7 +184,7 @@ def test_dead_pieces_are_those_that_no_text_has(made: Path) -> None:
     tokenizer = Tokenizer.load(made / "artifacts" / "tokenizer" / "t" / "data")
     batches = [documents("a", 5)[:2], documents("b", 5)[:1]]
     used = {token for batch in batches for text in batch for token in tokenizer.encode(text)}
-    found = dead_pieces(tokenizer, batches)
+    found = count_unused_pieces(tokenizer, batches)
     assert (found["documents"], found["characters"]) == (3, sum(len(text) for batch in batches for text in batch))
     classes = found["classes"]
     assert sum(row["pieces"] for row in classes.values()) == tokenizer.vocab_size
@@ -306,7 +306,7 @@ class Page(HTMLParser):
 @settings(max_examples=40, deadline=None)
 @given(strange=texts.filter(bool))
 def test_the_page_is_whole_and_holds_every_text_as_each_tokenizer_cuts_it(made: Path, strange: str) -> None:
-    ours = Ours('x"><script src="http://x">', Tokenizer.load(made / "artifacts" / "tokenizer" / "t" / "data"))
+    ours = OwnTokenizer('x"><script src="http://x">', Tokenizer.load(made / "artifacts" / "tokenizer" / "t" / "data"))
     subjects, sources = (
         [ours, toy()],
         {"<b>": Source("lines", [strange], 1, len(strange)), "b": Source("given", ["東京は"], 1, 3)},
@@ -316,7 +316,7 @@ def test_the_page_is_whole_and_holds_every_text_as_each_tokenizer_cuts_it(made: 
         "run": "r&", "tokenizer": "sha256:1", "corpus": "sha256:2", "analyzer": "none",
         "measured": {n: {"rule": s.rule, "texts": 1, "characters": 1, "documents": 1} for n, s in sources.items()},
         "tokenizers": [measure(subject, sources, analyzer) for subject in subjects],
-        "dead": dead_pieces(ours.tokenizer, [[strange]]),
+        "dead": count_unused_pieces(ours.tokenizer, [[strange]]),
     }  # fmt: skip
     page = Page()
     page.feed(render(found, [shown("<b>", strange, subjects, analyzer), shown("b", "東京は", subjects, analyzer)]))

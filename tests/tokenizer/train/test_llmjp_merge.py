@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError
 from tests.helpers import instruction_texts
 from tokenizer.encode import Tokenizer
-from tokenizer.model_file import FIXED, learned_pieces
+from tokenizer.model_file import NUM_FIXED_PIECES, learned_pieces
 from tokenizer.settings import TokenizerSettings
-from tokenizer.train.llmjp_merge import UNKNOWN_PENALTY, Trie, expected_counts, grouped, re_estimate, train_merged
+from tokenizer.train.llmjp_merge import UNKNOWN_PENALTY, Trie, expected_counts, group_sentences, reestimate_scores, train_merged
 from tokenizer.train.sample import Sample, sentences
 
 
@@ -60,7 +60,7 @@ def test_every_round_makes_the_text_more_probable() -> None:
     probabilities = []
     for _ in range(4):
         probabilities.append(sum(math.log(by_hand(scores, line)[1]) for line in lines))
-        scores = re_estimate(scores, lines, 1)
+        scores = reestimate_scores(scores, lines, 1)
         assert len(scores) == 6
         assert sum(map(math.exp, scores.values())) == pytest.approx(1)
     assert probabilities == sorted(probabilities)
@@ -69,7 +69,7 @@ def test_every_round_makes_the_text_more_probable() -> None:
 
 def test_sources_have_groups() -> None:
     lines = {"wiki": ["日本語の文。"], "manual": ["English text"], "python": ["def f(): pass"], "none": []}
-    assert grouped(lines, {"python": "code"}) == {
+    assert group_sentences(lines, {"python": "code"}) == {
         "ja": ["日本語の文。"], "en": ["English text"], "code": ["def f(): pass"],
     }  # fmt: skip
 
@@ -83,7 +83,7 @@ def sample() -> Sample:
 def test_a_merged_vocabulary_reads_both_languages() -> None:
     model = train_merged(sample(), TokenizerSettings(1100, 10**6, character_coverage=0.98, max_piece_characters=8))
     tokenizer, texts = Tokenizer(model), {piece.text for piece in learned_pieces(model)}
-    assert tokenizer.vocab_size == 1100 == FIXED + len(texts)
+    assert tokenizer.vocab_size == 1100 == NUM_FIXED_PIECES + len(texts)
     assert {"ます", "▁name"} <= texts
     scores = [piece.score for piece in learned_pieces(model)]
     assert scores == sorted(scores, reverse=True)

@@ -17,14 +17,14 @@ from tests.helpers import instruction_texts
 from tests.tokenizer.helpers.strategies import texts
 from tokenizer.analyzer import delimit, is_japanese, load_analyzer, words
 from tokenizer.encode import Tokenizer
-from tokenizer.export import fast_tokenizer
-from tokenizer.model_file import FIXED, learned_pieces, read_pieces, unreachable, without
+from tokenizer.export import tokenizer_json
+from tokenizer.model_file import NUM_FIXED_PIECES, learned_pieces, read_pieces, unreachable_pieces, without
 from tokenizer.settings import RECIPES, TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
 from tokenizer.train.recipes import train_recipe
 from tokenizer.train.sample import Sample, sentences
 from tokenizer.train.straddle import count_straddling
-from tokenizer.train.trainer import best_pieces
+from tokenizer.train.trainer import keep_best_pieces
 
 # Pieces inside the words of so short a text are few.
 SMALL = TokenizerSettings(vocab_size=1080, max_characters=10**6, character_coverage=0.98)
@@ -45,7 +45,7 @@ def model_of(recipe: str, vocab_size: int = 1080) -> bytes:
 def test_a_full_vocabulary_that_begins_as_every_other(recipe: str) -> None:
     pieces = read_pieces(model_of(recipe))
     assert len(pieces) == 1080 == len({piece.text for piece in pieces})
-    assert pieces[:FIXED] == read_pieces(model_of("bpe"))[:FIXED]
+    assert pieces[:NUM_FIXED_PIECES] == read_pieces(model_of("bpe"))[:NUM_FIXED_PIECES]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -85,7 +85,7 @@ def test_words_has_no_space_before_japanese_and_raw_text_has() -> None:
 @pytest.mark.parametrize("vocab_size", [1080, 1280, 1500])
 def test_every_piece_of_words_is_reached(vocab_size: int) -> None:
     model = model_of("words", vocab_size)
-    assert unreachable(model) == []
+    assert unreachable_pieces(model) == []
     assert len(read_pieces(model)) == vocab_size
     scores = [piece.score for piece in learned_pieces(model)]
     assert scores == [-float(place) for place in range(len(scores))]
@@ -101,7 +101,7 @@ def test_the_tokenizers_library_finds_the_same_ids_also_without_parts() -> None:
     lines = [*sample(), *("".join(dice.choices(merges, k=5)).replace(SPACE_MARK, " ") for _ in range(3000))]
     for model in (whole, without(whole, dice.sample(merges, len(merges) // 3))):
         ours = Tokenizer(model)
-        fast = tokenizers.Tokenizer.from_str(json.dumps(fast_tokenizer(ours)))
+        fast = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json(ours)))
         assert [encoded.ids for encoded in fast.encode_batch(lines)] == ours.encode_batch(lines)
 
 
@@ -135,7 +135,7 @@ def test_threads_change_only_what_is_recorded() -> None:
 def test_best_pieces_keeps_every_character() -> None:
     pieces = learned_pieces(model_of("unigram", 1280))
     single = [piece for piece in pieces if len(piece.text) == 1]
-    kept = best_pieces(pieces, dataclasses.replace(SMALL, vocab_size=FIXED + len(single) + 5))
+    kept = keep_best_pieces(pieces, dataclasses.replace(SMALL, vocab_size=NUM_FIXED_PIECES + len(single) + 5))
     assert len(kept) == len(single) + 5
     assert {piece.text for piece in single} < {piece.text for piece in kept}
     worst = min(piece.score for piece in kept if len(piece.text) > 1)

@@ -13,7 +13,7 @@ from tokenizer.encode import Tokenizer
 from tokenizer.model_file import without
 from tokenizer.settings import TokenizerSettings
 from tokenizer.train.sample import sentences
-from tokenizer.train.straddle import count_straddling, evenly, straddlers
+from tokenizer.train.straddle import count_straddling, find_straddlers, take_evenly
 from tokenizer.train.trainer import train
 
 ANALYZER = load_analyzer("mecab")
@@ -63,14 +63,14 @@ def test_any_text_can_be_counted(raw: bytes, text: str) -> None:
 
 
 def test_without_its_straddlers_a_vocabulary_straddles_less(raw: bytes) -> None:
-    gone = straddlers(raw, LINES, 0.2)
+    gone = find_straddlers(raw, LINES, 0.2)
     assert gone and all(len(text) > 1 for text in gone)
-    assert straddlers(raw, LINES, 0.9) < gone
+    assert find_straddlers(raw, LINES, 0.9) < gone
     before, after = (count_straddling(model, LINES)[1].sum() for model in (raw, without(raw, gone)))
     assert after < before / 2
 
 
 def test_evenly() -> None:
-    assert evenly(["ab"] * 10, 20) == ["ab"] * 10
-    assert evenly([str(number) for number in range(10)], 5) == ["0", "2", "4", "6", "8"]
-    assert evenly([], 5) == []
+    assert take_evenly(["ab"] * 10, 20) == ["ab"] * 10
+    assert take_evenly([str(number) for number in range(10)], 5) == ["0", "2", "4", "6", "8"]
+    assert take_evenly([], 5) == []

@@ -6,11 +6,11 @@ import pytest
 
 from tests.helpers import instruction_texts
 from tokenizer.analyzer import DELIMITER, delimit, is_japanese, load_analyzer, words
-from tokenizer.model_file import FIXED, Piece, learned_pieces, read_pieces, with_learned
+from tokenizer.model_file import NUM_FIXED_PIECES, Piece, learned_pieces, read_pieces, replace_learned
 from tokenizer.settings import TokenizerSettings
 from tokenizer.symbols import SPACE_MARK
 from tokenizer.train.sample import sentences
-from tokenizer.train.superwords import find_runs, joins
+from tokenizer.train.superwords import can_join, find_superwords
 from tokenizer.train.trainer import train_delimited
 
 SETTINGS = TokenizerSettings(1000, 10**6, character_coverage=0.98, max_piece_characters=10)
@@ -25,7 +25,7 @@ def inside() -> bytes:
 
 
 def found(model: bytes, runs: str) -> list[str]:
-    return find_runs(LINES, model, TokenizerSettings(1000, 10**6, max_piece_characters=10, runs=runs), 400)
+    return find_superwords(LINES, model, TokenizerSettings(1000, 10**6, max_piece_characters=10, runs=runs), 400)
 
 
 def test_runs_are_words_that_stand_together(inside: bytes) -> None:
@@ -53,8 +53,8 @@ def test_which_words_join(inside: bytes) -> None:
     # Never a piece of both, so never a space before Japanese.
     assert not [run for run in everything if len({is_japanese(character) for character in run}) > 1]
     assert found(inside, "none") == []
-    assert [joins(word, "ja") for word in ("は", "\u3000", " of", "三", "３", "")] == [True, True, False, True, False, False]
-    assert [joins(word, "all") for word in (" of", "は", "2", "x2", SPACE_MARK)] == [True, True, False, False, False]
+    assert [can_join(word, "ja") for word in ("は", "\u3000", " of", "三", "３", "")] == [True, True, False, True, False, False]
+    assert [can_join(word, "all") for word in (" of", "は", "2", "x2", SPACE_MARK)] == [True, True, False, False, False]
 
 
 def test_the_most_frequent_run_is_first(inside: bytes) -> None:
@@ -63,7 +63,7 @@ def test_the_most_frequent_run_is_first(inside: bytes) -> None:
         (one + other)
         for line in LINES
         for one, other in itertools.pairwise(line.split(DELIMITER))
-        if one in codes and other in codes and joins(one, "ja") and joins(other, "ja")
+        if one in codes and other in codes and can_join(one, "ja") and can_join(other, "ja")
     ]
     most = max(map(pairs.count, set(pairs)))
     assert pairs.count(found(inside, "ja")[0]) == most
@@ -71,7 +71,7 @@ def test_the_most_frequent_run_is_first(inside: bytes) -> None:
 
 def test_threads_do_not_change_the_runs(inside: bytes) -> None:
     one, two = (
-        find_runs(LINES, inside, TokenizerSettings(1000, 10**6, runs="all", threads=threads), 300) for threads in (1, 2)
+        find_superwords(LINES, inside, TokenizerSettings(1000, 10**6, runs="all", threads=threads), 300) for threads in (1, 2)
     )
     assert one == two
 
@@ -83,16 +83,16 @@ def test_a_large_vocabulary_has_room(inside: bytes) -> None:
     known = {piece.text for piece in read_pieces(inside)}
     kept = [text for text in filler if text not in known]
     texts = [*[piece.text for piece in learned_pieces(inside)], *kept]
-    large = with_learned(inside, [Piece(text, -float(place)) for place, text in enumerate(texts)])
-    last = FIXED + len(texts) - 1
+    large = replace_learned(inside, [Piece(text, -float(place)) for place, text in enumerate(texts)])
+    last = NUM_FIXED_PIECES + len(texts) - 1
     assert last > 190_000
     rare = kept[-70_000::10_000]
     for one, other in itertools.pairwise(rare):
-        assert f"{one}{other}" in find_runs([f"{one}{DELIMITER}{other}"] * 9, large, SETTINGS, 3)
+        assert f"{one}{other}" in find_superwords([f"{one}{DELIMITER}{other}"] * 9, large, SETTINGS, 3)
 
 
 def test_nothing_to_find(inside: bytes) -> None:
-    assert find_runs([], inside, SETTINGS, 10) == []
-    assert find_runs(["です", "", f"2{DELIMITER}4"], inside, SETTINGS, 10) == []
-    assert find_runs(LINES, inside, SETTINGS, 0) == []
+    assert find_superwords([], inside, SETTINGS, 10) == []
+    assert find_superwords(["です", "", f"2{DELIMITER}4"], inside, SETTINGS, 10) == []
+    assert find_superwords(LINES, inside, SETTINGS, 0) == []
     assert "".join(words("です。", ANALYZER)) == "です。"
