@@ -1,14 +1,17 @@
-"""Imports point one way, stages stay light to import, and no installed package owns one of our names."""
+"""The shape of the house: imports point one way, no circle, small rooms, short functions, stages light to import."""
 
 import ast
 import importlib.util
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.imports import ROOT, STAGES, circles, imported_names, module_graph, modules, python_files_per_room, room_graph
+
+# Stage -> what it may import of the others.
 ALLOWED: dict[str, set[str]] = {
     "pipeline": set(),
     "corpus": {"pipeline"},
@@ -20,39 +23,60 @@ ALLOWED: dict[str, set[str]] = {
     "publish": {"pipeline"},
 }
 HEAVY = ("torch", "ray", "megatron", "transformers", "faiss", "slack_bolt", "datasets", "numba", "trl", "peft")
+MAX_FILES, MEDIAN_FILES, MAX_LINES, MAX_FUNCTION_LINES = 14, 8, 400, 60
+EVERYTHING = (*STAGES, "benchmarks", "tests")
 
 
-def ours(path: Path) -> set[str]:
-    """Dotted names of our own modules that a file imports, at any depth."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} if "." in node.module else {f"{node.module}.{a.name}" for a in node.names} | {node.module}
-    return {n for n in names if n.split(".")[0] in ALLOWED}
+def folders() -> list[Path]:
+    """Every folder with Python files."""
+    return sorted({path.parent for package in EVERYTHING for path in (ROOT / package).rglob("*.py")})
 
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_imports_point_one_way(package: str) -> None:
     for path in sorted((ROOT / package).rglob("*.py")):
-        for name in ours(path):
+        for name in imported_names(path):
             top = name.split(".")[0]
-            if top == package or top in ALLOWED[package]:
+            if top == package or top not in ALLOWED or top in ALLOWED[package]:
                 continue
-            allowed = any(
-                rule == name or rule.startswith(name + ".") or name.startswith(rule + ".") for rule in ALLOWED[package]
-            )
+            allowed = any(name == rule or name.startswith(rule + ".") for rule in ALLOWED[package])
             assert allowed, f"{path.relative_to(ROOT)} imports {name}; {package} may import {sorted(ALLOWED[package])}"
 
 
+def test_no_module_and_no_room_imports_itself_through_others() -> None:
+    assert circles(module_graph()) == []
+    assert circles(room_graph()) == []
+
+
+def test_a_circle_is_found() -> None:
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": {"d"}, "f": {"a", "d"}}
+    assert sorted(circles(graph)) == [["a", "b", "c"], ["d", "e"]]
+
+
+def test_rooms_are_small() -> None:
+    files = python_files_per_room(folders())
+    assert {room: count for room, count in files.items() if count > MAX_FILES} == {}
+    assert statistics.median(files.values()) <= MEDIAN_FILES
+
+
+def test_files_and_functions_are_short() -> None:
+    long = []
+    for package in EVERYTHING:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            text = path.read_text("utf-8")
+            if text.count("\n") > MAX_LINES:
+                long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    lines = (node.end_lineno or 0) - node.lineno + 1
+                    if lines > MAX_FUNCTION_LINES:
+                        long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines")
+    assert long == []
+
+
 def test_only_shards_imports_ray() -> None:
-    for package in ALLOWED:
-        for path in (ROOT / package).rglob("*.py"):
-            tree = ast.parse(path.read_text("utf-8"))
-            names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-            names |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-            assert "ray" not in names or path.name == "shards.py", path
+    for name, path in modules().items():
+        assert name == "pipeline.shards" or "ray" not in {found.split(".")[0] for found in imported_names(path)}, name
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -65,6 +89,5 @@ def test_package_is_ours_and_light(package: str) -> None:
 
 
 def test_every_module_is_in_a_package() -> None:
-    for package in [*ALLOWED, "tests"]:
-        for path in (ROOT / package).rglob("*.py"):
-            assert (path.parent / "__init__.py").exists(), path
+    for folder in folders():
+        assert (folder / "__init__.py").exists(), folder

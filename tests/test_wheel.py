@@ -57,18 +57,23 @@ def test_every_command_of_the_wheel_says_its_usage(wheel: Path, tmp_path: Path) 
     assert {"corpus", "pretrain.pack", "search.index", "bots.serve", "publish"} <= set(names)
     # One process for all: each command parses --help and leaves by SystemExit, as `python -m` would.
     code = (
-        "import contextlib, io, runpy, sys\n"
-        "for name in sys.argv[2:]:\n"
-        "    out, sys.argv = io.StringIO(), [name, '--help']\n"
-        "    try:\n"
-        "        with contextlib.redirect_stdout(out):\n"
-        "            runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
-        "        code = 0\n"
-        "    except SystemExit as end:\n"
-        "        code = end.code or 0\n"
-        "    place = __import__('importlib.util').util.find_spec(name).origin\n"
-        "    assert place.startswith(PREFIX) and code == 0 and 'usage' in out.getvalue(), (name, code, place, out.getvalue())\n"
-    ).replace("sys.argv[2:]", repr(names)).replace("PREFIX", repr(str(installed)))
+        (
+            "import contextlib, io, runpy, sys\n"
+            "for name in sys.argv[2:]:\n"
+            "    out, sys.argv = io.StringIO(), [name, '--help']\n"
+            "    try:\n"
+            "        with contextlib.redirect_stdout(out):\n"
+            "            runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
+            "        code = 0\n"
+            "    except SystemExit as end:\n"
+            "        code = end.code or 0\n"
+            "    place = __import__('importlib.util').util.find_spec(name).origin\n"
+            "    text = out.getvalue()\n"
+            "    assert place.startswith(PREFIX) and code == 0 and 'usage' in text, (name, code, place, text)\n"
+        )
+        .replace("sys.argv[2:]", repr(names))
+        .replace("PREFIX", repr(str(installed)))
+    )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"],
         cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus import decontaminate
 from corpus.__main__ import main
+from corpus.decontaminate import load_benchmarks
 from corpus.dedup.base_corpus import BaseSettings
 from corpus.filters import rules
 from corpus.inputs import open_inputs
@@ -51,7 +51,7 @@ def test_no_sources_are_enough_with_a_base() -> None:
 def write_quiz(folder: Path, *texts: str) -> None:
     rows = [json.dumps({"id": f"q{number}", "question": text}) + "\n" for number, text in enumerate(texts)]
     (folder / "quiz.jsonl").write_text("".join(rows), "utf-8")
-    decontaminate._load.cache_clear()  # a process reads a file once
+    load_benchmarks.cache_clear()  # a process reads a file once
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +105,12 @@ def test_a_sealed_corpus_notices_other_content_at_the_same_place(
     before = (made / file).read_bytes()
     try:
         (made / file).write_text(text, "utf-8")
-        decontaminate._load.cache_clear()
+        load_benchmarks.cache_clear()
         with pytest.raises(RecipeDrift, match=rf"\({changed}: '"):
             make(made, name)
     finally:
         (made / file).write_bytes(before)
-        decontaminate._load.cache_clear()
+        load_benchmarks.cache_clear()
     make(made, name)
     assert "作成済みのため省略します" in capsys.readouterr().out
 
