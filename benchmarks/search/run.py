@@ -84,7 +84,7 @@ def _order(run: RunFile) -> None:
     """The order in which training of EPOCHS would read the pack."""
     import torch.distributed as dist
 
-    from pretrain.batches import Batches
+    from pretrain.batches import BatchSchedule
     from pretrain.pack.indexed import open_indexed
     from pretrain.train import data
     from tokenizer.symbols import EOS_ID
@@ -95,7 +95,7 @@ def _order(run: RunFile) -> None:
             return
         tokens = len(open_indexed(pack.data / "works" / "train").tokens)
         iterations = int(EPOCHS * tokens / SEQ_LENGTH / BATCH)
-        settings = data.DataSettings(SEQ_LENGTH, iterations, Batches(BATCH), 1234, {"works": 1.0})
+        settings = data.DataSettings(SEQ_LENGTH, iterations, BatchSchedule(BATCH), 1234, {"works": 1.0})
         with TemporaryDirectory() as folder:
             dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
             data.build_datasets(pack.data, settings, eos_id=EOS_ID, cache=Path(folder)).save_order(artifact.data / "order")

@@ -153,7 +153,7 @@ def _wanted(shard: TextShard, order: "Order", left_out: Counter[str]) -> Iterato
     for row in _documents(shard.rows):
         if any(row["doc_id"] in ids for ids in known):
             left_out["known"] += 1
-        elif shard.unread or order.read(row["source"], row["doc_id"]):
+        elif shard.unread or order.was_read(row["source"], row["doc_id"]):
             yield row
         else:
             left_out["unread"] += 1
