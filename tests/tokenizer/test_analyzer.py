@@ -20,7 +20,7 @@ def halves(stretch: str) -> list[str]:
     return [part for part in (stretch[:middle], stretch[middle:]) if part]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(line=texts)
 @example(line="")
 @example(line="".join(NASTY))

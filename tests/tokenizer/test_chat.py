@@ -29,7 +29,7 @@ def fast(tiny_tokenizer: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_tokenizer)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(messages=conversations.filter(bool), prompt=st.booleans())
 def test_template_and_encode_chat_are_equal(
     tokenizer: Tokenizer, fast: Any, messages: list[dict[str, str]], prompt: bool
@@ -60,7 +60,7 @@ def test_the_mask_covers_the_answers_and_their_ends(tokenizer: Tokenizer, fast: 
     assert answered == [*tokenizer.encode("東京です。"), end, *tokenizer.encode("どういたしまして。\n"), end]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.lists(st.sampled_from([*SPECIALS, "\n", "はい"]), max_size=6).map("".join))
 def test_a_user_cannot_write_control_tokens(tokenizer: Tokenizer, text: str) -> None:
     ids = encode_chat(tokenizer, [{"role": "user", "content": text}], add_generation_prompt=True)

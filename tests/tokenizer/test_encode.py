@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 
 from pipeline.errors import BadInput, MissingInput
 from tests.helpers import instruction_texts
@@ -37,7 +37,7 @@ def check(tokenizer: Tokenizer, text: str, ids: list[int]) -> None:
     assert position == len(owner)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(strings=batches)
 @example(strings=["", "".join(NASTY), SPACE_MARK, f" {SPACE_MARK} {SPACE_MARK}{SPACE_MARK}"])
 def test_nothing_is_lost_and_every_place_is_exact(tokenizer: Tokenizer, strings: list[str]) -> None:
@@ -55,7 +55,7 @@ def test_every_character_of_unicode_is_kept(tokenizer: Tokenizer) -> None:
     assert "".join(map(tokenizer.decode, tokenizer.encode_batch(planes))) == "".join(scalars)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(text=texts)
 def test_slices_between_offsets_rebuild_the_text(tokenizer: Tokenizer, text: str) -> None:
     ids, offsets = tokenizer.encode_with_offsets(text)
@@ -73,7 +73,7 @@ def test_bytes_of_one_character_share_its_place(tokenizer: Tokenizer) -> None:
     assert offsets == [0, 1, 1, 1, 1, 2]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=nasty)
 def test_every_piece_of_a_text_is_written_as_itself(tokenizer: Tokenizer, text: str) -> None:
     whole = b"".join(tokenizer.token_bytes(token) for token in tokenizer.encode(text))

@@ -54,7 +54,7 @@ def test_ids_are_equal_on_thousands_of_lines(pair: tuple[Tokenizer, Any]) -> Non
     assert [ids_of(fast, line) for line in lines] == tokenizer.encode_batch(lines)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(text=(nasty | repetitive).filter(without_control))
 def test_ids_are_equal_and_nothing_is_lost(pair: tuple[Tokenizer, Any], text: str) -> None:
     tokenizer, fast = pair
@@ -63,7 +63,7 @@ def test_ids_are_equal_and_nothing_is_lost(pair: tuple[Tokenizer, Any], text: st
     assert fast.decode(ids) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=nasty.filter(without_control))
 def test_offsets_agree(pair: tuple[Tokenizer, Any], text: str) -> None:
     tokenizer, fast = pair

@@ -23,7 +23,6 @@ from tests.pretrain.helpers.ranks import run_ranks
 from tests.pretrain.helpers.training import SHAPE, VOCABULARY, tiny
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([EOS, 7, 8]), min_size=6, max_size=6), min_size=1, max_size=3))
 def test_a_token_sees_what_stands_before_it_in_its_document(rows: list[list[int]]) -> None:
     bias = document_mask(torch.tensor(rows), EOS, torch.float32).bias

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from megatron.core.transformer.transformer_config import TransformerConfig
 
@@ -26,7 +26,6 @@ def laid(rows: int, columns: int, how: str) -> torch.Tensor:
 LAID = st.sampled_from(["rows", "columns", "gaps"])
 
 
-@settings(deadline=None)
 @given(SIZE, SIZE, SIZE, LAID, LAID, st.integers(0, 1000))
 def test_products_of_any_layout(rows: int, inner: int, columns: int, one: str, other: str, seed: int) -> None:
     torch.manual_seed(seed)

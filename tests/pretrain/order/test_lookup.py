@@ -87,7 +87,7 @@ def test_order_of_one_source(tmp_path: Path) -> None:
     check_iterations(order, owners, recorded)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lengths=st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=12), min_size=1, max_size=3),
     shares=st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
@@ -113,7 +113,6 @@ def test_order_of_any_shape(
     shutil.rmtree(folder)
 
 
-@settings(deadline=None)
 @given(
     documents=st.integers(1, 9), epochs=st.integers(1, 7), seed=st.integers(0, 99), longest=st.sampled_from([1, 9, 2**31 - 1])
 )  # fmt: skip
@@ -218,7 +217,6 @@ def test_the_sources_of_a_document(saved: tuple[Path, Path]) -> None:
     assert order.sources_of(doc_id("a", len(LENGTHS["a"]))) == ()
 
 
-@settings(deadline=None)
 @given(heads=st.lists(st.integers(0, 2), min_size=1, max_size=40), seed=st.integers(0, 99))
 def test_documents_are_sorted_where_halves_of_hashes_are_equal(heads: list[int], seed: int) -> None:
     ids = np.random.default_rng(seed).integers(0, 256, (len(heads), 16)).astype(np.uint8)

@@ -37,7 +37,6 @@ def sentence(seed: int, length: int = 30) -> str:
     return "".join(random.Random(seed).choices(KANA, k=length))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(1, 20))
 def test_runs_are_equal_where_their_strings_are(text: str, width: int) -> None:
     folded = fold(text)

@@ -156,7 +156,7 @@ def test_a_training_share_takes_part_of_the_same_documents_and_counts_the_rest(t
     assert merge_source(merge)["left_out"] == {"documents": 100 - len(part["train"]) - len(part["valid"])}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(count=st.integers(2, 12), share=st.floats(1e-6, 1 - 1e-6))
 def test_there_always_is_one_to_train_on_and_one_to_hold_out(
     tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Path, count: int, share: float
@@ -174,7 +174,7 @@ def test_the_held_out_share_is_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(documents=st.lists(st.lists(st.integers(0, 65_499), max_size=9), max_size=9))
 def test_files_are_byte_for_byte_megatrons(
     tmp_path_factory: pytest.TempPathFactory, dtype: type[np.integer[Any]], documents: list[list[int]]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pretrain.batches import BatchSchedule
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(start=st.integers(1, 6), step=st.integers(1, 5), steps=st.integers(1, 6), part=st.integers(1, 80))
 def test_grow_as_megatron_s_do(start: int, step: int, steps: int, part: int) -> None:
     from megatron.core.num_microbatches_calculator import RampupBatchsizeNumMicroBatchesCalculator

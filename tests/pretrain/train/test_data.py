@@ -26,7 +26,6 @@ from tests.pretrain.helpers.packs import EOS, marked_pack, random_documents, wri
 from tests.pretrain.helpers.ranks import alone
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(0, 6))
 def test_an_iteration_takes_the_next_samples_whatever_the_ranks(
     world: int, micro: int, steps: int, iterations: int, done: int
@@ -126,7 +125,7 @@ def test_labels_are_the_next_tokens_and_readers_ahead_change_nothing(tmp_path: P
         assert torch.equal(one["position_ids"], torch.arange(16).expand(2, -1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=10),
     seq_length=st.integers(2, 16),

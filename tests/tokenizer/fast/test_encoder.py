@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import instruction_texts
@@ -38,7 +38,7 @@ def same(tokenizer: Tokenizer, strings: list[str]) -> None:
     assert [array.tolist() for array in arrays] == [tokenizer.encode(text) for text in strings]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(strings=st.lists(long_texts.map("".join), min_size=4, max_size=4), odd=st.lists(texts, max_size=8))
 @example(strings=[" " * 17 + "あ", "あ" + " " * 33, " い  い "], odd=["", "", SPACE_MARK])
 def test_ids_are_sentencepiece_s(tokenizer: Tokenizer, strings: list[str], odd: list[str]) -> None:
@@ -54,7 +54,7 @@ def test_real_text_whole_and_without_a_line_break(tokenizer: Tokenizer) -> None:
 LETTERS = "いすで"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     pieces=st.lists(st.text(LETTERS, min_size=2, max_size=7), min_size=1, max_size=40, unique=True),
     strings=st.lists(st.text(LETTERS, max_size=60), min_size=20, max_size=20),

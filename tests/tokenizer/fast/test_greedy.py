@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.tokenizer.greedy import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Gguf, Greedy, convert
@@ -80,7 +80,7 @@ def test_without_our_configuration_llama_cpp_would_add_to_the_text(tiny_tokenize
     assert Greedy(convert(tmp_path)).encode("はい", add_special=True) == [tokenizer.bos_id, *tokenizer.encode(" はい")]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(strings=batches)
 @example(strings=["  行頭の空白", "a" + " " * 40 + "b", "\n\t\n  \n", "漢字\0🙂か\u3099 ", " "])
 def test_ids_are_equal(pair: tuple[Tokenizer, Greedy], strings: list[str]) -> None:

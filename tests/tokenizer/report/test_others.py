@@ -68,7 +68,7 @@ def rows(cut: Cut) -> list[tuple[int, int, int]]:
     return list(zip(cut.ids.tolist(), cut.begins.tolist(), cut.ends.tolist(), strict=True))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=texts)
 def test_one_vocabulary_read_three_ways_gives_the_same_tokens_and_places(folder: Path, text: str) -> None:
     text = text.replace(SPACE_MARK, "")  # SentencePiece itself reads it as a space
@@ -91,7 +91,7 @@ def test_one_vocabulary_read_three_ways_has_the_same_pieces(folder: Path) -> Non
     assert [ours.content(token) for token in range(1280)] == [fast.content(token) for token in range(1280)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=texts)
 def test_pieces_of_a_byte_level_tokenizer_are_the_bytes_of_the_text(byte_level: Path, text: str) -> None:
     subject = read_tokenizer("bytes", byte_level)
@@ -181,7 +181,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> ReportTokenizer:
     return read_tokenizer("small", path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text("東京abc 1\n。", max_size=20))
 def test_a_tiktoken_table_is_merged_as_tiktoken_does(ranked: ReportTokenizer, text: str) -> None:
     expected = [token for word in regex.findall(CL100K, text) for token in simple_bpe(RANKS, word.encode())]

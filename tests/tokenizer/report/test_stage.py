@@ -140,7 +140,6 @@ def cut_texts(draw: st.DrawFn) -> tuple[str, Cut]:
     return text, Cut(ids, np.array(begins, np.int64), np.array(ends, np.int64))
 
 
-@settings(deadline=None)
 @given(case=cut_texts())
 def test_tokens_of_the_scripts_add_up_to_all_tokens(case: tuple[str, Cut]) -> None:
     text, cut = case
@@ -252,7 +251,6 @@ def test_files_that_a_person_names(tmp_path: Path) -> None:
             given_texts([tmp_path / f"{name}.txt"])
 
 
-@settings(deadline=None)
 @given(case=cut_texts(), starts=st.sets(st.integers(0, 29)))
 def test_the_runs_of_a_cut_are_the_text_and_show_every_token_and_word(case: tuple[str, Cut], starts: set[int]) -> None:
     text, cut = case
@@ -303,7 +301,7 @@ class Page(HTMLParser):
             self.cuts[-1] += data
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(strange=texts.filter(bool))
 def test_the_page_is_whole_and_holds_every_text_as_each_tokenizer_cuts_it(made: Path, strange: str) -> None:
     ours = OwnTokenizer('x"><script src="http://x">', Tokenizer.load(made / "artifacts" / "tokenizer" / "t" / "data"))

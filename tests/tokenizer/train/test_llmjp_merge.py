@@ -43,7 +43,7 @@ def by_hand(scores: dict[str, float], line: str) -> tuple[dict[str, float], floa
 vocabularies = st.dictionaries(st.text("あいう", min_size=1, max_size=4), st.floats(-6, 0), min_size=1, max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(scores=vocabularies, lines=st.lists(st.text("あいうx", min_size=1, max_size=7), min_size=1, max_size=3))
 def test_expected_counts_are_those_of_all_segmentations(scores: dict[str, float], lines: list[str]) -> None:
     texts = sorted(scores)

@@ -49,7 +49,7 @@ def test_a_full_vocabulary_that_begins_as_every_other(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=texts)
 def test_nothing_is_lost(recipe: str, text: str) -> None:
     tokenizer = Tokenizer(model_of(recipe))

@@ -54,7 +54,7 @@ def test_counts_are_those_of_each_line(raw: bytes) -> None:
     assert sum(bad.values()) > 100
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=texts)
 def test_any_text_can_be_counted(raw: bytes, text: str) -> None:
     uses_V, bad_V = count_straddling(raw, [delimit(text, ANALYZER), ""])
