@@ -10,7 +10,7 @@ option = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) $(call quoted
 STAGES := fetch corpus tokenizer pack pretrain finetune lora index
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo all plan doctor arithmetic ask chat index-add index-remove search-serve search trace exposure contamination batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders architecture test check format clean $(STAGES) $(STAGES:%=clean-%)
+.PHONY: help setup setup-dev demo all plan doctor arithmetic ask chat index-add index-remove search-serve search trace exposure contamination batch when curve bot serve export publish verify bench-demo bench-layouts bench-pretrain bench-gpu bench-corpus bench-tokenizer bench-search tokenizer-lab explain retune report tokenizer-report holders architecture test test-long check format clean $(STAGES) $(STAGES:%=clean-%)
 .DELETE_ON_ERROR:
 
 help: ## list every verb
@@ -118,8 +118,10 @@ bench-search: setup-dev ## every figure about search: make bench-search DATA=fol
 	@$(PY) -m benchmarks.search $(if $(DATA),--data $(call quoted,DATA)) $(if $(ONLY),--only $(ONLY))
 architecture: setup ## draw docs/architecture.svg again from the tree
 	@$(PY) -m tests.architecture
-test: setup-dev ## the test suite
-	@$(PY) -m pytest
+test: setup-dev ## the test suite, whole files at once on every core
+	@$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile
+test-long: setup-dev ## what takes minutes: kills at random moments and repeats beside a busy core, an installation into an empty environment
+	@$(PY) -m pytest -m long
 check: setup-dev ## format, lint, types, import rules
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/basedpyright && $(PY) -m pytest tests/test_layers.py
 format: setup-dev ## format the code

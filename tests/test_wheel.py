@@ -49,33 +49,46 @@ def commands() -> list[str]:
     return sorted(names)
 
 
+# One process for all: each command parses --help and leaves by SystemExit, as `python -m` would.
+USAGE = """
+import contextlib, importlib.util, io, runpy, sys
+prefix, names = sys.argv[1], sys.argv[2:]
+for name in names:
+    out, sys.argv = io.StringIO(), [name, "--help"]
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    origin = importlib.util.find_spec(name).origin
+    assert origin.startswith(prefix) and code == 0 and "usage" in out.getvalue(), (name, code, origin, out.getvalue())
+"""
+
+
+def show_usages(python: Path, installed: Path, folder: Path, setup: str = "") -> None:
+    """`--help` of every command, from `folder`, of the packages that are below `installed`."""
+    names = commands()
+    assert {"corpus", "pretrain.pack", "search.index", "bots.serve", "publish"} <= set(names)
+    command = [str(python), "-W", "ignore", "-c", setup + USAGE, str(installed), *names]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_every_command_of_the_wheel_says_its_usage(wheel: Path, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     subprocess.run([*command, "--target", str(installed), str(wheel)], check=True, capture_output=True)
-    names = commands()
-    assert {"corpus", "pretrain.pack", "search.index", "bots.serve", "publish"} <= set(names)
-    # One process for all: each command parses --help and leaves by SystemExit, as `python -m` would.
-    code = (
-        (
-            "import contextlib, io, runpy, sys\n"
-            "for name in sys.argv[2:]:\n"
-            "    out, sys.argv = io.StringIO(), [name, '--help']\n"
-            "    try:\n"
-            "        with contextlib.redirect_stdout(out):\n"
-            "            runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
-            "        code = 0\n"
-            "    except SystemExit as end:\n"
-            "        code = end.code or 0\n"
-            "    place = __import__('importlib.util').util.find_spec(name).origin\n"
-            "    text = out.getvalue()\n"
-            "    assert place.startswith(PREFIX) and code == 0 and 'usage' in text, (name, code, place, text)\n"
-        )
-        .replace("sys.argv[2:]", repr(names))
-        .replace("PREFIX", repr(str(installed)))
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    show_usages(Path(sys.executable), installed, tmp_path, f"import sys; sys.path.insert(0, {str(installed)!r})\n")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_command_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """With the dependencies that the wheel itself asks for, from the package registry, and nothing else."""
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, capture_output=True)
+    python = home / "bin" / "python"
+    command = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    show_usages(python, home, tmp_path)

@@ -1,13 +1,10 @@
 """kill -9, whenever it comes: the run goes on from a whole checkpoint and ends with the same bits."""
 
-import contextlib
 import functools
 import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from pretrain.checkpoint import files, save
+from tests.helpers import busy_core
 from tests.pretrain.helpers.killed import BACKGROUND, Training, train
 from tests.pretrain.helpers.ranks import run_ranks
 from tests.pretrain.helpers.training import tiny, tiny_pack, with_layout
@@ -119,17 +117,6 @@ def test_killed_at_random_moments(uninterrupted: tuple[Path, Digests], tmp_path:
     dice = random.Random(20261121)
     found = kill_at_random(pack, tmp_path, [dice.uniform(0, 3) for _ in range(2)])
     assert [digests for _, digests in found] == [digests for _, digests in whole]
-
-
-@contextlib.contextmanager
-def busy_core() -> Iterator[None]:
-    """Something else that computes all the time."""
-    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        other.kill()
-        other.wait()
 
 
 @pytest.mark.long
