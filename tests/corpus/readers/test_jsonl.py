@@ -20,6 +20,7 @@ from corpus.readers.parquet_pages import pages_of_chunk
 from corpus.readers.streams import BrokenStream, bunzip2, chunks, gunzip, lines
 from pipeline.errors import ConfigError, MissingInput
 from tests.corpus.readers.test_readers import documents, read, reasons, source
+from tests.helpers import busy_core
 
 
 def zstd(data: bytes) -> bytes:
@@ -44,6 +45,13 @@ def test_byte_ranges_make_the_same_documents(
     for item in whole:
         place = int(item.url.partition("@")[2])
         assert place == 0 or content[place - 1 : place] == b"\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("repeat", range(20))
+def test_byte_ranges_beside_a_busy_core(tmp_path_factory: pytest.TempPathFactory, repeat: int) -> None:
+    with busy_core():
+        test_byte_ranges_make_the_same_documents(tmp_path_factory)
 
 
 @given(
