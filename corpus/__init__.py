@@ -11,7 +11,7 @@ extract.py, main_text.py  a raw document → its text; an HTML page → what peo
 rules.py, presets/        what counts must be like; pure. hosts.py, features.py: counts of what is not text
 statistics.py             counts of every document in compiled passes: kernels_*.py, characters.py, words.py (word lists)
 cleaners.py               what a preset may take out of a text that passed
-judge.py                  one shard: read, extract, count, judge, sign; leaves what scratch.py describes
+judge.py                  one shard: read, extract, count, judge, sign; leaves the folder that storage/judged.py describes
 boilerplate.py            lines that a host repeats
 dedup.py, minhash.py      copies of a page (captures.py), of a text, and near copies; pairs.py: candidates, compared
 grow.py, grow_join.py     copies of what a sealed corpus has already (base.py); removals*.py: documents that leave it

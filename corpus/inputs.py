@@ -44,7 +44,7 @@ def open_inputs(run: RunFile, settings: CorpusSettings) -> Inputs:
     Raises: MissingInput, CorruptArtifact, ConfigError or BadInput where something of it is not there or does not fit.
     """
     fetched = open_sealed(run.root("fetch")) if needs_fetch(settings.sources) else None
-    base = open_base(run, settings)
+    base = open_base(run, settings.base, settings.dedup)
     _check_mask(settings, base)
     presets = {source.name: load_preset(source.preset or settings.preset, settings.rules) for source in settings.sources}
     memory = run.root("corpus").parent / "inputs.json"

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpus.dedup.passes import copy_keys
+from corpus.dedup.settings import DedupSettings
+from corpus.dedup.signatures import compute_keys
 from corpus.extract.document import Extracted, extract
 from corpus.extract.plain import are_plain
 from corpus.filters import rules
@@ -20,8 +21,7 @@ from corpus.filters.hosts import host_of
 from corpus.filters.rules import Preset
 from corpus.readers import DROP_REASONS, DroppedRecord, RawDocument, Shard, read_shard
 from corpus.records import drop, one_line
-from corpus.settings import DedupSettings
-from corpus.storage import judged as scratch
+from corpus.storage.judged import FIRST_BAND, ROW_GROUP, KeptWriter
 from corpus.storage.tables import TableWriter
 from corpus.storage.timing import Phases
 from pipeline.files import atomic_path
@@ -33,8 +33,6 @@ BATCH_RECORDS, BATCH_BYTES = 1024, 16 << 20
 MAX_CHARACTERS = 6_000_000
 # Bytes of a document before extraction; what readers of crawls allow a record.
 MAX_RAW_BYTES = 32 << 20
-# Rows of a Parquet row group: with more, smaller footers; with fewer, less to hold.
-ROW_GROUP = 1 << 14
 # Stage of a drop that happened before there was a text to judge, and of one by the cleaners of the preset.
 READ, CLEAN = "read", "clean"
 TEXTS = ("doc_id", "source", "url", "title", "date", "host", "stage", "rule", "detail", "charset", "flags")
@@ -71,11 +69,11 @@ def rows_schema(preset: Preset) -> pa.Schema:
 
 
 def judge_shard(task: JudgeTask) -> dict[str, Any]:
-    """Read and judge one shard; leaves `corpus.scratch`'s folder and returns what was counted."""
+    """Read and judge one shard; leaves the folder of `corpus.storage.judged`; returns its counts."""
     phases, dropped, size = Phases(), Counter[str](), 0
     with atomic_path(task.folder / task.shard.name) as folder:
         folder.mkdir()
-        kept = scratch.KeptWriter(folder, scratch.FIRST_BAND + task.dedup.bands)
+        kept = KeptWriter(folder, FIRST_BAND + task.dedup.bands)
         with TableWriter(folder / "rows.parquet", rows_schema(task.preset), ROW_GROUP) as rows:
             for records in _batches(task.shard, phases):
                 size += sum(_size(record) for record in records)
@@ -166,7 +164,7 @@ def _clean(detail: str) -> str:
     return detail.encode("utf-8", "backslashreplace").decode()
 
 
-def _judge(batch: _Batch, first: int, task: JudgeTask, kept: scratch.KeptWriter, phases: Phases) -> dict[str, Any]:
+def _judge(batch: _Batch, first: int, task: JudgeTask, kept: KeptWriter, phases: Phases) -> dict[str, Any]:
     """Give the batch its verdicts; what passes goes to `kept`, `first` being the number of its first row.
 
     Returns: the columns of numbers, null for rows without a text.
@@ -183,7 +181,7 @@ def _judge(batch: _Batch, first: int, task: JudgeTask, kept: scratch.KeptWriter,
     passed, texts = _tidy(batch, preset, phases)
     with phases("sign"):
         pages = [(columns["source"][row], columns["url"][row]) for row in passed]
-        keys_KN = copy_keys(pages, texts, task.dedup)
+        keys_KN = compute_keys(pages, texts, task.dedup)
     with phases("write"):
         kept.add([first + row for row in passed], texts, [columns["doc_id"][row] for row in passed], keys_KN)
     missing = np.ones(len(columns["rule"]), bool)

@@ -24,7 +24,7 @@ from benchmarks.corpus.recall import edit, originals
 from benchmarks.corpus.speed import Rate, one_core, seconds
 from benchmarks.machine import describe
 from corpus.dedup import minhash
-from corpus.settings import DedupSettings
+from corpus.dedup.settings import DedupSettings
 from corpus.stats.characters import class_table, is_visible
 
 DEFAULTS = DedupSettings()

@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks.machine import describe
 from corpus.dedup import minhash
-from corpus.dedup.passes import copy_keys
-from corpus.settings import DedupSettings
+from corpus.dedup.settings import DedupSettings
+from corpus.dedup.signatures import compute_keys
 from corpus.storage.judged import FIRST_BAND
 
 SHINGLE = DedupSettings().shingle
@@ -117,7 +117,7 @@ def meeting(documents: Sequence[str], bands: int, rows: int) -> Found:
     settings = DedupSettings(bands=bands, rows=rows)
     pages = [("s", f"https://a.example/{number}") for number in range(len(documents))]
     began = time.perf_counter()
-    keys = copy_keys(pages, documents, settings)[FIRST_BAND:]
+    keys = compute_keys(pages, documents, settings)[FIRST_BAND:]
     seconds = time.perf_counter() - began
     met = set[tuple[int, int]]()
     for row in keys:

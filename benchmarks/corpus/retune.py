@@ -25,11 +25,11 @@ from benchmarks.machine import describe
 from corpus.audit.rejudge import rejudge
 from corpus.audit.retune import retune
 from corpus.dedup.passes import STAGE
+from corpus.dedup.settings import DedupSettings
 from corpus.extract.document import Extracted, extract
 from corpus.filters import rules
 from corpus.output.write import DECISION_ROWS, decisions_schema
 from corpus.readers import RawDocument, SourceSettings, plan_shards, read_shard
-from corpus.settings import DedupSettings
 from corpus.storage.decisions import Decisions, open_decisions
 from pipeline.files import digest_json, write_json
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from benchmarks.corpus.speed import judge, one_core, seconds
 from benchmarks.machine import describe
+from corpus.dedup.settings import DedupSettings
 from corpus.extract.document import Extracted, extract
 from corpus.filters.rules import load_preset
 from corpus.readers import RawDocument, SourceSettings, plan_shards, read_shard
-from corpus.settings import DedupSettings
 
 TRIALS = 3
 # A month of Common Crawl as WARC: about 90,000 files of 1.1 GB, gzip (commoncrawl.org, statistics of its crawls).

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.machine import describe
 from corpus.dedup import minhash
+from corpus.dedup.settings import DedupSettings
 from corpus.filters import rules
 from corpus.filters.rules import Preset, load_preset
-from corpus.settings import DedupSettings
 from corpus.stats.characters import buffer_of
 from corpus.stats.measure import measure
 from corpus.stats.word_lists import NO_WORDS, WordLists

@@ -11,22 +11,18 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from corpus.dedup.pairs import distinct
+from corpus.dedup.settings import DedupSettings
+from corpus.dedup.signatures import compute_keys
+from corpus.storage.judged import FIRST_BAND, TEXT_KEY
+from corpus.storage.references import BASE, split_base
 from pipeline.artifact import Manifest
 from pipeline.errors import ConfigError
-from pipeline.runfile import field
 
-if TYPE_CHECKING:
-    from corpus.settings import DedupSettings
-
-# What an entry of `remove` may begin with; `corpus.removals` says what each means.
-SELECTORS = ("doc:", "url:", "host:", "file:")
-# Set in the reference of a document of the base: base shard << 32 | row of its documents file.
-BASE = 1 << 63
 KEY_ARRAYS = ("keys", "owners", "ids", "sizes")
 # Memory maps held open at once by a process: four files each, below the usual limit of 1,024.
 _OPEN_SHARDS = 64
@@ -36,24 +32,6 @@ _OPEN_GROUPS = 2
 _PROBED = 16
 Sizes = Callable[[np.ndarray], np.ndarray]  # references -> characters
 Keyed = tuple[np.ndarray, np.ndarray]  # (N,) uint64 keys in order, (N,) uint64 references
-
-
-@dataclass(frozen=True)
-class BaseSettings:
-    """`[corpus.base]`: the run whose corpus grows, and what of it stays out.
-
-    Neither is part of the recipe as it stands: the base's digest and the digest of the list are inputs.
-    """
-
-    run: str = field("", identity=False)  # its artifact stands beside this run's: artifacts/corpus/<run>; "": no base
-    remove: tuple[str, ...] = field((), identity=False)  # "doc:<id>", "url:<url>", "host:<host>", "file:<path of such lines>"
-
-    def __post_init__(self) -> None:
-        if self.remove and not self.run:
-            raise ValueError('remove names documents of a base; set run = "<name of the run>" too')
-        for entry in self.remove:
-            if not entry.startswith(SELECTORS) or not entry.partition(":")[2].strip():
-                raise ValueError(f"remove: {entry!r} is none of doc:<id>, url:<url>, host:<host>, file:<path>")
 
 
 @dataclass(frozen=True)
@@ -75,7 +53,7 @@ class BaseCorpus:
     masked: tuple[str, ...] = ()  # kinds of personal data that its texts have masked, after their keys were made
 
     @classmethod
-    def open(cls, manifest: Manifest, dedup: "DedupSettings") -> "BaseCorpus":
+    def open(cls, manifest: Manifest, dedup: DedupSettings) -> "BaseCorpus":
         """The corpus of a sealed artifact.
 
         Raises: ConfigError if its keys are not comparable with those that `dedup` makes, or it holds none.
@@ -102,7 +80,7 @@ class BaseCorpus:
 
     def text(self, reference: int) -> str:
         """A document's text, from the row group in which it stands; fastest for references in order."""
-        index, row = place(reference)
+        index, row = split_base(reference)
         return document(self.data / "documents" / f"{self.names[index]}.parquet", row)["text"]
 
     def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,14 +125,12 @@ class BaseCorpus:
 
         return mask(text, self.masked)[0]
 
-    def _check_version(self, root: Path, dedup: "DedupSettings") -> None:
+    def _check_version(self, root: Path, dedup: DedupSettings) -> None:
         """Make some documents' keys again; a text that was changed after signing says nothing and is passed over."""
-        from corpus.dedup.passes import copy_keys
-        from corpus.storage.judged import FIRST_BAND, TEXT_KEY
 
         for index, row in itertools.islice(self._rows(), _PROBED):
             got = document(self.data / "documents" / f"{self.names[index]}.parquet", row)
-            keys = copy_keys([(got["source"], got["url"])], [got["text"]], dedup)[:, 0]
+            keys = compute_keys([(got["source"], got["url"])], [got["text"]], dedup)[:, 0]
             stored = self._keys_of(index, row)
             if stored[TEXT_KEY] == keys[TEXT_KEY] and (stored[FIRST_BAND:] != keys[FIRST_BAND:]).any():
                 raise ConfigError(
@@ -171,16 +147,6 @@ class BaseCorpus:
     def _keys_of(self, index: int, row: int) -> np.ndarray:
         shard = self.shard(index)
         return np.array([keys[owners == row][0] for keys, owners in zip(shard.keys, shard.owners, strict=True)], np.uint64)
-
-
-def place(reference: int) -> tuple[int, int]:
-    """Base shard and row of a base document's reference."""
-    return (int(reference) & ~BASE) >> 32, int(reference) & 0xFFFFFFFF
-
-
-def is_base(references: np.ndarray) -> np.ndarray:
-    """Which references name documents of the base: (N,) bool."""
-    return references >= np.uint64(BASE)
 
 
 def matches(new: Keyed, base: Keyed, window: int, sizes: Sizes, new_sizes: Sizes) -> np.ndarray:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from corpus.dedup import captures, minhash
-from corpus.dedup.base_corpus import BASE, BaseCorpus, is_base, matches
+from corpus.dedup.base_corpus import BaseCorpus, matches
 from corpus.dedup.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, distinct, keep_pairs, living, write_runs
-from corpus.settings import DedupSettings
+from corpus.dedup.settings import DedupSettings
 from corpus.storage.judged import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
+from corpus.storage.references import BASE, is_base
 from pipeline.artifact import Artifact
 from pipeline.shards import map_shards
 

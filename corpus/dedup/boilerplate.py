@@ -1,6 +1,6 @@
 """Lines that a host repeats on its pages (menus, notices, addresses) are cut, whole and never out of a sentence.
 
-Steps over `corpus.scratch`, each a task that holds one range of keys or one batch of documents: count the distinct lines
+Steps over `corpus.storage.judged`, each a task that holds one range of keys or one batch of documents: count the distinct lines
 of every document, join the counts by ranges of line keys, cut what is frequent and sign the texts anew. Documents of which
 nothing is left are dropped with stage and rule "boilerplate". Documents without a host have none to share lines with.
 """
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from corpus.dedup.settings import BoilerplateSettings, DedupSettings
+from corpus.dedup.signatures import compute_keys
 from corpus.storage.arrays import save_array
-from corpus.storage.judged import FIRST_BAND, Judged, Kept, KeptWriter
+from corpus.storage.judged import FIRST_BAND, ROW_GROUP, Judged, Kept, KeptWriter
 from pipeline.artifact import Artifact
 from pipeline.files import atomic_path
 from pipeline.shards import map_shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from corpus.settings import DedupSettings
 
 STAGE = RULE = "boilerplate"
 # Lines a task holds: (key of the line, key of the host, pages), 24 bytes each and three times that while sorting, 0.3 GB.
@@ -37,20 +37,6 @@ COPIED_SENTENCES = 5
 # Lines of program text and markup recur on every page that shows some, and are no boilerplate.
 _JAPANESE, _CODE = re.compile("[\u3041-\u30fc\u4e00-\u9fff]"), re.compile(r"[{}<>\\;=$#()\[\]]|^\W*$")
 _ITEM = ("•", "・", "- ", "* ", "|", "［", "[", "※")
-
-
-@dataclass(frozen=True)
-class BoilerplateSettings:
-    """`[corpus.boilerplate]`: a line is boilerplate that stands on so many of a host's pages."""
-
-    enabled: bool = False  # it changes texts, so who wants it says so
-    min_pages: int = 10  # below, a line may be a title that a few pages share, or near-copies that dedup is to find
-    min_share: float = 0.3  # of the host's pages; templates of a section of a site reach less than of the whole
-    min_characters: int = 8  # visible: shorter ones are headings that pages of a kind share (附則, 参照, 施行期日)
-
-    def __post_init__(self) -> None:
-        if self.min_pages < 2 or self.min_characters < 1 or not 0 < self.min_share <= 1:
-            raise ValueError("min_pages must be 2 or more, min_characters 1 or more, min_share above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -82,11 +68,11 @@ class CutTask:
     shard: int
     frequent: Path
     settings: BoilerplateSettings
-    dedup: "DedupSettings"
+    dedup: DedupSettings
     out: Path
 
 
-def remove_boilerplate(artifact: Artifact, judged: Judged, settings: BoilerplateSettings, dedup: "DedupSettings") -> Judged:
+def remove_boilerplate(artifact: Artifact, judged: Judged, settings: BoilerplateSettings, dedup: DedupSettings) -> Judged:
     """Cut the frequent lines of every host.
 
     Returns: the same shards under work/cut/, with fewer documents where texts became empty and with keys of the new texts;
@@ -256,7 +242,6 @@ def cut_shard(task: CutTask) -> dict[str, Any]:
     """Cut one shard's documents; leaves a folder as `corpus.judge` does."""
     import pyarrow.parquet as pq
 
-    from corpus.judge import ROW_GROUP
     from corpus.storage.tables import TableWriter
 
     source = task.judged.root / task.judged.names[task.shard]
@@ -283,8 +268,6 @@ def _cut_batch(
     state: tuple[int, KeptWriter, np.ndarray, dict[str, int]],
 ) -> dict[str, list[Any]]:
     """Cut the documents of a batch and give them to the writer. Returns: the columns of the batch that changed."""
-    from corpus.dedup.passes import copy_keys
-
     first, writer, frequent, counts = state
     columns = {name: batch.column(name).to_pylist() for name in ("doc_id", "source", "url", "host", "stage", "rule", "detail")}
     kept: Kept = task.judged.shard(task.shard)
@@ -307,7 +290,7 @@ def _cut_batch(
             columns["stage"][place], columns["rule"][place] = STAGE, RULE
     pages = [(columns["source"][row], columns["url"][row]) for row in rows]
     doc_ids = [columns["doc_id"][row] for row in rows]
-    writer.add([first + row for row in rows], texts, doc_ids, copy_keys(pages, texts, task.dedup))
+    writer.add([first + row for row in rows], texts, doc_ids, compute_keys(pages, texts, task.dedup))
     return {name: columns[name] for name in ("stage", "rule", "detail")}
 
 

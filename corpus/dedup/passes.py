@@ -7,7 +7,7 @@ those of one pass to sort them, 16 bytes a document that falls, and to find the 
 documents and 16 a document among them (`clusters`): 3 GB for a hundred million pairs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ import numpy as np
 import xxhash
 
 from corpus.dedup import minhash
-from corpus.dedup.base_corpus import is_base
 from corpus.dedup.base_join import WithBase, falls_for_base, like_base
 from corpus.dedup.captures import same_pages
+from corpus.dedup.clusters import Edges, find_clusters
 from corpus.dedup.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, keep_pairs, living, write_runs
-from corpus.settings import DedupSettings
+from corpus.dedup.settings import DedupSettings
 from corpus.storage.arrays import ArrayWriter, save_array
 from corpus.storage.judged import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
+from corpus.storage.references import is_base
 from pipeline.artifact import Artifact
-from pipeline.compiled import compiled
 from pipeline.files import atomic_path
 from pipeline.shards import map_shards
 
@@ -33,7 +33,6 @@ STAGE = "dedup"
 KEYS_A_TASK = 16_000_000
 # A bucket of more documents than this pairs each with fewer neighbours, so that it makes at most 2^16 × window pairs.
 CROWDED = 1 << 16
-Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
 
 
 @dataclass(frozen=True)
@@ -45,20 +44,6 @@ class VerifyTask:
     pairs: tuple[Path, ...]  # folders that join_band left
     settings: DedupSettings
     out: Path
-
-
-def copy_keys(pages: Sequence[tuple[str, str]], texts: Sequence[str], settings: DedupSettings) -> np.ndarray:
-    """Hashes by which copies meet: (2 + bands, documents) uint64, rows as `corpus.scratch` names them.
-
-    Args:
-        pages: source and url; a url that is only a file's path is a name inside its source.
-    """
-    keys_KN = np.empty((FIRST_BAND + settings.bands, len(texts)), np.uint64)
-    for place, ((source, url), text) in enumerate(zip(pages, texts, strict=True)):
-        keys_KN[URL_KEY, place] = xxhash.xxh3_64_intdigest((url if "://" in url else f"{source} {url}").encode())
-        keys_KN[TEXT_KEY, place] = xxhash.xxh3_64_intdigest(text.encode())
-    keys_KN[FIRST_BAND:] = minhash.keys(texts, settings.shingle, settings.bands, settings.rows)
-    return keys_KN
 
 
 def remove_copies(
@@ -137,7 +122,7 @@ def _near(
     if grown:
         pairs_of_base, more = like_base(artifact, grown, fallen, FIRST_BAND, parts, settings)
         similar, compared = np.concatenate([similar, pairs_of_base.T], axis=1), compared + more
-    edges = clusters(similar, grown.order if grown else judged.order)
+    edges = find_clusters(similar, grown.order if grown else judged.order)
     edges = edges[:, ~is_base(edges[0])]  # of several documents of the base in one cluster, each stays
     save_array(artifact.work / "fallen" / "near.npy", edges)
     return {
@@ -204,53 +189,6 @@ def verify(task: VerifyTask) -> dict[str, Any]:
 
     candidates, similar = keep_pairs(task.out, task.pairs, task.shard << 32, (task.shard + 1) << 32, is_similar)
     return {"candidates": candidates, "similar": similar}
-
-
-def clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
-    """Who falls for whom: all members of a connected component for the one of least rank; sorted by who falls.
-
-    Args:
-        order: (groups, references) -> the permutation by group and, inside a group, by rank.
-    """
-    nodes = np.unique(similar)
-    if not len(nodes):
-        return np.empty((2, 0), np.uint64)
-    parents = np.arange(len(nodes))
-    for begin in range(0, similar.shape[1], PAIRS_IN_MEMORY):
-        part = slice(begin, begin + PAIRS_IN_MEMORY)
-        _unite(parents, np.searchsorted(nodes, similar[0, part]), np.searchsorted(nodes, similar[1, part]))
-    _flatten(parents)
-    ranked = order(parents, nodes)
-    first = np.r_[True, parents[ranked][1:] != parents[ranked][:-1]]
-    best = np.empty_like(nodes)  # by root
-    best[parents[ranked[first]]] = nodes[ranked[first]]
-    survivors = best[parents]
-    falls = nodes != survivors
-    return np.stack([nodes[falls], survivors[falls]])
-
-
-@compiled
-def _unite(parents: Any, ones: Any, others: Any) -> None:
-    """Union by least index, with path halving (Tarjan and van Leeuwen 1984)."""
-    for i in range(len(ones)):
-        one, other = ones[i], others[i]
-        while parents[one] != one:
-            parents[one] = parents[parents[one]]
-            one = parents[one]
-        while parents[other] != other:
-            parents[other] = parents[parents[other]]
-            other = parents[other]
-        if one < other:
-            parents[other] = one
-        else:
-            parents[one] = other
-
-
-@compiled
-def _flatten(parents: Any) -> None:
-    """Every node's parent becomes its root; a parent never stands behind its child."""
-    for node in range(len(parents)):
-        parents[node] = parents[parents[node]]
 
 
 def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def extract(document: RawDocument, language: str = "ja", least_kana: int = MIN_K
     if decoded is None:
         return drop(document, "undecodable", f"declared {document.declared or 'nothing'}; no charset fits the bytes")
     if document.kind == "roff":
-        from corpus.extract.roff.engine import Redirect, roff_text
+        from corpus.extract.roff.page import Redirect, roff_text
 
         page = roff_text(decoded.text)
         if isinstance(page, Redirect):

@@ -6,22 +6,15 @@ it drops would have failed one of them. Where it cannot be sure how a parser rea
 ends), it counts what follows as text.
 """
 
-import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.extract.html_scan import place_of
 from pipeline.compiled import compiled
 
-if TYPE_CHECKING:
-    from corpus.filters.rules import Rule
-
 # What preset minamoto asks: 100 Japanese characters (rule `length`) of which .05 are kana (rule `kana`).
 MIN_KANA = 5
-_KANA_COLUMNS = {"hiragana", "katakana"}
 # Where pages keep text that trafilatura finds though no parser shows it (trafilatura.baseline): schema.org's data and
 # Discourse's posts, both in JSON; and drawings and formulas, in which <style> is markup and <![CDATA[ text (HTML Standard
 # §13.2.6.5). Such pages are looked through as a whole, escapes of JSON and HTML included.
@@ -50,7 +43,7 @@ def is_foreign(html: str, least: int = MIN_KANA) -> str:
     """Why a page surely has no Japanese text, or "" where it may have; a page without any text is not foreign.
 
     Args:
-        least: kana without which no text passes, as `least_kana` makes it of the rules; 0: every page may pass.
+        least: kana without which no text passes, as `Preset.least_kana` of the rules says; 0: every page may pass.
     """
     kana, visible = _count(_units(html), _KANA, _names(_RAW), least)
     if kana >= least or not visible:
@@ -59,26 +52,6 @@ def is_foreign(html: str, least: int = MIN_KANA) -> str:
     if looked_through and len(_ANY_KANA.findall(html)) >= least:
         return ""
     return f"{kana} kana in the page"
-
-
-def least_kana(rules: Sequence["Rule"]) -> int:
-    """Kana that every text has which passes `rules`, up to MIN_KANA; 0 where they ask for none.
-
-    Not more than MIN_KANA: a page that a stricter threshold drops is judged, so that `make retune` can tell from the table.
-
-    Rules that ask for a number of kana say it themselves; one that asks for a share asks for that share of the least
-    that another rule asks of what stands below its line, and for one kana whatever stands there.
-    """
-    asked = [rule for rule in rules if rule.bound == "least" and rule.threshold > 0]
-    counts = [(set(rule.above), rule.threshold) for rule in asked if not rule.below]
-    least = 0.0
-    for rule in asked:
-        if not rule.below and (set(rule.above) <= _KANA_COLUMNS or rule.above == ("first_kana",)):
-            least = max(least, rule.threshold)
-        elif rule.below and set(rule.above) <= _KANA_COLUMNS:
-            below = [count for columns, count in counts if columns <= set(rule.below)]
-            least = max(least, 1.0, rule.threshold * max(below, default=0.0))
-    return min(math.ceil(least - 1e-9), MIN_KANA)  # .07 * 100 is a little more than 7
 
 
 def nesting(html: str) -> tuple[int, int]:

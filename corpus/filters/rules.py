@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from corpus.extract import language_gate
+from corpus.extract.language_gate import MIN_KANA
 from corpus.filters.cleaners import CLEANERS
 from corpus.filters.features import FEATURES, measure_features
 from corpus.filters.hosts import NO_HOSTS, HostLists
@@ -32,6 +32,7 @@ COLUMNS = (*measure.STATISTICS, *FEATURES)
 COLUMN = {name: index for index, name in enumerate(COLUMNS)}
 # Part of a preset's digest: raised when a column comes to count something else under its old name.
 TABLE_VERSION = 1
+_KANA_COLUMNS = {"hiragana", "katakana"}
 _NO_CHANGES: Mapping[str, float | bool] = MappingProxyType({})
 
 
@@ -66,7 +67,7 @@ class Preset:
     @functools.cached_property
     def least_kana(self) -> int:
         """Kana that every text has which passes: what the gate may drop a page for, unparsed."""
-        return language_gate.least_kana(self.rules)
+        return _least_kana(self.rules)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -104,6 +105,26 @@ class _PresetFile:
     rules: tuple[_RuleEntry, ...]
     cleaners: tuple[str, ...] = ()
     hosts: HostLists = NO_HOSTS
+
+
+def _least_kana(rules: Sequence[Rule]) -> int:
+    """Kana that every text has which passes `rules`, up to MIN_KANA; 0 where they ask for none.
+
+    Not more than MIN_KANA: a page that a stricter threshold drops is judged, so that `make retune` can tell from the table.
+
+    A rule on a number of kana gives that number. A rule on a share of kana gives that share of the smallest denominator
+    that another rule allows, and at least one.
+    """
+    asked = [rule for rule in rules if rule.bound == "least" and rule.threshold > 0]
+    counts = [(set(rule.above), rule.threshold) for rule in asked if not rule.below]
+    least = 0.0
+    for rule in asked:
+        if not rule.below and (set(rule.above) <= _KANA_COLUMNS or rule.above == ("first_kana",)):
+            least = max(least, rule.threshold)
+        elif rule.below and set(rule.above) <= _KANA_COLUMNS:
+            below = [count for columns, count in counts if columns <= set(rule.below)]
+            least = max(least, 1.0, rule.threshold * max(below, default=0.0))
+    return min(math.ceil(least - 1e-9), MIN_KANA)  # .07 * 100 is a little more than 7
 
 
 def preset_names() -> tuple[str, ...]:

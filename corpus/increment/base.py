@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.dedup.base_corpus import BaseCorpus, renumber
+from corpus.dedup.settings import DedupSettings
 from corpus.increment import removals
+from corpus.increment.settings import BaseSettings
 from corpus.readers import Shard
-from corpus.settings import CorpusSettings
 from pipeline.artifact import Artifact, Manifest, open_sealed
 from pipeline.runfile import RunFile
 
@@ -42,15 +43,15 @@ class Base:
         return dataclasses.replace(self.corpus, data=artifact.data), accounts
 
 
-def open_base(run: RunFile, settings: CorpusSettings) -> Base | None:
+def open_base(run: RunFile, base: BaseSettings, dedup: DedupSettings) -> Base | None:
     """The base of a run, None where it has none.
 
     Raises: MissingInput, CorruptArtifact or ConfigError if it cannot be grown from; BadInput on an entry of `remove`.
     """
-    if not settings.base.run:
+    if not base.run:
         return None
-    manifest = open_sealed(run.root("corpus").with_name(settings.base.run))
-    return Base(manifest, BaseCorpus.open(manifest, settings.dedup), removals.read_selection(settings.base.remove))
+    manifest = open_sealed(run.root("corpus").with_name(base.run))
+    return Base(manifest, BaseCorpus.open(manifest, dedup), removals.read_selection(base.remove))
 
 
 def together(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> Accounts:

@@ -4,7 +4,7 @@ data/documents/<shard>.parquet   the documents that stay (`pipeline.documents`)
 data/decisions/<shard>.parquet   a row for every record that came in: verdict and the value of every rule of the preset
 data/clusters/<shard>.parquet    a row for every document that fell as a copy: the survivor, and how like it is
 data/contamination/<shard>.jsonl a row for every benchmark text that a document holds; where benchmarks are given
-data/keys/<shard>/*.npy          keys, owners, ids, sizes as in `corpus.scratch`, of the documents that stay; `owners`
+data/keys/<shard>/*.npy          keys, owners, ids, sizes as in `corpus.storage.judged`, of the documents that stay; `owners`
                                  are rows of the documents file. A later crawl is matched against these.
 
 Rows come in record batches, texts one at a time, keys one kind at a time: a shard is never in memory as a whole.
@@ -27,9 +27,10 @@ from corpus.dedup.base_join import WithBase
 from corpus.dedup.minhash import jaccard
 from corpus.dedup.pairs import ShingleSets
 from corpus.dedup.passes import REASONS, STAGE, fallen_of_shard
+from corpus.dedup.settings import DedupSettings
 from corpus.drop_reasons import STAGES
 from corpus.filters.rules import Preset
-from corpus.settings import CorpusSettings, DedupSettings
+from corpus.settings import CorpusSettings
 from corpus.storage.arrays import npy_header
 from corpus.storage.decisions import RULES_KEY
 from corpus.storage.judged import Judged, Kept, doc_ids

@@ -4,7 +4,7 @@
 same bytes. It is not part of the artifact's digest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,7 @@ from corpus.report.charts import Bar, Histogram, bars, histogram, printable
 from corpus.report.data import LENGTHS, SIMILARITIES, ReportData, RuleValues, collect
 from corpus.report.speed import Speed, in_mb, measure_speed
 from corpus.storage.decisions import Decisions, open_decisions
-from pipeline import cli
 from pipeline.files import write_text
-from pipeline.progress import echo
 
 TEMPLATE = Path(__file__).parent / "page.html.jinja"
 NAME = "report.html"
@@ -231,13 +229,3 @@ def _speed(speed: Speed) -> dict[str, Any]:
         cells = ["–" if share is None else f"{share:.3g}" for share in shares]
         table.append([f"{phase.step}: {phase.name}", f"{phase.seconds:,.2f}", in_mb(phase.rate), *cells])
     return {"picture": bars("各処理の時間 (全作業の合計)", rows, first_class=4) if rows else "", "rows": table}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the report of a run's corpus."""
-    run = cli.open_run(cli.run_parser("corpus.report", __doc__ or "").parse_args(argv))
-    echo(f"報告書: {write_report(run.root('corpus'), check=True)}")
-
-
-if __name__ == "__main__":
-    cli.stage_main(main)

@@ -21,9 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from corpus.storage.arrays import ArrayWriter, forget, npy_header, sorted_ranges
+from corpus.storage.references import split
 from pipeline.documents import doc_id_array
 
 URL_KEY, TEXT_KEY, FIRST_BAND = 0, 1, 2
+# Rows of a Parquet row group: with more, smaller footers; with fewer, less to hold.
+ROW_GROUP = 1 << 14
 _KEYS = 1 << 64
 # Memory maps held open at once by a process: five a shard, far below the usual limit of 1,024 files.
 _OPEN_SHARDS = 64
@@ -132,11 +135,6 @@ class Judged:
 
     def _range(self, index: int, kind: int, part: int, parts: int) -> tuple[int, int]:
         return _range(self.shard(index).keys[kind], part, parts)
-
-
-def split(reference: int) -> tuple[int, int]:
-    """Shard index and ordinal of a reference."""
-    return int(reference) >> 32, int(reference) & 0xFFFFFFFF
 
 
 def doc_ids(ids_N2: np.ndarray) -> list[str]:

@@ -8,9 +8,9 @@ import pytest
 from benchmarks.corpus.hostile import CASES, LIMIT_MB, run_stage, write_run
 from corpus import judge
 from corpus.__main__ import main
+from corpus.dedup.settings import DedupSettings
 from corpus.filters.rules import load_preset
 from corpus.readers import RawDocument, Shard, SourceSettings
-from corpus.settings import DedupSettings
 from corpus.storage.tables import GROUP_BYTES
 from pipeline.artifact import open_sealed
 from tests.corpus.test_stage import decisions

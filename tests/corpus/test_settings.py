@@ -10,8 +10,8 @@ import pytest
 
 from corpus.__main__ import main
 from corpus.decontaminate import load_benchmarks
-from corpus.dedup.base_corpus import BaseSettings
 from corpus.filters import rules
+from corpus.increment.settings import BaseSettings
 from corpus.inputs import open_inputs
 from corpus.readers import SourceSettings
 from corpus.settings import CorpusSettings

@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from corpus.extract.roff.escapes import STRINGS, unescape
 from corpus.extract.roff.tables import table_lines
@@ -21,31 +22,6 @@ _BULLETS = {"•", "*", "-", "o", "○", "□", "·", "—", "–", "−", "+"}
 _ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|((?:\\.|[^\s\\])+)')
 _IGNORED = {"ig", "am", "am1"}  # like .de, they end at `..`
 MAX_LINES = 200_000  # a page's own macros may call themselves; no page is so long
-
-
-@dataclass(frozen=True)
-class Page:
-    """A converted page."""
-
-    text: str
-    title: str  # "open(2)", "" unknown
-
-
-@dataclass(frozen=True)
-class Redirect:
-    """A page that only says to read another one."""
-
-    target: str
-
-
-def roff_text(source: str) -> Page | Redirect:
-    """Convert the source of a manual page."""
-    lines = [line for line in source.split("\n") if line.strip() and not re.match(r"^[.']?[ \t]*(\\\"|$)", line)]
-    if lines and (found := re.match(r"^\.so\s+(\S+)", lines[0])) and len(lines) == 1:
-        return Redirect(found[1])
-    converter = Converter(source)
-    converter.run()
-    return Page(converter.out.text(), converter.title)
 
 
 def arguments(rest: str) -> list[str]:
@@ -116,19 +92,29 @@ class Paragraphs:
         return "\n\n".join(self.blocks)
 
 
-class Converter:
-    """Reads the lines of one page; mdoc macros are in `corpus.readers.roff_mdoc`."""
+class MacroPackage(Protocol):
+    """Macros beyond those of man(7), with the state that they need on one page."""
 
-    def __init__(self, source: str) -> None:
+    def knows(self, name: str) -> bool:
+        """Whether a macro is one of the package."""
+        ...
+
+    def line(self, name: str, words: list[str]) -> None:
+        """Convert one macro line."""
+        ...
+
+
+class Converter:
+    """Converts the lines of one page; macros that it does not know itself go to a macro package."""
+
+    def __init__(self, source: str, package: "Callable[[Converter], MacroPackage]") -> None:
         self.lines: deque[str] = deque(re.sub(r"\\\n", "", source.replace("\r\n", "\n")).split("\n"))
         self.out = Paragraphs()
         self.title, self.url = "", ""
         self.strings = dict(STRINGS)
         self.macros: dict[str, list[str]] = {}
         self.branches: list[bool] = []  # what .ie decided, for its .el
-        from corpus.extract.roff.mdoc import Mdoc
-
-        self.mdoc = Mdoc(self)
+        self.package = package(self)
 
     def run(self) -> None:
         """Convert every line."""
@@ -152,8 +138,8 @@ class Converter:
             self.expand(name, arguments(rest))
         elif (request := REQUESTS.get(name)) is not None:
             request(self, rest)
-        elif self.mdoc.knows(name):
-            self.mdoc.line(name, arguments(rest))
+        elif self.package.knows(name):
+            self.package.line(name, arguments(rest))
 
     def words(self, rest: str) -> list[str]:
         """Arguments of a macro line as plain text."""
@@ -275,7 +261,7 @@ def _define_string(converter: Converter, rest: str) -> None:
 def _define_macro(converter: Converter, rest: str) -> None:
     words = rest.split()
     body = converter.until(words[1] if len(words) > 1 else ".")
-    if words and words[0] not in REQUESTS and not converter.mdoc.knows(words[0]):
+    if words and words[0] not in REQUESTS and not converter.package.knows(words[0]):
         converter.macros[words[0]] = body
 
 

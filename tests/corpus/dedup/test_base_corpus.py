@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.dedup import minhash, passes
-from corpus.dedup.base_corpus import BASE, BaseCorpus, BaseSettings, matches, place, renumber
+from corpus.dedup import minhash, passes, signatures
+from corpus.dedup.base_corpus import BaseCorpus, matches, renumber
 from corpus.dedup.base_join import WithBase
-from corpus.settings import DedupSettings
-from corpus.storage import judged as scratch
+from corpus.dedup.settings import DedupSettings
+from corpus.increment.settings import BaseSettings
+from corpus.storage.judged import Judged, KeptWriter, doc_ids
+from corpus.storage.references import BASE, split_base
 from pipeline.artifact import Manifest, begin_artifact
 from pipeline.errors import ConfigError
 from tests.helpers import run_file
@@ -55,8 +57,8 @@ def families(seed: int, count: int = 150) -> list[Page]:
 def write_kept(folder: Path, pages: Sequence[Page], settings: DedupSettings) -> None:
     folder.mkdir(parents=True)
     texts = [text for _, text in pages]
-    keys = passes.copy_keys([("s", url) for url, _ in pages], texts, settings)
-    writer = scratch.KeptWriter(folder, len(keys))
+    keys = signatures.compute_keys([("s", url) for url, _ in pages], texts, settings)
+    writer = KeptWriter(folder, len(keys))
     writer.add(range(len(pages)), texts, [doc_id(page) for page in pages], keys)
     writer.close()
 
@@ -83,7 +85,7 @@ def remove(
     """Run the passes. Returns: pages that stay, page that fell -> (reason, doc_id of the survivor), counts."""
     run = run_file(tmp_path, "", name=f"r{len(list(tmp_path.iterdir()))}")
     with begin_artifact(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
-        judged = scratch.Judged(artifact.work / "judged", tuple(f"t-{index:05}" for index in range(len(shards))))
+        judged = Judged(artifact.work / "judged", tuple(f"t-{index:05}" for index in range(len(shards))))
         for name, pages in zip(judged.names, shards, strict=True):
             write_kept(judged.root / name, pages, SETTINGS)
         grown = WithBase(judged, base) if base else None
@@ -96,7 +98,7 @@ def remove(
                     stay.append(page)
                 else:
                     some = np.array([survivor], np.uint64)
-                    name = scratch.doc_ids(grown.ranks(some)[1])[0] if grown else ""
+                    name = doc_ids(grown.ranks(some)[1])[0] if grown else ""
                     assert bool(survivor & BASE) <= bool(base)
                     fell[page] = (passes.REASONS[code], name)
         return stay, fell, counts
@@ -164,16 +166,16 @@ def test_crowded_bucket_meets_documents_of_like_size() -> None:
     base = np.full(100, 7, np.uint64), references
     new = np.array([3, 7, 7], np.uint64), np.array([0, 1, 2], np.uint64)
     pairs = matches(new, base, 4, lambda some: base_sizes[(some & np.uint64(0xFF)).astype(int)], lambda some: 200 * some + 100)
-    met = {one: [place(base)[1] for base, new in pairs.tolist() if new == one] for one in (0, 1, 2)}
+    met = {one: [split_base(base)[1] for base, new in pairs.tolist() if new == one] for one in (0, 1, 2)}
     assert met == {0: [], 1: [18, 19, 20, 21], 2: [38, 39, 40, 41]}
     few = matches(new, (base[0][:2], references[:2]), 4, lambda _: base_sizes, lambda _: base_sizes)
-    assert [(place(one)[1], two) for one, two in few.tolist()] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert [(split_base(one)[1], two) for one, two in few.tolist()] == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
 
 def test_lookup_finds_what_is_there_whichever_side_is_longer(tmp_path: Path) -> None:
     pages = families(5, 60)
     base = BaseCorpus.open(write_base(tmp_path, [pages[:40], pages[40:]]), SETTINGS)
-    all_keys = passes.copy_keys([("s", url) for url, _ in pages], [text for _, text in pages], SETTINGS)
+    all_keys = signatures.compute_keys([("s", url) for url, _ in pages], [text for _, text in pages], SETTINGS)
     rng = np.random.default_rng(0)
     for kind, row in enumerate(all_keys):
         for wanted in (row[:3], row, rng.integers(0, 1 << 64, 50, np.uint64), row[:0]):

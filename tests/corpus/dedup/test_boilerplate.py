@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.dedup import boilerplate, passes
-from corpus.dedup.boilerplate import BoilerplateSettings, cut, remove_boilerplate
-from corpus.settings import DedupSettings
-from corpus.storage import judged as scratch
+from corpus.dedup import boilerplate, signatures
+from corpus.dedup.boilerplate import cut, remove_boilerplate
+from corpus.dedup.settings import BoilerplateSettings, DedupSettings
+from corpus.storage.judged import Judged, Kept, KeptWriter
 from pipeline.artifact import begin_artifact
 from tests.helpers import run_file
 
@@ -146,7 +146,7 @@ def test_the_steps_do_what_brute_force_does(
     made = pages(random.Random(5), 160)
     run = run_file(tmp_path, "", name="r")
     with begin_artifact(run, "corpus", DEDUP, {}, recipe=1) as artifact:
-        judged = scratch.Judged(artifact.work / "judged", tuple(f"s-{index:05}" for index in range(shards)))
+        judged = Judged(artifact.work / "judged", tuple(f"s-{index:05}" for index in range(shards)))
         parts = [made[index::shards] for index in range(shards)]
         for name, part in zip(judged.names, parts, strict=True):
             write(judged.root / name, part)
@@ -171,14 +171,14 @@ def test_the_steps_do_what_brute_force_does(
                     assert (row["stage"], row["rule"]) == ("boilerplate", "boilerplate") and place not in alive and host
                     emptied += 1
             found = [kept.text(ordinal) for ordinal in range(len(alive))]
-            keys = passes.copy_keys([("s", f"https://{place}") for place in alive], found, DEDUP)
+            keys = signatures.compute_keys([("s", f"https://{place}") for place in alive], found, DEDUP)
             assert np.array_equal(np.sort(keys, axis=1), kept.keys)
             assert np.array_equal(np.take_along_axis(keys, kept.owners.astype(np.int64), axis=1), kept.keys)
         assert emptied > 3
         assert any("新着の記事" in text for text in wanted) and any("稀な行" in text for text in wanted.values())
 
 
-def kept_rows(kept: scratch.Kept) -> list[int]:
+def kept_rows(kept: Kept) -> list[int]:
     return np.load(kept.folder / "kept.npy").tolist()
 
 
@@ -193,7 +193,7 @@ def write(folder: Path, part: list[Page]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / "rows.parquet")
     places = [place for place, (_, _, rule) in enumerate(part) if not rule]
     found = [part[place][1] for place in places]
-    keys = passes.copy_keys([("s", f"https://{place}") for place in places], found, DEDUP)
-    writer = scratch.KeptWriter(folder, len(keys))
+    keys = signatures.compute_keys([("s", f"https://{place}") for place in places], found, DEDUP)
+    writer = KeptWriter(folder, len(keys))
     writer.add(places, found, [f"{place:032x}" for place in places], keys)
     writer.close()

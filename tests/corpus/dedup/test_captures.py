@@ -28,20 +28,20 @@ def test_pages_of_different_text_share_a_url_and_stay(tmp_path: Path, ray_sessio
 
 def drop_texts(tmp_path: Path, shards: list[list[str]]) -> list[str]:
     """Texts that fell; each gets an address of its own behind #, which the key of the URL does not see in `drop`."""
-    from corpus.dedup import passes as dedup
+    from corpus.dedup import signatures
 
-    plain = dedup.copy_keys
+    plain = signatures.compute_keys
     fell: list[str] = []
     named = [[(f"{URL}#{shard}-{place}", text) for place, text in enumerate(texts)] for shard, texts in enumerate(shards)]
 
     def shared(pages: list[tuple[str, str]], *more: object) -> np.ndarray:
         return plain([(source, url.partition("#")[0]) for source, url in pages], *more)  # pyright: ignore[reportArgumentType]
 
-    dedup.copy_keys = shared  # pyright: ignore[reportAttributeAccessIssue]
+    signatures.compute_keys = shared  # pyright: ignore[reportAttributeAccessIssue]
     try:
         gone = drop(tmp_path, named)
     finally:
-        dedup.copy_keys = plain
+        signatures.compute_keys = plain
     for shard in named:
         for url, found in shard:
             if url in gone:

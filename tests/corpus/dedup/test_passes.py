@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.dedup import minhash, pairs, passes
-from corpus.settings import DedupSettings
+from corpus.dedup import clusters, minhash, pairs, passes, signatures
+from corpus.dedup.settings import DedupSettings
 from corpus.storage import arrays
-from corpus.storage import judged as scratch
+from corpus.storage.judged import Judged, KeptWriter
+from corpus.storage.references import split
 from pipeline.artifact import begin_artifact
 from tests.helpers import run_file
 
@@ -30,12 +31,12 @@ def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettin
     run = run_file(tmp_path, "", name=f"r{len(list(tmp_path.iterdir()))}")
     with begin_artifact(run, "corpus", settings, {}, recipe=1) as artifact:
         names = tuple(f"s-{index:05}" for index in range(len(shards)))
-        judged = scratch.Judged(artifact.work / "judged", names)
+        judged = Judged(artifact.work / "judged", names)
         for name, pages in zip(names, shards, strict=True):
             (judged.root / name).mkdir(parents=True)
             texts = [text for _, text in pages]
-            keys = passes.copy_keys([("s", url) for url, _ in pages], texts, settings)
-            writer = scratch.KeptWriter(judged.root / name, len(keys))
+            keys = signatures.compute_keys([("s", url) for url, _ in pages], texts, settings)
+            writer = KeptWriter(judged.root / name, len(keys))
             writer.add(range(len(pages)), texts, [doc_id(page) for page in pages], keys)
             writer.close()
         passes.remove_copies(artifact, judged, sum(map(len, shards)), settings)
@@ -44,7 +45,7 @@ def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettin
             reasons, survivors = passes.fallen_of_shard(artifact.work, index, len(pages))
             for (url, _), reason, survivor in zip(pages, reasons.tolist(), survivors.tolist(), strict=True):
                 if reason:
-                    shard, place = scratch.split(survivor)
+                    shard, place = split(survivor)
                     found[url] = (passes.REASONS[reason], shards[shard][place][0])
         return found
 
@@ -155,9 +156,9 @@ def test_passes_in_order_and_who_survives(tmp_path: Path, ray_session: None) -> 
 
 def test_clusters_are_transitive_and_keep_the_least_rank() -> None:
     similar = np.array([[1, 2, 7], [2, 5, 9]], np.uint64)
-    falls = passes.clusters(similar, lambda groups, nodes: np.lexsort((~nodes, groups)))
+    falls = clusters.find_clusters(similar, lambda groups, nodes: np.lexsort((~nodes, groups)))
     assert falls.tolist() == [[1, 2, 7], [5, 5, 9]]
-    assert passes.clusters(np.empty((2, 0), np.uint64), lambda groups, _: groups).shape == (2, 0)
+    assert clusters.find_clusters(np.empty((2, 0), np.uint64), lambda groups, _: groups).shape == (2, 0)
 
 
 def test_an_empty_corpus_has_no_copies(tmp_path: Path, ray_session: None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.corpus import recall
-from corpus.settings import DedupSettings
+from corpus.dedup.settings import DedupSettings
 
 ALPHABET = "あいうえおかきくけこさしすせそたちつてと日本語漢字文章研究者図書館、。ー"
 # Chance that a sound build fails a bound: 1 in 16,000 each (four standard deviations).

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.extract.roff.engine import Page, Redirect, join, roff_text
+from corpus.extract.roff.engine import join
 from corpus.extract.roff.escapes import unescape
+from corpus.extract.roff.page import Page, Redirect, roff_text
 
 
 def text_of(source: str) -> str:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.dedup import passes
-from corpus.dedup.base_corpus import BASE, BaseCorpus, place
+from corpus.dedup import signatures
+from corpus.dedup.base_corpus import BaseCorpus
 from corpus.increment import removals
+from corpus.storage.references import BASE, split_base
 from pipeline.artifact import begin_artifact
 from pipeline.errors import BadInput, MissingInput
 from tests.corpus.dedup.test_base_corpus import SETTINGS, doc_id, write_base
@@ -88,14 +89,14 @@ def test_removed_documents_are_gone_and_accounted_for(tmp_path: Path, base: Base
     left = [row for path in sorted((data / "documents").iterdir()) for row in pq.read_table(path).to_pylist()]
     assert [(row["url"], row["text"]) for row in left] == [page for page in PAGES if page not in gone]
     grown = BaseCorpus(data, base.names)
-    keys = passes.copy_keys([("s", url) for url, _ in PAGES], [text for _, text in PAGES], SETTINGS)
+    keys = signatures.compute_keys([("s", url) for url, _ in PAGES], [text for _, text in PAGES], SETTINGS)
     for kind in range(len(keys)):
         found, references = grown.lookup(kind, np.unique(keys[kind]))
         names = {(key, grown.text(reference)) for key, reference in zip(found.tolist(), references.tolist(), strict=True)}
         assert names == {(key, page[1]) for key, page in zip(keys[kind].tolist(), PAGES, strict=True) if page not in gone}
     some = np.array([BASE | 2 << 32 | 1], np.uint64)
     high, low = grown.ranks(some)[1][0].tolist()
-    assert place(int(some[0])) == (2, 1) and f"{high:016x}{low:016x}" == doc_id(PAGES[10])
+    assert split_base(int(some[0])) == (2, 1) and f"{high:016x}{low:016x}" == doc_id(PAGES[10])
 
     for path in sorted((data / "decisions").iterdir()):
         rows, before = pq.read_table(path), pq.read_table(base.data / "decisions" / path.name)

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.report.__main__ import main
 from corpus.report.benchmarks import read_benchmarks
 from corpus.report.charts import Bar, Histogram, bars, edges, histogram, on_axis, shorten, width
 from corpus.report.data import HostCounts, cluster_sizes, collect
-from corpus.report.page import main, render, write_report
+from corpus.report.page import render, write_report
 from corpus.report.speed import Speed, measure_speed, read_phases
 from corpus.storage.decisions import open_decisions
 from pipeline.errors import MissingInput

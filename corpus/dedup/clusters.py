@@ -1,0 +1,58 @@
+"""Clusters of similar documents: the connected components of their pairs, and which document of each is kept."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from corpus.dedup.pairs import PAIRS_IN_MEMORY
+from pipeline.compiled import compiled
+
+Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
+
+
+def find_clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
+    """Who falls for whom: all members of a connected component for the one of least rank; sorted by who falls.
+
+    Args:
+        order: (groups, references) -> the permutation by group and, inside a group, by rank.
+    """
+    nodes = np.unique(similar)
+    if not len(nodes):
+        return np.empty((2, 0), np.uint64)
+    parents = np.arange(len(nodes))
+    for begin in range(0, similar.shape[1], PAIRS_IN_MEMORY):
+        part = slice(begin, begin + PAIRS_IN_MEMORY)
+        _unite(parents, np.searchsorted(nodes, similar[0, part]), np.searchsorted(nodes, similar[1, part]))
+    _flatten(parents)
+    ranked = order(parents, nodes)
+    first = np.r_[True, parents[ranked][1:] != parents[ranked][:-1]]
+    best = np.empty_like(nodes)  # by root
+    best[parents[ranked[first]]] = nodes[ranked[first]]
+    survivors = best[parents]
+    falls = nodes != survivors
+    return np.stack([nodes[falls], survivors[falls]])
+
+
+@compiled
+def _unite(parents: Any, ones: Any, others: Any) -> None:
+    """Union by least index, with path halving (Tarjan and van Leeuwen 1984)."""
+    for i in range(len(ones)):
+        one, other = ones[i], others[i]
+        while parents[one] != one:
+            parents[one] = parents[parents[one]]
+            one = parents[one]
+        while parents[other] != other:
+            parents[other] = parents[parents[other]]
+            other = parents[other]
+        if one < other:
+            parents[other] = one
+        else:
+            parents[one] = other
+
+
+@compiled
+def _flatten(parents: Any) -> None:
+    """Every node's parent becomes its root; a parent never stands behind its child."""
+    for node in range(len(parents)):
+        parents[node] = parents[parents[node]]
