@@ -19,7 +19,8 @@ from search.settings import IndexSettings
 from search.shard.catalog import open_catalog, path_of
 from search.shard.store import MODEL, VECTOR, Shard
 from search.shard.texts import Texts
-from search.vectors.embedder import Embedder, agree, identity_of
+from search.vectors.embedder import Embedder, identity_of
+from search.vectors.factory import check_embedder, open_embedder
 from search.vectors.nearest import Neighbours
 
 __all__ = ["MODES", "Hit", "Mode", "Page", "Searcher"]
@@ -68,7 +69,7 @@ class Searcher:
                 f"{pretrain.short}; `make clean-index index RUN={run.name}`"
             )
         searcher = cls(index, pretrain.stats.get("undone", ()))
-        agree(run.settings("index", IndexSettings), searcher.identity, str(run.path))
+        check_embedder(run.settings("index", IndexSettings), searcher.identity, str(run.path))
         return searcher
 
     @cached_property
@@ -77,7 +78,7 @@ class Searcher:
 
         Raises: RecipeDrift, MissingInput or CorruptArtifact if it is not what the index was made with.
         """
-        return Embedder.open(self._index.data / VECTOR / MODEL)
+        return open_embedder(self._index.data / VECTOR / MODEL)
 
     @property
     def texts(self) -> Texts:

@@ -24,7 +24,7 @@ from search.bm25 import rank
 from search.exact import suffix_array
 from search.index.passages import cut
 from search.settings import IndexSettings
-from search.vectors.embedder import make
+from search.vectors.factory import make_embedder
 
 # Robertson and Zaragoza (2009) §3.5 name 1.2 < k1 < 2 and .5 < b < .8; character pairs want less of both kinds.
 K1, B = (0.3, 0.6, 0.9, 1.2, 2.0), (0.2, 0.4, 0.75, 1.0)
@@ -168,7 +168,7 @@ def by_spans(whole: Passages, asked: Questions, chosen: Sequence[int]) -> np.nda
 
 def by_vectors(name: str, asked: Questions, chosen: Sequence[int]) -> np.ndarray:
     """Cosine of the vectors of an embedder of `search.embed`."""
-    embedder = make(IndexSettings(embedder=name), asked.contexts)
+    embedder = make_embedder(IndexSettings(embedder=name), asked.contexts)
     vectors_CD = embedder.embed(asked.contexts)
     queries_QD = np.stack([embedder.embed_query(asked.asked[number]) for number in chosen])
     return places(queries_QD @ vectors_CD.T, asked.right[chosen])

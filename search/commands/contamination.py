@@ -1,8 +1,18 @@
 """Contamination as people read it at the terminal: a table in Japanese, then the texts that were found."""
 
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import cli
+from pipeline.errors import ConfigError
 from pipeline.files import short_digest
+from pipeline.progress import Progress, echo
+from pipeline.runfile import RunFile
 from pipeline.text.terminal import display_width, strip_control_chars
-from search.provenance.contamination import Checked, Contamination, Total
+from search.benchmark_items import read_items
+from search.provenance.contamination import Checked, Contamination, ContaminationSettings, Total, contamination
 
 # Characters of a text that are listed.
 _SHOWN = 40
@@ -66,3 +76,63 @@ def _summary(found: Contamination) -> str:
         else "数える文はありません"
     )
     return f"汚染検査: {hit} ({rule}、{found.searched_bytes:,} バイトの学習データ、索引 {short_digest(found.index)})"
+
+
+def saved_checkpoints(run: RunFile) -> list[int]:
+    """Iterations of the checkpoints that a run has kept."""
+    folders = (run.root("pretrain") / "checkpoints").glob("iter_*")
+    return sorted(int(number) for path in folders if (number := path.name.removeprefix("iter_")).isdecimal())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print what of one benchmark was read."""
+    arguments = _parser().parse_args(argv)
+    run = cli.open_run(arguments)
+    settings = ContaminationSettings(tuple(_words(arguments.fields)), arguments.least, arguments.share, arguments.shortest)
+    if arguments.dry_run:
+        echo(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
+        return
+    items = read_items(arguments.bench, settings.fields)
+    from search.searcher import Searcher
+
+    searcher = Searcher.open(run)
+    checkpoints = _parse_numbers(arguments.checkpoints) if arguments.checkpoints else saved_checkpoints(run)
+    with Progress("汚染検査", len(items), "文") as progress:
+        found = contamination(searcher, items, checkpoints, settings, benchmark=arguments.bench.name, done=progress.update)
+    if arguments.json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        return
+    print(render(found, limit=arguments.limit))
+
+
+def _parse_numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _words(text)]
+    except ValueError as error:
+        raise ConfigError(f"--checkpoints {text!r}: expected iterations, for example 100,200") from error
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _parser() -> argparse.ArgumentParser:
+    made, default = (
+        cli.stage_parser("search.commands.contamination", (__doc__ or "").split("\n", 1)[0]),
+        ContaminationSettings(),
+    )
+    made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON lines, or plain lines")
+    made.add_argument(
+        "--fields", default="", help="whose texts are looked for, for example question,context; every string if left out"
+    )
+    made.add_argument("--checkpoints", help="iterations, for example 100,200; the checkpoints of the run if left out")
+    made.add_argument("--least", type=int, default=default.least, help="characters of a verbatim stretch at least")
+    made.add_argument("--share", type=float, default=default.share, help="share in such stretches from which a text is near")
+    made.add_argument("--shortest", type=int, default=default.shortest, help="characters of a text that counts at least")
+    made.add_argument("--limit", type=int, default=20, help="contaminated texts listed at most")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

@@ -1,9 +1,18 @@
-"""A trace as people read it at the terminal, in Japanese."""
+"""`make trace`: what of a text is in the training data verbatim, where, and when training read it; in Japanese, or as JSON."""
 
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import cli
+from pipeline.errors import BadInput, MissingInput
 from pipeline.files import short_digest
+from pipeline.progress import echo
 from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.bm25.rank import joined
-from search.provenance.trace import Snippet, Source, Span, Trace
+from search.provenance.trace import Snippet, Source, Span, Trace, TraceSettings, trace
 
 # Brackets that Japanese text seldom has, where there are no colours.
 OPEN, CLOSE = "⟦", "⟧"
@@ -69,3 +78,47 @@ def _summary(trace: Trace) -> str:
         return f"追跡: {trace.least} 文字以上の一致はありません ({searched})"
     kept = f"、まれな {len(trace.spans):,} か所を表示" if len(trace.spans) < trace.found else ""
     return f"追跡: {trace.least} 文字以上の一致 {trace.found:,} か所、全体の {trace.covered:.1%}{kept} ({searched})"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the trace of one text."""
+    arguments = _parser().parse_args(argv)
+    run = cli.open_run(arguments)
+    settings = TraceSettings(least=arguments.least, looked=arguments.looked, documents=arguments.documents, keep=arguments.keep)
+    if arguments.dry_run:
+        echo(f"追跡: {run.root('index')} で {settings.least} 文字以上の一致を探します")
+        return
+    text = arguments.text if arguments.text is not None else _read_file(arguments.file)
+    from search.searcher import Searcher
+
+    found = trace(Searcher.open(run), text, settings)
+    if arguments.json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        return
+    print(render(found, colour=sys.stdout.isatty()))
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise MissingInput(f"{path}: no such file; name the file whose text is traced") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not readable as UTF-8 text: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    made, default = cli.stage_parser("search.commands.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
+    given = made.add_mutually_exclusive_group(required=True)
+    given.add_argument("--text", help="text to trace")
+    given.add_argument("--file", type=Path, help="file of the text to trace, UTF-8")
+    made.add_argument("--least", type=int, default=default.least, help="characters of a span at least")
+    made.add_argument("--looked", type=int, default=default.looked, help="occurrences of a span looked up at most")
+    made.add_argument("--documents", type=int, default=default.documents, help="documents shown at most")
+    made.add_argument("--keep", type=float, default=default.keep, help="unlikeliest spans kept, for each character; 0: all")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+if __name__ == "__main__":
+    cli.stage_main(main)

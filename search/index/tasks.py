@@ -20,8 +20,9 @@ from search.normalized import view
 from search.settings import AnyKind, IndexSettings
 from search.shard import store
 from search.shard.reads import ReadsWriter
-from search.vectors import embedder as embed
 from search.vectors import nearest
+from search.vectors.embedder import BATCH, Embedder
+from search.vectors.factory import make_embedder, open_embedder, sample_size
 
 if TYPE_CHECKING:
     from pretrain.order import Order
@@ -202,14 +203,14 @@ def count_copies(task: CountCopies) -> dict[str, Any]:
 def fit_embedding(task: FitTask) -> dict[str, Any]:
     """Fit the embedding on passages evenly spread over all shards, and write vector/model."""
     total = sum(count for _, count in task.passages)
-    size = min(embed.sample_size(task.settings), total)
+    size = min(sample_size(task.settings), total)
     wanted = np.arange(size, dtype=np.int64) * total // size
     texts, before = [], 0
     for name, count in task.passages:
         inside = wanted[(wanted >= before) & (wanted < before + count)] - before
         texts += store.Shard(task.data, name).passage_texts(inside.tolist())
         before += count
-    made = embed.make(task.settings, texts)
+    made = make_embedder(task.settings, texts)
     with atomic_path(task.data / store.VECTOR / store.MODEL) as folder:
         folder.mkdir()
         made.save(folder)
@@ -221,7 +222,7 @@ def index_vectors(shard: VectorShard) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     opened = store.Shard(shard.data, shard.name)
-    embedder = embed.Embedder.open(shard.model)
+    embedder = open_embedder(shard.model)
     count = opened.passages
     with threadpool_limits(1), atomic_path(shard.data / store.VECTOR / shard.name) as folder:
         folder.mkdir()
@@ -229,9 +230,9 @@ def index_vectors(shard: VectorShard) -> dict[str, Any]:
         return nearest.build(batches, folder, count=count, identity=embedder.identity, kind=shard.kind)
 
 
-def _embedded(shard: store.Shard, embedder: embed.Embedder, passages: Sequence[int]) -> Iterator[np.ndarray]:
-    for begin in range(0, len(passages), embed.BATCH):
-        yield embedder.embed(shard.passage_texts(passages[begin : begin + embed.BATCH]))
+def _embedded(shard: store.Shard, embedder: Embedder, passages: Sequence[int]) -> Iterator[np.ndarray]:
+    for begin in range(0, len(passages), BATCH):
+        yield embedder.embed(shard.passage_texts(passages[begin : begin + BATCH]))
 
 
 def _encoded(documents: Iterator[dict[str, Any]], tokenizer: "Tokenizer") -> Iterator[tuple[dict[str, Any], np.ndarray]]:

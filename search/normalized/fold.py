@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
-from search.shard.reads import load
+from search.arrays import load
 
 RULES = 1  # bump when a change of the kernels changes what a text folds to; the tables are looked at by `rules`
 EVENTS, MARKS, SIZES, RARE = FILES = tuple(f"origins.{name}.npy" for name in ("events", "marks", "sizes", "rare"))

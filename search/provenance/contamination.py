@@ -7,21 +7,15 @@ Source of the method: GPT-3 (arXiv:2005.14165 §C, 13-grams) and PaLM (arXiv:220
 characters, for Japanese has no spaces.
 """
 
-import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from pipeline import cli
 from pipeline.errors import BadInput, ConfigError
-from pipeline.progress import Progress, echo
-from pipeline.runfile import RunFile
-from search.benchmark_items import Item, read_items
+from search.benchmark_items import Item
 from search.provenance.occurrences import Indexed, look, ranges
 from search.provenance.trace import covered, maximal
 from search.shard.texts import Texts
@@ -224,65 +218,3 @@ def _covered(begins: np.ndarray, least: int) -> int:
     deltas[where] += 1
     deltas[where + least] -= 1
     return int((np.cumsum(deltas) > 0).sum())
-
-
-def saved(run: RunFile) -> list[int]:
-    """Iterations of the checkpoints that a run has kept."""
-    folders = (run.root("pretrain") / "checkpoints").glob("iter_*")
-    return sorted(int(number) for path in folders if (number := path.name.removeprefix("iter_")).isdecimal())
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print what of one benchmark was read."""
-    arguments = _parser().parse_args(argv)
-    run = cli.open_run(arguments)
-    settings = ContaminationSettings(tuple(_words(arguments.fields)), arguments.least, arguments.share, arguments.shortest)
-    if arguments.dry_run:
-        echo(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
-        return
-    items = read_items(arguments.bench, settings.fields)
-    from search.searcher import Searcher
-
-    searcher = Searcher.open(run)
-    checkpoints = _numbers(arguments.checkpoints) if arguments.checkpoints else saved(run)
-    with Progress("汚染検査", len(items), "文") as progress:
-        found = contamination(searcher, items, checkpoints, settings, benchmark=arguments.bench.name, done=progress.update)
-    if arguments.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
-        return
-    from search.commands.contamination import render
-
-    print(render(found, limit=arguments.limit))
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in _words(text)]
-    except ValueError as error:
-        raise ConfigError(f"--checkpoints {text!r}: expected iterations, for example 100,200") from error
-
-
-def _words(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _parser() -> argparse.ArgumentParser:
-    made, default = (
-        cli.stage_parser("search.provenance.contamination", (__doc__ or "").split("\n", 1)[0]),
-        ContaminationSettings(),
-    )
-    made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON lines, or plain lines")
-    made.add_argument(
-        "--fields", default="", help="whose texts are looked for, for example question,context; every string if left out"
-    )
-    made.add_argument("--checkpoints", help="iterations, for example 100,200; the checkpoints of the run if left out")
-    made.add_argument("--least", type=int, default=default.least, help="characters of a verbatim stretch at least")
-    made.add_argument("--share", type=float, default=default.share, help="share in such stretches from which a text is near")
-    made.add_argument("--shortest", type=int, default=default.shortest, help="characters of a text that counts at least")
-    made.add_argument("--limit", type=int, default=20, help="contaminated texts listed at most")
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
-
-
-if __name__ == "__main__":
-    cli.stage_main(main)

@@ -6,21 +6,15 @@ Source: OLMoTrace (Liu et al. 2025, arXiv:2504.07096) §3, but for characters: a
 exact, and every occurrence has the iterations that read it.
 """
 
-import argparse
-import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline import cli
-from pipeline.errors import BadInput, MissingInput
-from pipeline.progress import echo
+from pipeline.errors import BadInput
 from search.bm25.rank import joined
 from search.provenance.occurrences import Indexed, Places, Seen, Sources, look, normal, ranges
 from search.shard.texts import Texts
@@ -292,49 +286,3 @@ def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, i
             )
         )
     return Source(document.doc_id, document.source, document.url, document.title, document.date, tuple(snippets))
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the trace of one text."""
-    arguments = _parser().parse_args(argv)
-    run = cli.open_run(arguments)
-    settings = TraceSettings(least=arguments.least, looked=arguments.looked, documents=arguments.documents, keep=arguments.keep)
-    if arguments.dry_run:
-        echo(f"追跡: {run.root('index')} で {settings.least} 文字以上の一致を探します")
-        return
-    text = arguments.text if arguments.text is not None else _read(arguments.file)
-    from search.searcher import Searcher
-
-    found = trace(Searcher.open(run), text, settings)
-    if arguments.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
-        return
-    from search.commands.trace import render
-
-    print(render(found, colour=sys.stdout.isatty()))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except FileNotFoundError as error:
-        raise MissingInput(f"{path}: no such file; name the file whose text is traced") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not readable as UTF-8 text: {error}") from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    made, default = cli.stage_parser("search.provenance.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
-    given = made.add_mutually_exclusive_group(required=True)
-    given.add_argument("--text", help="text to trace")
-    given.add_argument("--file", type=Path, help="file of the text to trace, UTF-8")
-    made.add_argument("--least", type=int, default=default.least, help="characters of a span at least")
-    made.add_argument("--looked", type=int, default=default.looked, help="occurrences of a span looked up at most")
-    made.add_argument("--documents", type=int, default=default.documents, help="documents shown at most")
-    made.add_argument("--keep", type=float, default=default.keep, help="unlikeliest spans kept, for each character; 0: all")
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
-
-
-if __name__ == "__main__":
-    cli.stage_main(main)

@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.compiled import compiled, inlined
 from pipeline.errors import CorruptArtifact
+from search.arrays import compact, load
 from search.exact.kernels import first_above
 
 DOCUMENTS, EPOCHS, BEGINS, ITERATIONS = (f"reads.{name}.npy" for name in ("documents", "epochs", "begins", "iterations"))
@@ -85,22 +86,6 @@ class Reads:
         arrays = self.arrays
         first, last = (int(arrays.epochs[epoch]) for epoch in arrays.documents[document : document + 2])
         yield from zip(arrays.begins[first:last].tolist(), arrays.iterations[first:last].tolist(), strict=True)
-
-
-def compact(numbers: np.ndarray) -> np.ndarray:
-    """The same integers in four bytes each, where they fit."""
-    return numbers.astype(np.uint32 if not len(numbers) or int(numbers.max()) < 1 << 32 else np.int64)
-
-
-def load(path: Path) -> np.ndarray:
-    """An array that `np.save` wrote, by mmap.
-
-    Raises: CorruptArtifact if it is missing or no array.
-    """
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except (OSError, ValueError, EOFError) as error:
-        raise CorruptArtifact(f"{path}: not a readable array ({error}); make the index again") from error
 
 
 @inlined

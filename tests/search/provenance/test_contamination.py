@@ -20,8 +20,8 @@ from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, MissingInput
 from pipeline.files import short_digest
 from search.benchmark_items import Item, read_items
-from search.commands.contamination import render
-from search.provenance.contamination import Checked, Contamination, ContaminationSettings, contamination, main, saved
+from search.commands.contamination import main, render, saved_checkpoints
+from search.provenance.contamination import Checked, Contamination, ContaminationSettings, contamination
 from search.searcher import Searcher
 from search.shard import catalog
 from tests.search.conftest import make_index
@@ -339,7 +339,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     assert "探します" in capsys.readouterr().out
     for options, why in ((["none"], "none: no such benchmark file"), ([str(bench), "--checkpoints", "x"], "--checkpoints 'x'")):
         done = subprocess.run(
-            [sys.executable, "-m", "search.provenance.contamination", *line, *options],
+            [sys.executable, "-m", "search.commands.contamination", *line, *options],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -350,10 +350,10 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
 
 def test_checkpoints_that_the_run_has_kept(world: World, tmp_path: Path) -> None:
     run = replace(world.run, artifacts=tmp_path)
-    assert saved(run) == []
+    assert saved_checkpoints(run) == []
     for name in ("iter_0000020", "iter_0000005", "iter_0000007.partial-1a2b", "latest.json"):
         (run.root("pretrain") / "checkpoints" / name).mkdir(parents=True)
-    assert saved(run) == [5, 20]
+    assert saved_checkpoints(run) == [5, 20]
 
 
 def test_results_are_repeatable(world: World, searcher: Searcher) -> None:

@@ -15,6 +15,7 @@ from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
 from pipeline.files import short_digest
 from pretrain.order import Order
+from search.commands import exposure as command
 from search.provenance import exposure, occurrences
 from search.provenance.exposure import Exposure
 from search.searcher import Searcher
@@ -115,8 +116,8 @@ def test_undone_iterations_are_left_out_and_said(world: World, searcher: Searche
     assert other.undone == sum(count for (_, i), count in truth.items() if i in gone) > 0
     assert counted(other) == {(s, i - 1): n for (s, i), n in truth.items() if i not in gone}
     assert other.undone_ranges == undone and other.unread == found.unread
-    assert f"5 反復 (除いた読み込み {other.undone:,} 回)" in exposure.shown(other)
-    assert "無効" not in exposure.shown(found)
+    assert f"5 反復 (除いた読み込み {other.undone:,} 回)" in command.shown(other)
+    assert "無効" not in command.shown(found)
 
 
 def test_shards_chunks_and_removals(world: World, searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +141,9 @@ def test_shards_chunks_and_removals(world: World, searcher: Searcher, tmp_path: 
 def test_absence_is_an_answer(searcher: Searcher, tmp_path: Path) -> None:
     found = exposure.exposure(searcher, "鱻麤龘")
     assert (found.occurrences, found.total, found.sources, found.first) == (0, 0, (), None)
-    shown = exposure.shown(found)
+    shown = command.shown(found)
     assert "0 か所" in shown and "未読" in shown and short_digest(searcher.texts.digest) in shown
-    exposure.save(found, "t", tmp_path)
+    command.save(found, "t", tmp_path)
     assert "鱻麤龘" in (tmp_path / "exposure.html").read_text("utf-8")
 
 
@@ -156,20 +157,20 @@ def test_the_picture_and_the_page(searcher: Searcher, tmp_path: Path) -> None:
         reads=tuple((n, 1, 2, 3, 4, 5, 6, 7) for n in range(len(found.reads))),
     )
     for name, made in (("one", found), ("many", many)):
-        exposure.save(made, "_日本$x$", tmp_path / name)
+        command.save(made, "_日本$x$", tmp_path / name)
         assert (tmp_path / name / "exposure.png").read_bytes().startswith(b"\x89PNG")
         assert json.loads((tmp_path / name / "exposure.json").read_text("utf-8")) == json.loads(json.dumps(made.as_dict()))
     page = (tmp_path / "many" / "exposure.html").read_text("utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page and "<svg" in page and "http-equiv" in page
     assert "2 more" in page and '<th scope="col">日本</th>' in page
     assert not [line for line in page.splitlines() if "src=" in line or "<link" in line]
-    again = exposure.render(many, "_日本$x$", exposure.figure(many, "_日本$x$"))
+    again = command.render(many, "_日本$x$", command.figure(many, "_日本$x$"))
     assert again == page, "the same figures give the same bytes"
 
 
 def test_bars_of_the_picture_are_the_reads(searcher: Searcher) -> None:
     found = exposure.exposure(searcher, "。", buckets=6)
-    bars, sums = exposure.figure(found, "t").axes
+    bars, sums = command.figure(found, "t").axes
     heights = [round(bar.get_height()) for bar in bars.patches]
     assert heights == [row[place] for place in range(len(found.sources)) for row in found.reads]
     assert [round(line.get_ydata()[-1]) for line in sums.get_lines()] == list(found.by_source.values())
@@ -177,7 +178,7 @@ def test_bars_of_the_picture_are_the_reads(searcher: Searcher) -> None:
 
 def test_terminal_bars_add_up(searcher: Searcher) -> None:
     found = exposure.exposure(searcher, "。")
-    rows = [line.split() for line in exposure.shown(found).splitlines() if "█" in line or line.rstrip().endswith(" 0")]
+    rows = [line.split() for line in command.shown(found).splitlines() if "█" in line or line.rstrip().endswith(" 0")]
     assert sum(int(row[-2 if "█" in row[-1] else -1].replace(",", "")) for row in rows) == found.total
     with pytest.raises(BadInput, match="0 buckets"):
         exposure.exposure(searcher, "。", buckets=0)
@@ -185,18 +186,18 @@ def test_terminal_bars_add_up(searcher: Searcher) -> None:
 
 def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["--run", str(world.run.path), "--artifacts", str(world.run.artifacts), "--query", "源氏物語"]
-    exposure.main([*line, "--json", "--buckets", "5"])
+    command.main([*line, "--json", "--buckets", "5"])
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(json.dumps(exposure.exposure(searcher, "源氏物語", buckets=5).as_dict()))
     assert printed["reads"] == sum(sum(bucket["reads"].values()) for bucket in printed["buckets"])
     out = tmp_path / "new" / "folder"
-    exposure.main([*line, "--out", str(out)])
+    command.main([*line, "--out", str(out)])
     assert str(out / "exposure.png") in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["exposure.html", "exposure.json", "exposure.png"]
-    exposure.main([*line, "--dry-run"])
+    command.main([*line, "--dry-run"])
     assert "数えます" in capsys.readouterr().out
     done = subprocess.run(
-        [sys.executable, "-m", "search.provenance.exposure", *line[:4], "--query", " "],
+        [sys.executable, "-m", "search.commands.exposure", *line[:4], "--query", " "],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -19,10 +19,10 @@ from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
 from pipeline.files import short_digest
 from pipeline.text.terminal import MARK, PLAIN
-from search.commands.trace import render
+from search.commands.trace import main, render
 from search.provenance import occurrences
 from search.provenance.occurrences import ranges
-from search.provenance.trace import Trace, TraceSettings, covered, main, maximal, trace
+from search.provenance.trace import Trace, TraceSettings, covered, maximal, trace
 from search.searcher import Searcher
 from search.shard import catalog
 from tests.search.conftest import make_index
@@ -271,7 +271,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
         (["--text", "a", "--least", "0"], "least = 0"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "search.provenance.trace", *line, *options],
+            [sys.executable, "-m", "search.commands.trace", *line, *options],
             cwd=ROOT,
             capture_output=True,
             text=True,

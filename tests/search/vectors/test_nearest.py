@@ -14,7 +14,8 @@ from pipeline.errors import CorruptArtifact
 from search.settings import AnyKind
 from search.vectors import nearest
 from search.vectors import svd as embed_svd
-from search.vectors.embedder import Embedder, Identity
+from search.vectors.embedder import Identity
+from search.vectors.factory import open_embedder
 from search.vectors.nearest import Neighbours, build, choose
 from search.vectors.svd import features, fit, normalize, weigh
 from tests.search.helpers.world import PARTS, sentence
@@ -80,21 +81,21 @@ def test_only_the_most_frequent_features_are_kept() -> None:
 def test_embedding_is_read_back_and_damage_is_refused(tmp_path: Path) -> None:
     fitted = fit(corpus(20), features_kept=50, dimensions=4)
     fitted.save(tmp_path)
-    opened = Embedder.open(tmp_path)
+    opened = open_embedder(tmp_path)
     assert opened.identity == fitted.identity
     assert np.array_equal(opened.embed(QUERIES), fitted.embed(QUERIES))
     np.save(tmp_path / "idf.npy", fitted.idf * np.float32(1.01))
     with pytest.raises(CorruptArtifact, match=r"the index was made with 'svd' .*, now there is 'svd' \("):
-        Embedder.open(tmp_path)
+        open_embedder(tmp_path)
     np.save(tmp_path / "idf.npy", fitted.idf[:-1])
     with pytest.raises(CorruptArtifact, match="do not fit"):
-        Embedder.open(tmp_path)
+        open_embedder(tmp_path)
     (tmp_path / "idf.npy").write_bytes((tmp_path / "idf.npy").read_bytes()[:-8])
     with pytest.raises(CorruptArtifact, match="not a readable embedding"):
-        Embedder.open(tmp_path)
+        open_embedder(tmp_path)
     (tmp_path / "embedder.json").write_text("{}")
     with pytest.raises(CorruptArtifact, match=r"embedder\.json: not readable"):
-        Embedder.open(tmp_path)
+        open_embedder(tmp_path)
 
 
 def identity(dimensions: int, digest: str = "sha256:0") -> Identity:
