@@ -8,9 +8,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.search.run import make_run
 from benchmarks.search.texts import ANSWERS, Texts, load, parser, working
-from search.benchmark_items import read_items
+from pipeline.text.benchmark_files import read_passages
 from search.provenance.contamination import contamination
 from search.provenance.exposure import exposure
 from search.provenance.trace import TraceSettings, covered, maximal, trace
@@ -27,7 +26,6 @@ from search.searcher import Searcher
 TRIALS = 5
 GUIDE = 5e-3  # seconds of processor time to trace an answer of 500 characters, at the median
 SPANS = (4, 6, 8, 10, 12, 13, 16)  # characters
-WIDTHS, SHARES, EDITS = (8, 10, 12, 13, 15, 20), (0.3, 0.4, 0.5, 0.6, 0.7, 0.8), (0.02, 0.05, 0.1)
 BENCHMARKS = tuple(f"jglue-{name}-valid.json" for name in ("jsquad", "jcommonsenseqa", "jsts"))
 STRINGS = ("源氏物語", "学校", "は、", "の")
 _SEED = 11
@@ -109,35 +107,13 @@ def exposing(searcher: Searcher) -> None:
 
 
 def benchmarks(searcher: Searcher, data: Path) -> None:
-    """Print what of JGLUE stands in the works by chance, and what would be found of changed items."""
-    items = [item for name in BENCHMARKS for item in read_items(data / name)]
+    """Print how fast every document is searched for the texts of JGLUE, and how many are there by chance."""
+    passages = [passage for name in BENCHMARKS for passage in read_passages(data / name)]
     begun = time.process_time()
-    found = contamination(searcher, items)
+    found = contamination(searcher, passages)
     seconds = time.process_time() - begun
-    print(f"{len(items):,} texts of JGLUE in {seconds:.1f} s ({len(items) / seconds:,.0f}/s): {found.total()}")
-    texts = sorted({item.text for item in items})
-    for size in (8, 10, 12, 13, 14):
-        whole = {one.text for one in found.checked if one.count and len(one.text) >= size}
-        print(f"  whole, of {size} characters or more, by chance: {len(whole)} of {sum(len(text) >= size for text in texts):,}")
-    matches = [(len(text), *searcher.texts.matches(text)) for text in texts]
-    print(f"  near by chance from a share of {SHARES}; found with {', '.join(f'{e:.0%}' for e in EDITS)} of characters changed")
-    for width in WIDTHS:
-        shares = np.array([covered(maximal(begins, lengths, least=width)) / size for size, begins, lengths in matches])
-        print(f"    stretches of {width:2}: {[int((shares >= share).sum()) for share in SHARES]}", end="")
-        for edit in EDITS:
-            print(f"  {edit:.0%} {[round(float(x), 2) for x in _found(texts, width, edit)]}", end="")
-        print(flush=True)
-
-
-def _found(texts: Sequence[str], width: int, edit: float) -> list[float]:
-    """Share of the texts, were they in the training data with some characters changed, that are near: for each of SHARES."""
-    rng, shares = random.Random(_SEED), []
-    for text in texts:
-        if len(text) > WIDTHS[3]:
-            edges = [-1, *(place for place in range(len(text)) if rng.random() < edit), len(text)]
-            sizes = [b - a - 1 for a, b in pairwise(edges)]
-            shares.append(sum(size for size in sizes if size >= width) / len(text))
-    return [float((np.array(shares) >= share).mean()) for share in SHARES]
+    size = searcher.texts.searched_bytes / 1e6
+    print(f"{len(passages):,} texts of JGLUE in {size:.1f} MB: {seconds:.1f} s ({size / seconds:.1f} MB/s): {found.total()}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Contamination as people read it at the terminal: a table in Japanese, then the texts that were found."""
+"""`make contamination`: which texts of a benchmark each checkpoint had read; a table in Japanese, or JSON."""
 
 import argparse
 import json
@@ -10,9 +10,10 @@ from pipeline.errors import ConfigError
 from pipeline.files import short_digest
 from pipeline.progress import Progress, echo
 from pipeline.runfile import RunFile
+from pipeline.text.benchmark_files import read_passages
+from pipeline.text.benchmark_match import MatchSettings
 from pipeline.text.terminal import display_width, strip_control_chars
-from search.benchmark_items import read_items
-from search.provenance.contamination import Checked, Contamination, ContaminationSettings, Total, contamination
+from search.provenance.contamination import Contamination, ItemReport, Total, contamination
 
 # Characters of a text that are listed.
 _SHOWN = 40
@@ -23,17 +24,12 @@ def render(found: Contamination, *, limit: int) -> str:
     names = (*found.fields, None) if len(found.fields) > 1 else (None,)
     heads = ["項目", "文", "短い", "完全一致", "近似", *(f"{c:,} まで" for c in found.checkpoints)]
     rows = [heads, *([strip_control_chars(name) if name else "全体", *_numbers(found.total(name))] for name in names)]
-    listed = [(verdict, one) for one in found.checked if (verdict := found.verdict(one))]
+    listed = [(verdict, item) for item in found.items if (verdict := found.verdict(item))]
     listed.sort(key=lambda row: (row[0] != "exact", -row[1].share))
     lines = [f"評価データ {strip_control_chars(found.benchmark)} のうち学習データにある文".replace("  ", " "), *_table(rows)]
     lines += ["(「まで」の列は、その反復のチェックポイントが読んでいた 完全一致+近似)", ""]
-    lines += [_line(found, one) for _, one in listed[:limit]]
+    lines += [_line(found, item) for _, item in listed[:limit]]
     lines += [f"… ほか {len(listed) - limit:,} 文 (--limit で増やせます、--json は全部)"] if len(listed) > limit else []
-    if any(one.bounded for one in found.checked):
-        lines.append(
-            f"{found.settings.looked:,} か所より多く現れる部分は最初の {found.settings.looked:,} か所だけを調べました: "
-            "チェックポイントごとの数は下限です"
-        )
     return "\n".join([*lines, *([""] if listed else []), _summary(found), ""])
 
 
@@ -55,21 +51,24 @@ def _padded(text: str, width: int, *, left: bool) -> str:
     return text + space if left else space + text
 
 
-def _line(found: Contamination, one: Checked) -> str:
-    text = strip_control_chars(one.text).replace("\n", "⏎").replace("\t", " ")
+def _line(found: Contamination, item: ItemReport) -> str:
+    text = strip_control_chars(item.text).replace("\n", "⏎").replace("\t", " ")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    if found.verdict(one) == "exact":
-        read = "未読" if one.first is None else f"最初は {one.first:,}/{found.total_iterations:,}"
-        what = f"完全一致 {one.count:,} か所、{read}"
+    if found.verdict(item) == "exact":
+        read = "未読" if item.first is None else f"{item.first:,}/{found.total_iterations:,} までに既読"
+        what = f"完全一致 {item.count:,} か所、{item.documents:,} 文書、{read}"
     else:
-        read = next((c for c in found.checkpoints if found.verdict(one, c)), None)
-        what = f"近似 {one.share:.0%}、最長 {one.longest:,} 文字、{'未読' if read is None else f'{read:,} までに既読'}"
-    return f"{strip_control_chars(one.item)} {strip_control_chars(one.field)}: {what}  「{shown}」"
+        read = next((c for c in found.checkpoints if found.verdict(item, c)), None)
+        when = "未読" if read is None else f"{read:,} までに既読"
+        what = f"近似 {item.share:.0%}、{item.documents:,} 文書、{when}"
+    return f"{strip_control_chars(item.item)} {strip_control_chars(item.field)}: {what}  「{shown}」"
 
 
 def _summary(found: Contamination) -> str:
     settings, total = found.settings, found.total()
-    rule = f"{settings.shortest} 文字以上の文、{settings.least} 文字以上の一致が {settings.share:.0%} 以上で近似"
+    rule = (
+        f"{settings.shortest} 文字以上の文、{settings.ngram} 文字の並びの {settings.min_share:.0%} 以上が一つの文書にあれば近似"
+    )
     hit = (
         f"{total.exact + total.near:,}/{total.texts - total.short:,} 文"
         if total.texts > total.short
@@ -88,21 +87,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print what of one benchmark was read."""
     arguments = _parser().parse_args(argv)
     run = cli.open_run(arguments)
-    settings = ContaminationSettings(tuple(_words(arguments.fields)), arguments.least, arguments.share, arguments.shortest)
+    settings = _settings(arguments)
     if arguments.dry_run:
         echo(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
         return
-    items = read_items(arguments.bench, settings.fields)
+    passages = read_passages(arguments.bench, tuple(_words(arguments.fields)))
     from search.searcher import Searcher
 
     searcher = Searcher.open(run)
     checkpoints = _parse_numbers(arguments.checkpoints) if arguments.checkpoints else saved_checkpoints(run)
-    with Progress("汚染検査", len(items), "文") as progress:
-        found = contamination(searcher, items, checkpoints, settings, benchmark=arguments.bench.name, done=progress.update)
+    documents = sum(shard.documents for shard in searcher.texts.shards)
+    with Progress("汚染検査", documents, "文書") as progress:
+        found = contamination(
+            searcher, passages, checkpoints, settings, benchmark=arguments.bench.name, advance=progress.update
+        )
     if arguments.json:
         print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
         return
     print(render(found, limit=arguments.limit))
+
+
+def _settings(arguments: argparse.Namespace) -> MatchSettings:
+    try:
+        return MatchSettings(arguments.ngram, arguments.share, min(arguments.shortest, arguments.ngram))
+    except ValueError as error:
+        raise ConfigError(f"--ngram, --share or --shortest: {error}") from error
 
 
 def _parse_numbers(text: str) -> list[int]:
@@ -119,16 +128,18 @@ def _words(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     made, default = (
         cli.stage_parser("search.commands.contamination", (__doc__ or "").split("\n", 1)[0]),
-        ContaminationSettings(),
+        MatchSettings(),
     )
-    made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON lines, or plain lines")
+    made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON Lines, CSV, TSV, Parquet or text")
     made.add_argument(
-        "--fields", default="", help="whose texts are looked for, for example question,context; every string if left out"
+        "--fields", default="", help="fields that are read, for example question,choice*; those of known benchmarks if left out"
     )
     made.add_argument("--checkpoints", help="iterations, for example 100,200; the checkpoints of the run if left out")
-    made.add_argument("--least", type=int, default=default.least, help="characters of a verbatim stretch at least")
-    made.add_argument("--share", type=float, default=default.share, help="share in such stretches from which a text is near")
-    made.add_argument("--shortest", type=int, default=default.shortest, help="characters of a text that counts at least")
+    made.add_argument("--ngram", type=int, default=default.ngram, help="characters of an n-gram")
+    made.add_argument("--share", type=float, default=default.min_share, help="share of n-grams from which a text is near")
+    made.add_argument(
+        "--shortest", type=int, default=default.shortest, help="characters of a text that is searched for at least"
+    )
     made.add_argument("--limit", type=int, default=20, help="contaminated texts listed at most")
     made.add_argument("--json", action="store_true", help="print JSON")
     return made

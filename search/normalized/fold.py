@@ -5,6 +5,9 @@ What is folded: `search.normal_tables`. Further ゝ and ゞ become the kana that
 々 and 〳〵 stay: what they repeat may be several characters. A query folds like the text; one that begins inside a group,
 as ゝろ or a lone voicing mark does, finds only what stands so in the folded text.
 
+It differs from `pipeline.text.fold` (duplicates, benchmark items), which also drops punctuation, spaces and ー, and keeps
+kanji variants apart: there a document is compared, here each hit must map back to the text that is shown.
+
 `fold_bytes` folds a shard. Its `OffsetMap` gives the bytes of the text that any folded bytes come from, as whole groups:
 what lies between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
 bytes a group:

@@ -21,6 +21,8 @@ from pipeline.errors import CorruptArtifact
 from search.arrays import compact, load
 from search.exact.kernels import first_above
 
+# The iteration of what no iteration read, after all others.
+UNREAD = np.iinfo(np.int64).max
 DOCUMENTS, EPOCHS, BEGINS, ITERATIONS = (f"reads.{name}.npy" for name in ("documents", "epochs", "begins", "iterations"))
 
 
@@ -81,11 +83,49 @@ class Reads:
         found = _iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
         return tuple(found.tolist())
 
+    def complete_by(self, document: int, begins: np.ndarray, ends: np.ndarray, discarded: np.ndarray) -> np.ndarray:
+        """By which iteration every byte of a span had been read at least once.
+
+        Args:
+            begins, ends: (n,) int64, spans [begin, end) in bytes of the document, none empty.
+            discarded: (U, 2) int64 ranges [begin, end) of iterations that do not count, ascending and disjoint.
+        Returns: (n,) int64; UNREAD where a byte was read by none.
+        """
+        breaks, firsts = self._first_reads(document, discarded)
+        low, high = np.searchsorted(breaks, begins, "right") - 1, np.searchsorted(breaks, ends, "left")
+        latest = np.full(len(low), 0, np.int64)
+        for step in range(int((high - low).max(initial=0))):
+            latest = np.maximum(latest, firsts[np.minimum(low + step, high - 1)])
+        return latest
+
+    def _first_reads(self, document: int, discarded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where a document's bytes come to be read first by another iteration, ascending from 0, and that iteration."""
+        arrays = self.arrays
+        epochs = arrays.epochs[arrays.documents[document] : int(arrays.documents[document + 1]) + 1].astype(np.int64)
+        breaks = np.unique(np.append(arrays.begins[epochs[0] : epochs[-1]].astype(np.int64), 0))
+        firsts = np.full(len(breaks), UNREAD)
+        for begin, end in zip(epochs[:-1].tolist(), epochs[1:].tolist(), strict=True):
+            if begin == end:
+                continue
+            iterations = arrays.iterations[begin:end].astype(np.int64)
+            iterations[(iterations == 0) | _within(iterations, discarded)] = UNREAD
+            part = np.searchsorted(arrays.begins[begin:end], breaks, "right") - 1
+            firsts = np.where(part >= 0, np.minimum(firsts, iterations[np.maximum(part, 0)]), firsts)
+        return breaks, firsts
+
     def parts(self, document: int) -> Iterator[tuple[int, int]]:
         """Every part of every epoch: where it begins in the document, and its iteration."""
         arrays = self.arrays
         first, last = (int(arrays.epochs[epoch]) for epoch in arrays.documents[document : document + 2])
         yield from zip(arrays.begins[first:last].tolist(), arrays.iterations[first:last].tolist(), strict=True)
+
+
+def _within(numbers: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """Which numbers are in one of the ascending, disjoint ranges, (n,) bool."""
+    if not len(ranges):
+        return np.zeros(len(numbers), bool)
+    at = np.searchsorted(ranges[:, 0], numbers, "right") - 1
+    return (at >= 0) & (numbers < ranges[np.maximum(at, 0), 1])
 
 
 @inlined
