@@ -2,10 +2,14 @@
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.runfile import RunFile
@@ -34,3 +38,20 @@ def busy_core() -> Iterator[None]:
     finally:
         other.kill()
         other.wait()
+
+
+def kill_when(command: Sequence[str], is_ready: Callable[[], bool], *, later: float = 0.0) -> None:
+    """Start a command in a process group of its own; SIGKILL all of it some seconds after `is_ready` says so."""
+    root = Path(__file__).parents[1]
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
+        deadline = time.monotonic() + 200
+        while not is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                errors.seek(0)
+                raise AssertionError(f"no moment to kill it; exit code {process.poll()}:\n{errors.read()[-2000:]}")
+            time.sleep(0.002)
+        time.sleep(later)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    time.sleep(1)  # Ray's workers outlive it by a tenth of a second, and write

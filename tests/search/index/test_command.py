@@ -1,13 +1,11 @@
 """`python -m search.index` and `python -m search` as they are run: resumed after kill -9, printed for people and programs."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from search import __main__ as command
 from search.__main__ import render
 from search.hits import Hit, Page
 from search.searcher import Searcher
+from tests.helpers import kill_when
 from tests.search.conftest import make_index
 from tests.search.helpers.world import World, make_world
 
@@ -57,24 +56,12 @@ def test_killed_and_run_again_gives_the_bytes_of_an_uninterrupted_run(world: Wor
     line = [sys.executable, "-m", "search.index", "--run", str(world.run.path), "--artifacts", str(tmp_path)]
     line += ["--set", "ray.workers=1"]
     for step in ("text", "vectors"):
-        kill_when(line, root / "receipts" / step)
+        kill_when(line, partial(has_receipts, root / "receipts" / step))
         assert not (root / "manifest.json").exists()
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert open_sealed(root).digest == open_sealed(world.run.root("index")).digest
     assert not list(root.rglob("*.unfinished-*"))
-
-
-def kill_when(line: list[str], receipts: Path) -> None:
-    """Start the command in its own process group; SIGKILL all of it once a receipt is there."""
-    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(receipts.glob("*.json")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def test_a_sealed_index_is_skipped_and_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,3 +185,7 @@ def test_hits_are_light_to_import(module: str, heavier: tuple[str, ...]) -> None
     code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def has_receipts(folder: Path) -> bool:
+    return any(folder.glob("*.json"))
