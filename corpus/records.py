@@ -104,7 +104,7 @@ class RawDocument(NamedTuple):  # not a frozen dataclass: that takes four times 
     title: str = ""
     date: str = ""  # ISO 8601 or ""
     text: str | None = None  # of kind "text": what the reader made of `raw`
-    flags: tuple[str, ...] = ()  # of kind "text": what `corpus.decode` said of `raw`
+    flags: tuple[str, ...] = ()  # of kind "text": what `corpus.extract.charset` said of `raw`
 
     @property
     def doc_id(self) -> str:

@@ -17,7 +17,7 @@ class CorpusSettings:
     """The whole table."""
 
     sources: tuple[SourceSettings, ...] = ()  # none: only what `base` names is taken over, and let go
-    preset: str = "minamoto"  # of `corpus.rules`; a source may name its own
+    preset: str = "minamoto"  # of `corpus.filters.rules`; a source may name its own
     rules: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)  # changes to it: name = threshold or false
     dedup: DedupSettings = dataclasses.field(default_factory=DedupSettings)
     boilerplate: BoilerplateSettings = dataclasses.field(default_factory=BoilerplateSettings)

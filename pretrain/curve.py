@@ -17,7 +17,7 @@ from pipeline import cli
 from pipeline.errors import BadInput, MissingInput
 from pipeline.files import atomic_path, write_text
 from pipeline.progress import echo, format_duration
-from pretrain.position import IterationRanges
+from pipeline.reading_order import IterationRanges
 from pretrain.train.metrics import EVENTS
 
 PNG, HTML, TEMPLATE = "curve.png", "curve.html", Path(__file__).parent / "curve.html.jinja"

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-IterationRanges = tuple[
-    tuple[int, int], ...
-]  # (first, last) iteration, both included; ascending, neither touching nor overlapping
+from pipeline.reading_order import IterationRanges
+
 _JSON_NAMES = {"discarded": "undone"}  # attribute -> key in checkpoint.json
 
 

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "tokenizer": {"pipeline"},
     "pretrain": {"pipeline", "tokenizer"},
     "finetune": {"pipeline", "tokenizer"},
-    "search": {"pipeline", "tokenizer", "pretrain.order"},
+    "search": {"pipeline", "tokenizer"},
     "bots": {"pipeline", "search"},
     "publish": {"pipeline"},
 }

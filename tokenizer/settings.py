@@ -11,7 +11,7 @@ RECIPES = ("words", "bpe", "bpe-delimited", "unigram", "unigram-delimited", "uni
 EXPORTED_RECIPES = ("words", "bpe", "bpe-delimited")
 # What reads words: the stage's tasks cut the text as they draw it.
 DELIMITED_RECIPES = ("words", "bpe-delimited", "unigram-delimited", "unigram-filtered")
-MAX_VOCAB_SIZE = 800_000  # tokenizer.runs has a private character for each piece, of 851,968
+MAX_VOCAB_SIZE = 800_000  # superwords.py has a private character for each piece, of 851,968
 SUPERWORD_CHOICES = ("none", "ja", "all")
 GROUPS = ("ja", "en", "code")
 
@@ -22,7 +22,7 @@ class TokenizerSettings:
 
     vocab_size: int
     max_characters: int  # of training text; more corpus than this is sampled by line
-    recipe: str = "words"  # see tokenizer.recipes; docs/tokenizer.md has the table that chose the default
+    recipe: str = "words"  # see train/recipes.py; docs/tokenizer.md has the table that chose the default
     analyzer: str = "mecab"  # what a word is: "mecab", "none", or "package.module:function" (see tokenizer.analyzer)
     # Recipe "words": share of the learned slots for pieces inside words; the others are runs of words. By make tokenizer-lab:
     # with .5 Japanese takes no fewer tokens at 16k, and English 6 % more; see docs/tokenizer.md.

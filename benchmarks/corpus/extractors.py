@@ -76,7 +76,7 @@ class Score:
 
 
 def ours(html: str) -> str:
-    """`corpus.main_text`."""
+    """`corpus.extract.html_page`."""
     try:
         return main_text(html).text
     except Unparsable:

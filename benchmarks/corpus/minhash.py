@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks.corpus.recall import edit, originals
 from benchmarks.corpus.speed import Rate, one_core, seconds
 from benchmarks.machine import describe
-from corpus.dedup import minhash
 from corpus.dedup.settings import DedupSettings
-from corpus.stats.characters import class_table, is_visible
+from pipeline.text import minhash
+from pipeline.text.characters import class_table, is_visible
 
 DEFAULTS = DedupSettings()
 WIDTH, BANDS, ROWS = DEFAULTS.shingle, DEFAULTS.bands, DEFAULTS.rows

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from corpus.dedup import minhash
 from corpus.dedup.settings import DedupSettings
 from corpus.dedup.signatures import compute_keys
 from corpus.storage.judged import FIRST_BAND
+from pipeline.text import minhash
 
 SHINGLE = DedupSettings().shingle
 LEAST_SIMILARITY = 0.5  # pairs below are never counted, and too many to list

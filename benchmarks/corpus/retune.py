@@ -1,7 +1,8 @@
 """Judging again from the decisions table against judging the texts again, and whether both say the same.
 
-The speed is that of `corpus.retune` over a made table (one file of a million rows, linked under other names: reading it is
-what costs, not what it says). The check is a real run of the stage with the changed thresholds, document by document.
+The speed is that of `corpus.audit.retune` over a generated table: one file of a million rows, linked under other names,
+because the time depends on reading it and not on its values. The check is a real run of the stage with the changed
+thresholds, document by document.
 """
 
 import argparse

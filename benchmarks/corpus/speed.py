@@ -22,13 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.machine import describe
-from corpus.dedup import minhash
 from corpus.dedup.settings import DedupSettings
 from corpus.filters import rules
 from corpus.filters.rules import Preset, load_preset
-from corpus.stats.characters import buffer_of
 from corpus.stats.measure import measure
 from corpus.stats.word_lists import NO_WORDS, WordLists
+from pipeline.text import minhash
+from pipeline.text.characters import buffer_of
 
 PRESETS = ("minamoto", "llmjp-v1", "swallow-v1", "en")
 TRIALS = 5

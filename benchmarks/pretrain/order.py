@@ -92,7 +92,7 @@ class Clock:
 
 def look_up(folder: Path) -> list[str]:
     """Open the order; documents -> iterations and samples -> documents, each of them for the first time."""
-    from pretrain.order import Order
+    from pipeline.reading_order import Order
 
     clock = Clock()
     order = Order.open(folder / "order", folder / "pack")

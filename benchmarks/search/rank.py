@@ -37,7 +37,7 @@ MOST_MILLISECONDS = 20.0
 
 
 class Passages(NamedTuple):
-    """One shard as `search.rank` reads it."""
+    """One shard as `search.bm25.rank` reads it."""
 
     suffixes: suffix_array.SuffixArray
     passage_begins: np.ndarray
@@ -167,7 +167,7 @@ def by_spans(whole: Passages, asked: Questions, chosen: Sequence[int]) -> np.nda
 
 
 def by_vectors(name: str, asked: Questions, chosen: Sequence[int]) -> np.ndarray:
-    """Cosine of the vectors of an embedder of `search.embed`."""
+    """Cosine of the vectors of an embedder of `search.vectors.embedder`."""
     embedder = make_embedder(IndexSettings(embedder=name), asked.contexts)
     vectors_CD = embedder.embed(asked.contexts)
     queries_QD = np.stack([embedder.embed_query(asked.asked[number]) for number in chosen])

@@ -179,7 +179,7 @@ def api_key(settings: Serve) -> str | None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until stopped."""
     parser = cli.stage_parser("bots.serve", __doc__ or "")
-    parser.add_argument("--listen-fd", type=int, help="a socket that listens already (given by bots.child)")
+    parser.add_argument("--listen-fd", type=int, help="a socket that listens already (given by `bots.serve.child`)")
     parser.add_argument("--child", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args(argv)
     run = cli.open_run(arguments)

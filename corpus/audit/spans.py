@@ -18,7 +18,7 @@ LABELS = {
     "ellipsis": ("言いさし", "34"),
     "long_sentence": ("長文", "4"),
 }
-# A sentence ends as `corpus.statistics` ends it: at these marks, at a full stop before white space, at the line's end.
+# A sentence ends as `corpus.stats.measure` ends it: at these marks, at a full stop before white space, at the line's end.
 _SENTENCE = re.compile(r"[^。．｡！？!?\n]*?(?:[。．｡！？!?]|\.(?=[ \u3000])|$)", re.MULTILINE)
 _PARAGRAPHS = re.compile(r"\n[ \u3000]*\n")
 _BREAKS_OFF = re.compile(r"(?:[…‥]|([.・。])\s*\1\s*\1)\s*$")

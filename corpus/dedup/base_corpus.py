@@ -1,9 +1,9 @@
 """The sealed corpus that a new one grows from: only new keys are matched, against the base's stored ones.
 
 A document of the base always stays, for its artifact is immutable: a new document that is a copy of one falls for it
-(`corpus.grow_join`). Nothing of the base is signed again: its sorted keys (data/keys/<shard>/) are memory maps in which
+(`corpus.dedup.base_join`). Nothing of the base is signed again: its sorted keys (data/keys/<shard>/) are memory maps in which
 new keys are looked up, and only documents that met a new one are read, a row group at a time. The base's files stand in
-the grown artifact under their own names, as hard links (`corpus.removals`).
+the grown artifact under their own names, as hard links (`corpus.increment.removals`).
 """
 
 import functools

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus.dedup import captures, minhash
+from corpus.dedup import captures
 from corpus.dedup.base_corpus import BaseCorpus, matches
 from corpus.dedup.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, distinct, keep_pairs, living, write_runs
 from corpus.dedup.settings import DedupSettings
@@ -19,6 +19,7 @@ from corpus.storage.judged import FIRST_BAND, TEXT_KEY, URL_KEY, Judged
 from corpus.storage.references import BASE, is_base
 from pipeline.artifact import Artifact
 from pipeline.shards import map_shards
+from pipeline.text import minhash
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ falls for another of its URL only where its text stands in the other's: a later,
 
 import numpy as np
 
-from corpus.dedup import minhash
 from corpus.storage.judged import Judged
+from pipeline.text import minhash
 
 # Characters of a shingle, as for near-copies.
 SHINGLE = 5

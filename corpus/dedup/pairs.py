@@ -1,7 +1,7 @@
-"""Candidate pairs of copies, shared by `corpus.dedup` and `corpus.grow_join`: joined by key, left as sorted runs, compared.
+"""Candidate pairs of duplicates: joined by key, left as sorted runs, compared; for passes.py and base_join.py.
 
 A join task reads one range of one kind of key (`living`) and leaves a folder of sorted runs (`write_runs`). A check reads
-the pairs of its own documents from all runs (`pairs_of`) and keeps those that are copies (`keep_pairs`).
+the pairs of its own documents from all runs (`pairs_of`) and keeps those that are duplicates (`keep_pairs`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.dedup import minhash
 from corpus.storage.arrays import ArrayWriter, forget
 from corpus.storage.judged import Judged
 from pipeline.files import atomic_path
+from pipeline.text import minhash
 
 # Keys a task holds at a time: 16 bytes each and four times that while sorting, about 0.3 GB.
 KEYS_IN_MEMORY = 4_000_000

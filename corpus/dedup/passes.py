@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from corpus.dedup import minhash
 from corpus.dedup.base_join import WithBase, falls_for_base, like_base
 from corpus.dedup.captures import same_pages
-from corpus.dedup.clusters import Edges, find_clusters
 from corpus.dedup.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, keep_pairs, living, write_runs
 from corpus.dedup.settings import DedupSettings
 from corpus.storage.arrays import ArrayWriter, save_array
@@ -27,9 +25,11 @@ from corpus.storage.references import is_base
 from pipeline.artifact import Artifact
 from pipeline.files import atomic_path
 from pipeline.shards import map_shards
+from pipeline.text import minhash
+from pipeline.text.clusters import Edges, find_clusters
 
 STAGE = "dedup"
-# Keys a task joins, a piece at a time (`corpus.pairs`).
+# Keys a task joins, a piece at a time (`corpus.dedup.pairs`).
 KEYS_A_TASK = 16_000_000
 # A bucket of more documents than this pairs each with fewer neighbours, so that it makes at most 2^16 × window pairs.
 CROWDED = 1 << 16

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import xxhash
 
-from corpus.dedup import minhash
 from corpus.dedup.settings import DedupSettings
 from corpus.storage.judged import FIRST_BAND, TEXT_KEY, URL_KEY
+from pipeline.text import minhash
 
 
 def compute_keys(pages: Sequence[tuple[str, str]], texts: Sequence[str], settings: DedupSettings) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A page is decoded strictly where a charset fits every byte, but for a character cut in two at the very end. Where none
 does, a few bad bytes become U+FFFD and the page is flagged; more of them, and it is refused. Mojibake is repaired where
-that is certain (`corpus.mojibake`).
+that is certain (`corpus.extract.mojibake`).
 The three JIS encodings share one repertoire, NEC and IBM extensions (①㈱髙) included, and map it as the WHATWG Encoding
 Standard (https://encoding.spec.whatwg.org/) does, so that one page in four charsets is one text.
 """

@@ -25,7 +25,7 @@ _ANY_KANA = re.compile(
     r"|\\u(?:30[4-9a-f]|31f|ff[6-9])[0-9a-f]|&(?:amp;)*#",
     re.IGNORECASE,
 )
-# What kana may be: letters of the classes hiragana and katakana in corpus.statistics, half-width ones and sound marks too.
+# Kana: the classes hiragana and katakana of `pipeline.text.characters`, with half-width letters and sound marks.
 _KANA = np.array([[0x3041, 0x309F], [0x30A1, 0x30FA], [0x30FC, 0x30FF], [0x31F0, 0x31FF], [0xFF66, 0xFF9F]], np.int64)
 # Elements whose content is no markup (HTML Standard §13.2.6.2); of the first two the content is never text.
 _RAW = ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")

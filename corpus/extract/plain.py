@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from corpus.extract.mojibake import SUSPICIOUS
-from corpus.stats.characters import buffer_of, decode
 from pipeline.compiled import compiled
+from pipeline.text.characters import buffer_of, decode
 
 _BMP = 0x10000
 # Beyond the BMP: pictographs and plane 2 before its compatibility ideographs; none of them decomposes or combines.

@@ -7,7 +7,7 @@ import numpy as np
 
 from corpus.filters.hosts import HostLists
 
-# Columns of the table behind those of `corpus.statistics`; one that no rule of the preset reads stays 0.
+# Columns of the table behind those of `corpus.stats.measure`; one that no rule of the preset reads stays 0.
 FEATURES = (
     "filled",  # 1 where the text has any character that Python's str.strip leaves
     "compressed_bytes",  # of the UTF-8 text by zlib at level 9, as LLM-jp v1 measures compression

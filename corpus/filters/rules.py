@@ -59,9 +59,9 @@ class Preset:
     description: str
     language: Literal["ja", "any"]  # "ja": pages in other languages may be dropped before they are parsed
     rules: tuple[Rule, ...]
-    cleaners: tuple[str, ...]  # of `corpus.cleaners`, carried out on what passed
-    groups: frozenset[str]  # of `corpus.statistics`, that the rules read
-    word_lists: tuple[str, ...]  # of `corpus.words`, that the rules read
+    cleaners: tuple[str, ...]  # of `corpus.filters.cleaners`, carried out on what passed
+    groups: frozenset[str]  # of `corpus.stats.measure`, that the rules read
+    word_lists: tuple[str, ...]  # of `corpus.stats.word_lists`, that the rules read
     hosts: HostLists = NO_HOSTS
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""The sealed corpus that a run grows from, as the recipe sees it; the parts are `corpus.grow` and `corpus.removals`."""
+"""The sealed corpus that a run extends, as the recipe sees it."""
 
 import dataclasses
 from collections import Counter

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.runfile import field
 
-# What an entry of `remove` may begin with; `corpus.removals` says what each means.
+# What an entry of `remove` may begin with; `corpus.increment.removals` says what each means.
 SELECTORS = ("doc:", "url:", "host:", "file:")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-# The heads that `corpus.keep.write_notice` sets before each package's text.
+# The heads that `corpus.fetch.packages.write_notice` sets before each package's text.
 _HEAD = re.compile(r"^={78}\n\S+\n={78}$", re.MULTILINE)
 PACKAGES = "The copyright and licence statements of the packages among them follow."
 

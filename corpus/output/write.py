@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 
 from corpus.decontaminate import contamination_rows, load_benchmarks
 from corpus.dedup.base_join import WithBase
-from corpus.dedup.minhash import jaccard
 from corpus.dedup.pairs import ShingleSets
 from corpus.dedup.passes import REASONS, STAGE, fallen_of_shard
 from corpus.dedup.settings import DedupSettings
@@ -38,6 +37,7 @@ from corpus.storage.tables import TableWriter
 from corpus.storage.timing import Phases
 from pipeline.documents import DOCUMENT_COLUMNS
 from pipeline.files import atomic_path, write_text
+from pipeline.text.minhash import jaccard
 
 # Rows of a row group: what a reader of one document must hold, about 10 MB of text; decisions are small and many.
 DOCUMENT_ROWS, DECISION_ROWS = 1024, 1 << 14
@@ -142,7 +142,9 @@ class _ShardWriter:
         with self.phases("documents"):
             self._documents(begin, end, places, columns, fate, documents)
         with self.phases("decisions"):
-            assert STAGES.keys() >= {stage for stage in fate["stage"] if stage is not None}, "a stage that corpus.stages lacks"
+            assert STAGES.keys() >= {stage for stage in fate["stage"] if stage is not None}, (
+                "unknown stage"
+            )
             verdicts = ["kept" if rule is None else "dropped" for rule in fate["rule"]]
             decisions.add(columns | fate | {"verdict": verdicts})
             self.counts["in"] += batch.num_rows

@@ -1,6 +1,6 @@
 """Personal data in Japanese text: found exactly, masked by stable placeholders.
 
-One compiled pass finds where digits, @ or 〒 stand (`corpus.personal_scan`); only there are forms and check digits looked at.
+One compiled pass finds where digits, @ or 〒 stand (`corpus.pii.scan`); only there are forms and check digits looked at.
 A text without them costs that pass and a search for a few words.
 """
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from corpus.stats import repetition, text, word_list_hits
 from corpus.stats import words as kernels_tokens
-from corpus.stats.characters import buffer_of, class_table, trait_table
 from corpus.stats.repetition import REPETITION
 from corpus.stats.text import TEXT
 from corpus.stats.word_lists import ENGLISH, LISTS, NO_WORDS, WordLists, tried
 from corpus.stats.words import TOKENS
+from pipeline.text.characters import buffer_of, class_table, trait_table
 
 # What each column counts stands beside its name in the module of its kernel.
 STATISTICS = (
@@ -23,7 +23,7 @@ STATISTICS = (
     *REPETITION,
     *TOKENS,
     "footer_lines",  # of the last FOOTER_LINES lines, those that consist of words of the list "footer" to a good part
-    *(f"words_{name}" for name in LISTS),  # hits of a list as `corpus.words` finds them
+    *(f"words_{name}" for name in LISTS),  # hits of a list as `corpus.stats.word_lists` finds them
 )
 COLUMN = {name: index for index, name in enumerate(STATISTICS)}
 # Columns that are computed only where their group is asked for; the others always are.

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from corpus.stats.characters import copy_visible
 from pipeline.compiled import compiled
+from pipeline.text.characters import copy_visible
 
 TOP, DUPLICATE = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 REPETITION = (*(f"top_{n}gram_characters" for n in TOP), *(f"dup_{n}gram_characters" for n in DUPLICATE))
 # Symbols measured together: the tables beside them (1 MB) fit a core's second-level cache; 99 % of web pages are shorter.
 WINDOW = 1 << 14
 _FIRST, _LAST = DUPLICATE[0], DUPLICATE[-1]
-# Slots looked at before an n-gram counts as new: see `corpus.kernels_text`.
+# Slots looked at before an n-gram counts as new: see `corpus.stats.text`.
 _PROBES = 256
 _PLACE, _TAG = np.uint32(WINDOW - 1), np.uint32(0x8000)
 # Odd multipliers, from splitmix64: one for each symbol of an n-gram (Dietzfelbinger 1996), and 2**64 / golden ratio.

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from corpus.stats.characters import BULLET, CLASS, CLASSES, CLOSES, ENDS, KUTEN, NEWLINE, SPACE, class_of, decode
 from pipeline.compiled import compiled
+from pipeline.text.characters import BULLET, CLASS, CLASSES, CLOSES, ENDS, KUTEN, NEWLINE, SPACE, class_of, decode
 
 TEXT = (
     *CLASSES,

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corpus.stats.characters import decode, is_visible
 from pipeline.compiled import compiled
+from pipeline.text.characters import decode, is_visible
 
 _FILTER_BITS = 16  # pairs of 1,700 words set 1,000 of 65,536 bits: 8 kB, which stay in the first-level cache
-_SPREAD, _PAIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # as in `corpus.kernels_ngrams`
+_SPREAD, _PAIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # as in `corpus.stats.repetition`
 _OPENS, _ALONE = 1, 2  # of a character: opens a word; is a word
 _ROOT, _NOWHERE = 0, -1
 _NO_RANK = np.iinfo(np.int32).max

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from corpus.stats.characters import DIGIT, NEWLINE, PUNCTUATION, SPACE, SYMBOL, class_of, decode
 from corpus.stats.repetition import WINDOW, add_repetition, new_scratch
 from pipeline.compiled import compiled
+from pipeline.text.characters import DIGIT, NEWLINE, PUNCTUATION, SPACE, SYMBOL, class_of, decode
 
 TOKENS = (
     "words",  # runs of visible characters
@@ -21,10 +21,10 @@ TOKENS = (
 )
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 _WORDS, _CHARACTERS, _ALPHABETIC, _STOP, _REPETITION = range(5)
-# FNV-1a, 64 bits, as in `corpus.kernels_text`; and 2**64 / golden ratio, whose product's upper bits choose a slot.
+# FNV-1a, 64 bits, as in `corpus.stats.text`; and 2**64 / golden ratio, whose product's upper bits choose a slot.
 _FNV_BASIS, _FNV_PRIME, _SPREAD = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(0x9E3779B97F4A7C15)
 _SLOTS = 2 * WINDOW
-_PROBES = 256  # see `corpus.kernels_text`
+_PROBES = 256  # see `corpus.stats.text`
 
 
 def stop_marks() -> np.ndarray:

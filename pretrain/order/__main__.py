@@ -12,8 +12,8 @@ from pipeline.artifact import Manifest, open_sealed
 from pipeline.documents import document_files, source_of_shard
 from pipeline.errors import BadInput
 from pipeline.progress import echo
+from pipeline.reading_order import Order, TokenSpan
 from pipeline.text.terminal import strip_control_chars
-from pretrain.order import Order, TokenSpan
 from pretrain.pack.copies import Copy, read_copies
 from pretrain.pack.indexed import open_indexed
 from tokenizer.encode import Tokenizer

@@ -16,7 +16,7 @@ from pipeline.compiled import compiled
 from pipeline.documents import DOC_ID_BYTES, doc_id_array
 from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import atomic_path, digest_file, digest_json, write_json
-from pretrain.order.lookup import FORMAT, changed_arrays
+from pipeline.reading_order import FORMAT, changed_arrays
 
 CHUNK = 1 << 20  # samples whose beginnings are compared at a time: 32 MiB of indices
 

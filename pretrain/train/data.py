@@ -113,7 +113,7 @@ class Datasets:
         return self.settings.samples
 
     def save_order(self, folder: Path) -> None:
-        """Write what `pretrain.order.Order.open` reads, where it does not stand there already; call it on one rank."""
+        """Write what `pipeline.reading_order.Order.open` reads, where it does not stand there already; call it on one rank."""
         parts: list[Any]
         if isinstance(self.train, BlendedDataset):
             parts, source_of, sample_of = list(self.train.datasets), self.train.dataset_index, self.train.dataset_sample_index

@@ -1,4 +1,4 @@
-"""Ranking's loops as machine code; `search.rank` calls them.
+"""Ranking's loops as machine code; `search.bm25.rank` calls them.
 
 Shapes: P passages of a shard, G distinct n-grams of a query, C candidates, T slots of an open-addressed table.
 """

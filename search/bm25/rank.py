@@ -45,7 +45,7 @@ _TO_FULL_WIDTH = str.maketrans({chr(point): chr(point + 0xFEE0) for point in ran
 
 
 class Indexed(Protocol):
-    """What ranking reads of a shard; `search.store.Shard` is one."""
+    """What ranking reads of a shard; `search.shard.store.Shard` is one."""
 
     @property
     def suffixes(self) -> SuffixArray: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""Suffix-array search as machine code; `search.ngram` calls it.
+"""Suffix-array search as machine code; `search.exact.suffix_array` calls it.
 
 S suffixes, F fences, n bytes of text. A query never holds SEPARATOR, which ends every document: a comparison stops there,
 so that none runs over the end of the text.

@@ -27,7 +27,7 @@ class Trained:
 
     def iterations(self) -> int:
         """How many iterations the training had."""
-        from pretrain.order import Order
+        from pipeline.reading_order import Order
 
         return Order.open(self.order, self.pack).total
 

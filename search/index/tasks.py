@@ -25,7 +25,7 @@ from search.vectors.embedder import BATCH, Embedder
 from search.vectors.factory import make_embedder, open_embedder, sample_size
 
 if TYPE_CHECKING:
-    from pretrain.order import Order
+    from pipeline.reading_order import Order
     from tokenizer.encode import Tokenizer
 
 # Documents encoded at a time: their tokens stay small in memory.
@@ -105,7 +105,7 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     Returns: documents indexed, not read and known, passages, bytes, characters, and documents by source.
     Raises: BadInput if the shard is too large; CorruptArtifact if a document is not what training read.
     """
-    from pretrain.order import Order
+    from pipeline.reading_order import Order
     from tokenizer.encode import Tokenizer
 
     order, tokenizer = Order.open(shard.order, shard.pack), Tokenizer.load(shard.tokenizer)

@@ -1,6 +1,6 @@
 """The normalized view: text folded so that width, case, kana and kanji variants are equal, mapped back to what stands there.
 
-What is folded: `search.normal_tables`. Further ゝ and ゞ become the kana that they repeat where that kana is unvoiced
+What is folded: `search.normalized.tables`. Further ゝ and ゞ become the kana that they repeat where that kana is unvoiced
 (こゝろ is こころ, たゞ is ただ; づゝ stays, which is read づつ and would be guessed), and the group of both is found as one.
 々 and 〳〵 stay: what they repeat may be several characters. A query folds like the text; one that begins inside a group,
 as ゝろ or a lone voicing mark does, finds only what stands so in the folded text.
@@ -159,7 +159,7 @@ def _utf8(text: str) -> np.ndarray:
 
 
 def _made(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The folded bytes and the events of `search.normal_kernels.fold`."""
+    """The folded bytes and the events of `search.normalized.kernels.fold`."""
     from search.normalized.kernels import fold as fold_into
     from search.normalized.kernels import room
     from search.normalized.tables import tables
@@ -172,7 +172,7 @@ def _made(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
-    """The compact form of `search.normal_kernels.fold`'s events."""
+    """The compact form of `search.normalized.kernels.fold`'s events."""
     from search.normalized.kernels import pack
 
     # One number a pair: unique rows take ten times as long.

@@ -267,7 +267,7 @@ def _emit(
 
 @compiled
 def pack(events: Any, codes: Any, packed: Any, marks: Any, every: int, most: int) -> int:
-    """Events as pairs of bytes, with a mark before every `every`-th; see `search.normal`.
+    """Events as pairs of bytes, with a mark before every `every`-th; see `search.normalized.fold`.
 
     Args:
         events, codes: (E, 3) as `fold` writes them, (E,) uint8: the byte that stands for the sizes of each group.

@@ -1,4 +1,4 @@
-"""What each character folds to, as arrays for `search.normal_kernels`.
+"""What each character folds to, as arrays for `search.normalized.kernels`.
 
 A character is decomposed (NFKD), then each part is replaced, until nothing changes:
 
@@ -6,16 +6,16 @@ A character is decomposed (NFKD), then each part is replaced, until nothing chan
     katakana                   hiragana; the accented and small letters stay apart from the plain ones, as ひ from び from ぴ
     ゐ ヰ, ゑ ヱ, 変体仮名     い, え, and the letter that Unicode's name gives (HENTAIGANA LETTER KA-3 is か)
     ヵ ヶ                      か, け: 一ヵ月 and 一か月, 茅ヶ崎 and 茅ケ崎 are one
-    kanji                      旧字体 and other variants become the form of today (`search.variants`)
+    kanji                      旧字体 and other variants become the form of today (`search.normalized.kanji_variants`)
     ゛ ゜ on their own         the combining marks, which join the letter before: か゛ is が, as half-width ｶﾞ is
     〜 ― − ∥                   what the other mapping of the same JIS X 0208 character folds to (～ — － ‖)
     variation selectors        nothing, as every default ignorable code point (joiners, soft hyphens, marks of direction)
 
-The parts of a text are then composed again (NFC): `search.normal_kernels`. But for the Japanese rows this is Unicode's
+The parts of a text are then composed again (NFC): `search.normalized.kernels`. But for the Japanese rows this is Unicode's
 NFKC_Casefold. Katakana become hiragana because who searches expects it: Find in Chromium and Safari takes both kinds for
 equal and keeps voiced and small letters apart (WebKit, TextIterator.cpp), kana type is a difference as weak as case in
 JIS X 4061, and laws and older prose stand in katakana.
-Source: Unicode Standard 3.13 and its Annex 15; Unihan and OpenCC as `search.variants` says.
+Source: Unicode Standard 3.13 and its Annex 15; Unihan and OpenCC as `search.normalized.kanji_variants` says.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The normalized view of one shard: a second n-gram index, over the folded text, that answers in bytes of the text.
 
-text.u8, suffixes.*, fences.u8    of the folded text, see search.ngram
+text.u8, suffixes.*, fences.u8    of the folded text, see search/exact/suffix_array.py
 origins.*.npy                     see search.normal
 rules.txt                         search.normal.rules() of what folded it
 """

@@ -1,4 +1,4 @@
-"""What `search.occurrences` does with places of a text, as machine code.
+"""What `search.provenance.occurrences` does with places of a text, as machine code.
 
 m places in a shard's text, D documents, S sources, B buckets of iterations.
 """
@@ -33,7 +33,7 @@ def seen(places: Any, size: int, document_begins: Any, reads: Any, undone: Any, 
 
     Args:
         places: (m,) int64 ascending.
-        reads: `search.reads.ReadsArrays`.
+        reads: `search.shard.reads.ReadsArrays`.
         undone: (U, 2) int64 ranges of iterations, ascending and disjoint, that do not count.
         documents: (m,) int64, filled with the numbers of the documents, each once, ascending.
     Returns: (documents, first, last): how many documents; the first and last iteration of all epochs that read a byte of the

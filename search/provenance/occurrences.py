@@ -20,7 +20,7 @@ CHUNK = 1 << 16
 
 
 class Indexed(Protocol):
-    """What is traced in; `search.query.Searcher` is one."""
+    """What is traced in; `search.searcher.Searcher` is one."""
 
     total: int  # iterations of the training
     undone: frozenset[int]  # those of them that left nothing in the weights

@@ -1,7 +1,7 @@
 """One shard's text, documents, passages and reads: written once, read by mmap.
 
-text.u8, suffixes.*, fences.u8    see search.ngram
-reads.*.npy                       see search.reads
+text.u8, suffixes.*, fences.u8    see search/exact/suffix_array.py
+reads.*.npy                       see reads.py
 documents.jsonl                   doc_id, source, url, title, date: an array a document
 documents.lines.npy               (D + 1,) where each line of it begins
 documents.begins.npy              (D + 1,) where each document begins in text.u8, then text.u8's size

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import ConfigError, MissingInput, RecipeDrift
+from pipeline.reading_order import Order
 from pipeline.runfile import RunFile
 from pretrain.__main__ import main
-from pretrain.order import Order
 from pretrain.train import metrics
 from tests.helpers import run_file
 

@@ -1,6 +1,6 @@
 """A compiled encoder for batches, with SentencePiece's ids for every text.
 
-SentencePiece builds a string for every pair that it considers and keeps them in one queue a text; `tokenizer.kernels` cuts
+SentencePiece builds a string for every pair that it considers and keeps them in one queue a text; `tokenizer.fast.kernels` cuts
 a text from left to right. `Tokenizer` uses it for a BPE vocabulary of our own making, SentencePiece for all else.
 """
 

@@ -1,4 +1,4 @@
-"""SentencePiece's BPE as machine code: many texts in, their ids out. `tokenizer.compiled` makes the tables.
+"""SentencePiece's BPE as machine code: many texts in, their ids out. `tokenizer.fast.encoder` makes the tables.
 
 No merge is made. Of all ways to cut a text into pieces one and only one has every two neighbours as BPE leaves them when
 it merges just these two, and that one is BPE's: so pieces are taken from the left, the longest that fits its neighbour,

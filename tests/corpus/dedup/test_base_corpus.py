@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.dedup import minhash, passes, signatures
+from corpus.dedup import passes, signatures
 from corpus.dedup.base_corpus import BaseCorpus, matches, renumber
 from corpus.dedup.base_join import WithBase
 from corpus.dedup.settings import DedupSettings
@@ -21,6 +21,7 @@ from corpus.storage.judged import Judged, KeptWriter, doc_ids
 from corpus.storage.references import BASE, split_base
 from pipeline.artifact import Manifest, begin_artifact
 from pipeline.errors import ConfigError
+from pipeline.text import minhash
 from tests.helpers import run_file
 
 ALPHABET = "あいうえおかきくけこさしすせそ日本語漢字文章、。"

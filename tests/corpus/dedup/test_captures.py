@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.dedup import minhash
 from corpus.dedup.captures import is_capture
+from pipeline.text import minhash
 from tests.corpus.dedup.test_passes import ALPHABET, drop
 
 URL = "https://a.example/page"

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.dedup import clusters, minhash, pairs, passes, signatures
+from corpus.dedup import pairs, passes, signatures
 from corpus.dedup.settings import DedupSettings
 from corpus.storage import arrays
 from corpus.storage.judged import Judged, KeptWriter
 from corpus.storage.references import split
 from pipeline.artifact import begin_artifact
+from pipeline.text import clusters, minhash
 from tests.helpers import run_file
 
 ALPHABET = "あいうえおかきくけこさしすせそ日本語漢字文章、。"

@@ -68,7 +68,7 @@ def test_what_is_compared_is_never_wrong(documents: list[str], exact: dict[tuple
     """The stage's own verification, on every candidate: it takes exactly those whose sets of strings are alike."""
     import numpy as np
 
-    from corpus.dedup import minhash
+    from pipeline.text import minhash
 
     least = DedupSettings().min_similarity
     sets = [np.unique(minhash.shingles(text, DedupSettings().shingle)) for text in documents]

@@ -1,4 +1,4 @@
-"""Texts that `corpus.plain` calls plain against what extraction makes of them."""
+"""Texts that `corpus.extract.plain` calls plain against what extraction makes of them."""
 
 import sys
 import unicodedata

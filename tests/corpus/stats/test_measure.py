@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.stats.characters import CLASSES, class_table
 from corpus.stats.measure import ALL, COLUMN, GROUPS, STATISTICS, groups_of, lists_of, measure
 from corpus.stats.text import LONG_SENTENCE, TEXT
 from corpus.stats.word_lists import LISTS, WordLists
 from corpus.stats.words import STOP_WORDS, TOKENS
+from pipeline.text.characters import CLASSES, class_table
 
 ENDS = "。．｡！？!?"
 BULLETS = "•-*‣▪◦・●○■□◆◇▶※"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pretrain.order import Order
+from pipeline.reading_order import Order
 
 Owners = Mapping[int, tuple[str, str, int]]  # token -> source, doc_id, offset
 

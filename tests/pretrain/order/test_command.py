@@ -14,9 +14,9 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from pipeline.artifact import Manifest, begin_artifact, open_sealed
 from pipeline.errors import BadInput, MissingInput
+from pipeline.reading_order import Order, TokenSpan
 from pipeline.runfile import RunFile
 from pretrain.batches import BatchSchedule
-from pretrain.order import Order, TokenSpan
 from pretrain.order import __main__ as order_command
 from pretrain.pack.copies import Copy
 from pretrain.train.data import DataSettings, build_datasets

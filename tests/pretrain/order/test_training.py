@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
-from pretrain.order import Order
+from pipeline.reading_order import Order
 from pretrain.settings import Adam, Parallel, PretrainSettings, RampUp, Shape
 from pretrain.train import __main__ as train
 from pretrain.train import loop

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pipeline.errors import BadInput, ConfigError
+from pipeline.reading_order import Order
 from pretrain import cost
-from pretrain.order import Order
 from pretrain.position import Position
 from pretrain.settings import Logging, PretrainSettings
 from pretrain.train import loop, metrics

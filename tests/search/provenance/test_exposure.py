@@ -14,7 +14,7 @@ import pytest
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput
 from pipeline.files import short_digest
-from pretrain.order import Order
+from pipeline.reading_order import Order
 from search.commands import exposure as command
 from search.provenance import exposure, occurrences
 from search.provenance.exposure import Exposure

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.dedup import minhash
+from pipeline.text import minhash
 
 ALPHABET = "あいうえおかきくけこさしすせそ日本語漢字、。"
 GOLDEN = [[8546470832346166186, 6451343075938143260], [2104961344002402101, 6451343075938143260]]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from corpus.stats.characters import buffer_of, class_table, copy_visible
 from pipeline.compiled import compiled
+from pipeline.text.characters import buffer_of, class_table, copy_visible
 
 _MASK = (1 << 64) - 1
 # splitmix64 (Steele et al., 2014): increment, and the two multipliers of its finalizer.

@@ -37,9 +37,10 @@ from pipeline.artifact import HASH_ON_OPEN_BYTES
 from pipeline.documents import DOC_ID_BYTES, doc_id_bytes
 from pipeline.errors import CorruptArtifact, MissingInput
 from pipeline.files import digest_file
-from pretrain.position import IterationRanges
 
 FORMAT = 2
+# (first, last) iteration, both included; ascending, neither touching nor overlapping.
+IterationRanges = tuple[tuple[int, int], ...]
 TOP_ARRAYS = ("consumed", "dataset_index", "dataset_sample_index")
 MEGATRON_ARRAYS = ("document_index", "sample_index", "shuffle_index", "sequence_lengths")
 INVERSE_ARRAYS = ("begins", "place", "doc_ids", "by_id")

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from corpus.dedup.pairs import PAIRS_IN_MEMORY
 from pipeline.compiled import compiled
 
+# Pairs united at a time: 16 bytes each and as many for their places among the nodes.
+PAIRS_IN_MEMORY = 2_000_000
 Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
 
 

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInput, CorruptArtifact, MissingInput
+from pipeline.reading_order import Order
 from pretrain.batches import BatchSchedule
-from pretrain.order import Order
 from pretrain.order.save import Blend, SourceIndices, document_begins, save_order, sort_by_doc_id
 from pretrain.train.data import DataSettings, build_datasets, train_batches
 from tests.pretrain.helpers.packs import doc_id, marked_pack
@@ -259,7 +259,7 @@ def test_a_damaged_order_is_refused(saved: tuple[Path, Path], tmp_path: Path, da
 
 
 def test_large_arrays_are_checked_by_shape(saved: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretrain.order.lookup.HASH_ON_OPEN_BYTES", 0)
+    monkeypatch.setattr("pipeline.reading_order.HASH_ON_OPEN_BYTES", 0)
     folder = shutil.copytree(saved[0], tmp_path / "order")
     np.save(folder / "a" / "place.npy", np.load(folder / "a" / "place.npy")[:-1])
     with pytest.raises(CorruptArtifact, match="do not fit together"):
@@ -289,7 +289,7 @@ def test_a_duplicate_doc_id_is_refused(tmp_path: Path) -> None:
 
 def test_order_needs_no_torch(saved: tuple[Path, Path]) -> None:
     code = (
-        "import sys; from pathlib import Path; from pretrain.order import Order;"
+        "import sys; from pathlib import Path; from pipeline.reading_order import Order;"
         f"Order.open(Path({str(saved[0])!r}), Path({str(saved[1])!r})).documents(1);"
         "print([m for m in ('torch', 'megatron', 'sentencepiece', 'ray') if m in sys.modules])"
     )
