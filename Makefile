@@ -59,7 +59,7 @@ index-remove: setup ## find some documents no more: make index-remove DOC=doc_id
 search: setup ## search the training data: make search Q=言葉 [MODE=ngram|vector|normalized] [ITER=checkpoint] [JSON=1]
 	@$(PY) -m search $(ARGS) --query '$(subst ','\'',$(value Q))' $(if $(MODE),--mode $(MODE)) $(call option,ITER,checkpoint) $(if $(JSON),--json)
 trace: setup ## what of a text stands verbatim in the training data, and when it was read: make trace TEXT=文 | FILE=file [LEAST=8] [KEEP=0.05] [JSON=1]
-	@$(PY) -m search.commands.trace $(ARGS) $(call option,TEXT,text) $(call option,FILE,file) $(call option,LEAST,least) $(call option,KEEP,keep) $(if $(JSON),--json)
+	@$(PY) -m search.commands.trace $(ARGS) $(call option,TEXT,text) $(call option,FILE,file) $(call option,LEAST,min-chars) $(call option,KEEP,keep-per-char) $(if $(JSON),--json)
 exposure: setup ## how often training read a string, over its iterations and by source: make exposure Q=言葉 [OUT=folder] [BUCKETS=60] [JSON=1]
 	@$(PY) -m search.commands.exposure $(ARGS) --query $(call quoted,Q) $(call option,OUT,out) $(call option,BUCKETS,buckets) $(if $(JSON),--json)
 contamination: setup ## what of a benchmark each checkpoint had read: make contamination BENCH=file [FIELDS="question context"] [CHECKPOINTS="100 200"] [JSON=1]

@@ -11,7 +11,7 @@ from pipeline import cli
 from pipeline.errors import ConfigError, ExternalServiceError
 from pipeline.progress import echo
 
-# Slack's own names; tokens are secrets and never stand in a run file.
+# Slack's own names; tokens are secrets and never be in a run file.
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-", "SLACK_APP_TOKEN": "xapp-"}
 
 

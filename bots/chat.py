@@ -80,10 +80,10 @@ class Conversation:
 
     def search(self, query: str) -> None:
         """The first page of both searches."""
-        found = self.core.evidence(query, "")
-        self.query = found.query
-        self.shown = {mode: len(page.hits) for mode, page in found.pages()}
-        self.screen.evidence(found)
+        result = self.core.evidence(query, "")
+        self.query = result.query
+        self.shown = {mode: len(page.hits) for mode, page in result.pages()}
+        self.screen.evidence(result)
         self.screen.line()
 
     def more(self) -> None:

@@ -1,4 +1,4 @@
-"""The one core behind every face: stream an answer, search the training data.
+"""The one core of every front end: stream an answer, search the training data.
 
 The model is always spoken to through the OpenAI API, whoever serves it.
 """
@@ -169,7 +169,7 @@ class Core:
         return Evidence(query, self.search(query, "vector"), self.search(query, "ngram"))
 
     def _client(self) -> "tuple[OpenAI, str]":
-        """A client of the server as it stands now (our own gets a new port when it had to be started again)."""
+        """A client of the server as it is now (our own gets a new port when it had to be started again)."""
         import openai
 
         try:

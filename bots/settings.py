@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 # Longest line-up of parallel answers that a listener may start; each holds a thread and an open HTTP stream.
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Slack:
     every_seconds: float = 1.0  # between two pieces of one answer: chat.appendStream allows about 100 a minute
 
     def __post_init__(self) -> None:
-        if not 1 <= self.workers <= MOST_WORKERS or self.per_user < 1 or self.waiting < 1 or self.every_seconds < 0:
-            raise ValueError(f"slack: workers must be 1..{MOST_WORKERS}, per_user and waiting >= 1, every_seconds >= 0")
+        if not 1 <= self.workers <= MAX_WORKERS or self.per_user < 1 or self.waiting < 1 or self.every_seconds < 0:
+            raise ValueError(f"slack: workers must be 1..{MAX_WORKERS}, per_user and waiting >= 1, every_seconds >= 0")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ document → seal → report.
 from collections.abc import Sequence
 from typing import Any
 
-from corpus.increment.base import together
+from corpus.increment.base import merge_accounts
 from corpus.inputs import Inputs, open_inputs
 from corpus.output import account
 from corpus.settings import CorpusSettings
@@ -57,22 +57,22 @@ def make(artifact: Artifact, settings: CorpusSettings, inputs: Inputs) -> None:
         account.check_kept(read, "passed")
 
     judged = remove_boilerplate(artifact, judged, settings.boilerplate, settings.dedup)
-    held, held_accounts = inputs.base.bring(artifact) if inputs.base else (None, {})
-    grown = WithBase(judged, held) if held else None
+    existing, held_accounts = inputs.base.import_base(artifact) if inputs.base else (None, {})
+    grown = WithBase(judged, existing) if existing else None
     copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup, grown)
     write = {
         name: WriteTask(judged, index, presets[name], settings, artifact.work, artifact.data, grown)
         for index, name in enumerate(judged.names)
     }
     new = account.counted(write_shard, write, artifact, names, step="write", label="書き出し")
-    came, kept = together(held_accounts, read), together(held_accounts, new)
+    came, kept = merge_accounts(held_accounts, read), merge_accounts(held_accounts, new)
     account.check_identity(kept, {name: counts["in"] for name, counts in came.items()}, artifact.data)
     account.check_kept(kept, "kept")
     _finish(artifact, settings, inputs, {"sources": kept, "copies": copies})
 
 
 def _finish(artifact: Artifact, settings: CorpusSettings, inputs: Inputs, stats: dict[str, Any]) -> None:
-    """What stands beside the shards, the seal, the account for the person at the terminal, the report."""
+    """What is beside the shards, the seal, the account for the person at the terminal, the report."""
     from corpus.output.notice import notice
     from corpus.report.page import write_report
     from corpus.storage.decisions import open_decisions

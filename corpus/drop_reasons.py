@@ -17,7 +17,7 @@ STAGES = {
     "decontaminate": "評価データの除去",
     "remove": "指定による削除",
 }
-# Stage -> reason as it stands in the decision rows -> what it is called.
+# Stage -> reason as it is in the decision rows -> what it is called.
 REASONS = {
     "read": {
         "http_status": "HTTP応答が200以外",
@@ -47,10 +47,10 @@ def labels(rules: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     Args:
         rules: stage, name and label of the rules that judge it, in the order of judging.
     """
-    found: dict[str, str] = {}
+    matches: dict[str, str] = {}
     of_rules = list(dict.fromkeys(rules))
     for stage in STAGES:
-        named = [(name, label) for at, name, label in of_rules if at == stage]
+        named = [(name, label) for offset, name, label in of_rules if offset == stage]
         for name, label in (*named, *REASONS.get(stage, {}).items()):
-            found.setdefault(name, label or name)
-    return found
+            matches.setdefault(name, label or name)
+    return matches

@@ -55,7 +55,7 @@ class _Batch:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     readable: list[int] = field(default_factory=list)  # rows that have a text
     texts: list[str] = field(default_factory=list)
-    linked: list[int] = field(default_factory=list)  # characters of each text that stood in links
+    linked: list[int] = field(default_factory=list)  # characters of each text that was in links
 
     def fail(self, row: int, stage: str, rule: str) -> None:
         """Drop a row's document."""
@@ -101,25 +101,25 @@ def _size(record: RawDocument | DroppedRecord) -> int:
 
 def _batches(shard: Shard, phases: Phases) -> Iterator[list[RawDocument | DroppedRecord]]:
     """Records of a shard in order, together as many as a batch may hold; a large one makes a batch of its own."""
-    records, batch, held = read_shard(shard), list[RawDocument | DroppedRecord](), 0
+    records, batch, buffered = read_shard(shard), list[RawDocument | DroppedRecord](), 0
     while True:
         with phases("read"):
             for record in records:
                 batch.append(record)
-                held += _size(record)
-                if len(batch) == BATCH_RECORDS or held >= BATCH_BYTES:
+                buffered += _size(record)
+                if len(batch) == BATCH_RECORDS or buffered >= BATCH_BYTES:
                     break
         if not batch:
             return
         yield batch
-        batch, held = [], 0
+        batch, buffered = [], 0
 
 
 def _extract(records: list[RawDocument | DroppedRecord], preset: Preset) -> _Batch:
     """A row for every record, and its text where there is one."""
     batch, rows = _Batch(), list[tuple[str | None, ...]]()
     for number, (record, plain) in enumerate(zip(records, _plain_rows(records), strict=True)):
-        # A file's name may hold bytes that are no UTF-8; Parquet strings may not.
+        # A file's name may hold bytes that are not UTF-8; Parquet strings may not.
         url = record.url if record.url.isascii() else _clean(record.url)
         host = host_of(url) if "//" in url else ""
         if plain:

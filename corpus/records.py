@@ -36,7 +36,7 @@ class SourceSettings:
     attribution: str
     path: str = field("", identity=False)  # file, folder, glob or URL (s3://, https://) outside the run, or a datasets folder
     paths: str = field("", identity=False)  # a list of files, a line each, gzip or plain: Common Crawl's warc.paths.gz
-    prefix: str = field("", identity=False)  # stands before every line of `paths`: "https://data.commoncrawl.org/"
+    prefix: str = field("", identity=False)  # is before every line of `paths`: "https://data.commoncrawl.org/"
     take: int = 0  # of path or paths: only the first so many files; 0: all
     fetched: tuple[str, ...] = ()  # globs below the data of the run's fetch artifact
     dataset: str = ""  # a dataset of the Hugging Face Hub
@@ -52,7 +52,7 @@ class SourceSettings:
     date_column: str = ""
     cleaner: Literal["none", "aozora"] = "none"  # of a row's text
     languages: tuple[str, ...] = ()  # wet: records whose header names languages and none of these are left out; "jpn"
-    wiki: str = "https://ja.wikipedia.org/wiki/"  # wikipedia: what stands before an article's title in its url
+    wiki: str = "https://ja.wikipedia.org/wiki/"  # wikipedia: what is before an article's title in its url
     sentences: int = 32  # tatoeba: sentences a document; they are about 20 characters each
     shard_documents: int = 400  # html, man, aozora: files a shard; tatoeba: documents a shard
     shard_bytes: int = 256 << 20  # jsonl, uncompressed: bytes a shard; wikipedia with an index: a quarter of it, compressed
@@ -64,9 +64,9 @@ class SourceSettings:
         if not re.fullmatch(r"[a-z0-9_]+", self.name):
             raise ValueError(f"name = {self.name!r}: expected a-z, 0-9 and _, for it becomes part of file names")
         object.__setattr__(self, "path", str(self.path or ""))  # programs give a Path
-        places = [key for key in ("path", "paths", "fetched", "dataset") if getattr(self, key)]
-        if len(places) != 1:
-            raise ValueError(f"source {self.name!r}: expected exactly one of path, paths, fetched, dataset, got {places}")
+        indices = [key for key in ("path", "paths", "fetched", "dataset") if getattr(self, key)]
+        if len(indices) != 1:
+            raise ValueError(f"source {self.name!r}: expected exactly one of path, paths, fetched, dataset, got {indices}")
         if self.dataset and (self.reader != "datasets" or not self.revision):
             raise ValueError(f'source {self.name!r}: dataset needs reader = "datasets" and a revision (commit or tag)')
         if (self.fetched or self.paths) and self.reader == "datasets":
@@ -128,7 +128,7 @@ class DroppedRecord:
 
     @property
     def damaged(self) -> bool:
-        """Whether the input is damaged, as opposed to holding something that is no document."""
+        """Whether the input is damaged, as opposed to holding something that is not a document."""
         return DROP_REASONS[self.reason]
 
 
@@ -144,11 +144,11 @@ def lost(source: str, url: str, reason: str, detail: str = "", raw: bytes = b"")
 
 def identify(source: str, url: str, raw: bytes) -> str:
     """First 32 hex digits of sha256 over source, url and raw bytes, each with its length before it."""
-    name, place = source.encode(), url.encode("utf-8", "surrogatepass")
-    sizes = [len(part).to_bytes(8, "little") for part in (name, place, raw)]
-    made = hashlib.sha256(b"".join((sizes[0], name, sizes[1], place, sizes[2])))
-    made.update(raw)
-    return made.hexdigest()[:32]
+    name, index = source.encode(), url.encode("utf-8", "surrogatepass")
+    sizes = [len(part).to_bytes(8, "little") for part in (name, index, raw)]
+    result = hashlib.sha256(b"".join((sizes[0], name, sizes[1], index, sizes[2])))
+    result.update(raw)
+    return result.hexdigest()[:32]
 
 
 def one_line(text: str) -> str:

@@ -58,6 +58,6 @@ def check_merged(folder: Path, examples: Sequence[Example], expected: Sequence[t
     """
     stored = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
     tolerance = TOLERANCE[stored.dtype]
-    for found, wanted in zip(reference_logits(stored.float(), examples), expected, strict=True):
-        difference = ((found - wanted).abs().max() / wanted.abs().max()).item()
+    for matches, wanted in zip(reference_logits(stored.float(), examples), expected, strict=True):
+        difference = ((matches - wanted).abs().max() / wanted.abs().max()).item()
         assert difference <= tolerance, f"merged and adapter logits differ by {difference:.2e} of the largest logit"

@@ -52,7 +52,7 @@ def encode(tokenizer: Tokenizer, chat: Chat) -> Example:
         whole = encode_chat(tokenizer, chat.messages[: turn + 1], add_generation_prompt=False)
         assert ids[: len(whole)] == whole, "the encoding of a turn depends on what follows it"
         assert whole[: len(prompt)] == prompt, "the prompt is not a prefix of prompt and answer"
-        end = len(whole) - whole[::-1].index(tokenizer.eos_id)  # whatever the template adds behind </s> is no answer
+        end = len(whole) - whole[::-1].index(tokenizer.eos_id)  # whatever the template adds after </s> is no answer
         assert end - len(prompt) >= 2, "an answer has at least one token and its end of turn"
         labels[len(prompt) : end] = ids[len(prompt) : end]
     assert any(label != IGNORED for label in labels), "an example without an answer teaches nothing"
@@ -72,21 +72,21 @@ def assemble(tokenizer: Tokenizer, sources: Sequence[tuple[DataSource, Read]], s
     training: list[Example] = []
     heldout: list[Example] = []
     counts: dict[str, dict[str, int]] = {}
-    for source, found in sources:
-        chats = found.chats
+    for source, matches in sources:
+        chats = matches.chats
         sides = [[encode(tokenizer, chat) for chat in side] for side in split(chats, settings.heldout_share, settings.seed)]
-        kept, held = ([e for e in side if len(e.input_ids) <= limit] for side in sides)
+        kept, existing = ([e for e in side if len(e.input_ids) <= limit] for side in sides)
         if not kept:
             raise BadInput(f"data source {source.label!r}: none of {len(chats)} chats fits {limit} tokens; raise max_tokens")
         training += kept * source.repeat
-        heldout += held
+        heldout += existing
         counts[source.label] = {
-            "records": len(chats) + found.empty + found.not_chosen,
+            "records": len(chats) + matches.empty + matches.not_chosen,
             "training": len(kept),
-            "heldout": len(held),
-            "too_long": len(chats) - len(kept) - len(held),
-            "empty": found.empty,
-            "not_chosen": found.not_chosen,
+            "heldout": len(existing),
+            "too_long": len(chats) - len(kept) - len(existing),
+            "empty": matches.empty,
+            "not_chosen": matches.not_chosen,
             "repeat": source.repeat,
             "tokens": sum(len(e.input_ids) for e in kept),
             "answer_tokens": sum(e.answer_tokens for e in kept),

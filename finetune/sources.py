@@ -118,8 +118,8 @@ def _text(record: dict[str, Any], key: str, where: str, *, required: bool = True
     if value is None and not required:
         return ""
     if not isinstance(value, str):
-        found = "nothing" if key not in record else repr(value)[:60]
-        raise BadInput(f"{where}: expected text under {key!r}, found {found}; the record has the keys {sorted(record)}")
+        result = "nothing" if key not in record else repr(value)[:60]
+        raise BadInput(f"{where}: expected text under {key!r}, found {result}; the record has the keys {sorted(record)}")
     return _clean(value, where)
 
 

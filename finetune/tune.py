@@ -69,7 +69,7 @@ class ShowProgress(TrainerCallback):
 
 
 class AnswerTrainer(SFTTrainer):
-    """SFTTrainer that computes logits only where an answer stands in some row of the batch.
+    """SFTTrainer that computes logits only where an answer is in some row of the batch.
 
     The same loss as TRL's own, which on a CPU scores every position, entropy included, and twice where gradients are
     needed: that was 55 % of a step's time for the demo's model (6.5 million weights, vocabulary 8,192).
@@ -187,7 +187,7 @@ def heldout_losses(model: Any, data: TuningData, settings: Tuning) -> dict[str, 
 
 
 def arguments(settings: Tuning, folder: Path) -> SFTConfig:
-    """The trainer's arguments: nothing saved, nothing reported, nothing prepared behind our back."""
+    """The trainer's arguments: nothing saved, nothing reported, nothing prepared without being asked."""
     micro = settings.micro_batch or settings.batch_size
     return SFTConfig(
         output_dir=str(folder),

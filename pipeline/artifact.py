@@ -102,7 +102,7 @@ class Artifact:
         return got["stats"]
 
     def write_receipt(self, step: str, shard: str, stats: Mapping[str, Any]) -> None:
-        """Say that a shard is finished: its output files stand under their final names."""
+        """Say that a shard is finished: its output files are under their final names."""
         write_json(self.receipt_path(step, shard), {"fingerprint": self.fingerprint, "stats": dict(stats)})
 
     def seal(self, stats: Mapping[str, Any], *, licences: Sequence[Mapping[str, str]] = ()) -> Manifest:
@@ -125,7 +125,7 @@ class Artifact:
             "licences": [dict(row) for row in licences],
             "files": files,
         }
-        made = {
+        result = {
             "run": self.run.name,
             "settings": identity(self.settings),
             "overrides": list(self.run.overrides),
@@ -136,7 +136,7 @@ class Artifact:
             "python": platform.python_version(),
             "packages": _versions(),
         }
-        body = core | {"digest": digest_json(core), "made": made}
+        body = core | {"digest": digest_json(core), "made": result}
         write_json(self.root / "manifest.json", body)
         shutil.rmtree(self.work, ignore_errors=True)
         self.sealed = Manifest(self.root, body)
@@ -191,9 +191,9 @@ def open_sealed(root: Path, *, verify_all: bool = False) -> Manifest:
         raise CorruptArtifact(f"{path}: not a manifest ({error!r}); {redo}") from error
     if digest_json(core) != body["digest"]:
         raise CorruptArtifact(f"{path}: its content does not match its own digest {body['digest'][:15]}; {redo}")
-    found = {p.relative_to(root).as_posix() for p in (root / "data").rglob("*") if p.is_file()}
-    if found != files.keys():
-        odd = sorted(found ^ files.keys())
+    result = {p.relative_to(root).as_posix() for p in (root / "data").rglob("*") if p.is_file()}
+    if result != files.keys():
+        odd = sorted(result ^ files.keys())
         raise CorruptArtifact(f"{root}: {len(odd)} file(s) missing or not of this artifact, first {odd[0]}; {redo}")
     small = sum(row["bytes"] for row in files.values()) < HASH_ON_OPEN_BYTES
     for name_, row in files.items():
@@ -254,10 +254,10 @@ def _commit() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    matches = {}
     for name in RECORDED_PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            matches[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return matches

@@ -11,7 +11,7 @@ from pipeline.files import is_disk_full
 from pipeline.progress import echo
 from pipeline.runfile import RunFile, load_run
 
-USER_ERROR = 2  # exit status of everything a user can mend
+USER_ERROR = 2  # exit status of everything a user can fix
 
 
 def run_parser(
@@ -22,19 +22,19 @@ def run_parser(
     Args:
         set_metavar, set_help: what --set takes, and its help.
     """
-    made = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    made.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
-    made.add_argument("--set", action="append", default=[], metavar=set_metavar, help=set_help)
-    made.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
-    made.add_argument("--artifacts", default="artifacts", help="root folder of all artifacts")
-    return made
+    result = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    result.add_argument("--run", required=True, help="a name below runs/, or a path that ends in .toml")
+    result.add_argument("--set", action="append", default=[], metavar=set_metavar, help=set_help)
+    result.add_argument("--data", help="the folder that ${DATA} in the run file stands for")
+    result.add_argument("--artifacts", default="artifacts", help="root folder of all artifacts")
+    return result
 
 
 def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
     """An argument parser with the options that every stage has; a stage adds its own."""
-    made = run_parser(stage, description, set_help="override one setting (recorded)")
-    made.add_argument("--dry-run", action="store_true", help="check the settings, print the plan, do nothing")
-    return made
+    result = run_parser(stage, description, set_help="override one setting (recorded)")
+    result.add_argument("--dry-run", action="store_true", help="check the settings, print the plan, do nothing")
+    return result
 
 
 def open_run(arguments: argparse.Namespace) -> RunFile:
@@ -50,7 +50,7 @@ def skip_if_sealed(artifact: Artifact, name: str) -> bool:
 
 
 def stage_main(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a stage's `main` and end the process: 0, or 2 with one line for what a user can mend, or a traceback."""
+    """Run a stage's `main` and end the process: 0, or 2 with one line for what a user can fix, or a traceback."""
     try:
         main(None)
     except PipelineError as error:

@@ -45,12 +45,12 @@ class HeldOut:
 
 
 def held_out_key(doc_id: str) -> int:
-    """Where a document stands in [0, 2**64), evenly, for all time and whatever else is in the corpus."""
+    """Where a document is in [0, 2**64), evenly, for all time and whatever else is in the corpus."""
     return int.from_bytes(hashlib.sha256(f"valid {doc_id}".encode()).digest()[:8])
 
 
 def is_below(doc_id: str, share: float) -> bool:
-    """Whether a document's key lies in the lowest `share` of all keys."""
+    """Whether a document's key is in the lowest `share` of all keys."""
     return held_out_key(doc_id) < share * 2.0**64
 
 

@@ -1,4 +1,4 @@
-"""The errors a user can cause and mend; `pipeline.cli` prints each as one line and exits 2.
+"""The errors a user can cause and fix; `pipeline.cli` prints each as one line and exits 2.
 
 PipelineError
 ├── ConfigError            the run file or the command line says something no stage understands

@@ -29,7 +29,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; rename it onto `path` on success, remove it on any error.
 
     The block may make a file or a folder there. Files are synced before the rename, so that after a
-    power cut either the old content or the new stands there.
+    power cut either the old content or the new is there.
 
     Raises: DiskFull if the disk or quota is full.
     """
@@ -139,7 +139,7 @@ def _move(temporary: Path, path: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
-            _remove(old)  # last, so that nothing slow lies between taking away and putting in place
+            _remove(old)  # last, so that nothing slow is between taking away and putting in place
             return
 
 

@@ -29,7 +29,7 @@ class Progress:
         self.done = self._first = done
 
     def update(self, count: int = 1, log_only: Mapping[str, Any] | None = None, **numbers: float) -> None:
-        """`count` more units are done; `numbers` are shown behind and written to events.jsonl, `log_only` only written."""
+        """`count` more units are done; `numbers` are shown after and written to events.jsonl, `log_only` only written."""
         self.done += count
         self.event(done=self.done, total=self.total, **numbers, **(log_only or {}))
         now = time.monotonic()

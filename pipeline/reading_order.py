@@ -281,8 +281,8 @@ def changed_arrays(folder: Path, arrays: Mapping[str, str]) -> Iterator[str]:
 def _check_pack(table: Path, row: Mapping[str, Any]) -> None:
     import pyarrow.parquet as pq
 
-    found = pq.read_metadata(table).num_rows
-    if found != row["documents"]:
-        raise ValueError(f"{table} has {found} documents, training read {row['documents']}")
+    result = pq.read_metadata(table).num_rows
+    if result != row["documents"]:
+        raise ValueError(f"{table} has {result} documents, training read {row['documents']}")
     if table.stat().st_size <= HASH_ON_OPEN_BYTES and digest_file(table) != row["pack_sha256"]:
         raise ValueError(f"{table} is not the packed data that training read (sha256 differs)")

@@ -1,6 +1,6 @@
 """Draw the curves of a training, sealed or still running: curve.png and curve.html beside its events.jsonl.
 
-Rows that a killed process wrote behind its last checkpoint are left out: the iterations came again.
+Rows that a killed process wrote after its last checkpoint are left out: the iterations came again.
 """
 
 import json
@@ -45,7 +45,7 @@ class History:
     valid: dict[int, dict[str, dict[str, float]]] = field(default_factory=dict)  # iteration -> source -> score
     skipped: dict[int, str] = field(default_factory=dict)  # iteration -> why
     rewinds: dict[int, int] = field(default_factory=dict)  # iteration -> the one whose weights it went back to
-    resumed: list[int] = field(default_factory=list)  # iterations behind which a process went on
+    resumed: list[int] = field(default_factory=list)  # iterations after which a process went on
     torn_lines: int = 0  # lines that are none
 
     def add(self, row: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ def bin_means(at_N: np.ndarray, values_N: np.ndarray, points: int = POINTS) -> t
 
 
 def draw_figure(history: History, title: str) -> Any:
-    """The picture: loss, bits per byte, learning rate and gradient, speed; undone iterations in grey.
+    """The picture: loss, bits per byte, learning rate and gradient, speed; discarded iterations in grey.
 
     Returns: a matplotlib Figure; its words are short and English, for its own font has no Japanese.
     """

@@ -6,7 +6,7 @@
 2. A save starts a multiprocessing Manager for a queue that only its own process reads (our writer hands its results over
    by a pipe): seconds lost, and a server process that outlives a killed run.
 3. DistributedOptimizer gathers its state without the padding that ends each bucket, but then looks for parameters
-   where they stand with it: with several buckets, and a data-parallel size that does not divide them (3, 6, 96 …), what is
+   where they are with it: with several buckets, and a data-parallel size that does not divide them (3, 6, 96 …), what is
    saved of the second bucket and those after it is garbage.
 """
 

@@ -188,7 +188,7 @@ class PretrainSettings:
     optimizer: Adam = dataclasses.field(default_factory=Adam)
     parallel: Parallel = dataclasses.field(default_factory=Parallel)
     start: Path | None = None  # folder of a LlamaForCausalLM or GPT2LMHeadModel to go on from; its digest is an input
-    start_licence: str = ""  # goes into the manifest; needed unless the folder lies in an artifact, which knows its own
+    start_licence: str = ""  # goes into the manifest; needed unless the folder is in an artifact, which knows its own
     seed: int = 1234
     # auto: bf16 on a GPU and on a CPU that multiplies bf16 natively (`make bench-layouts`), else fp32
     precision: Precision = "auto"

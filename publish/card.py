@@ -67,7 +67,7 @@ def settings_rows(settings: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(settings, dict):
         rows = [settings_rows(value, f"{prefix}.{key}" if prefix else key) for key, value in settings.items()]
     elif isinstance(settings, list) and any(isinstance(value, dict) for value in settings):
-        rows = [settings_rows(value, f"{prefix}[{place}]") for place, value in enumerate(settings)]
+        rows = [settings_rows(value, f"{prefix}[{index}]") for index, value in enumerate(settings)]
     else:
         return [] if settings in ("", None, [], False) else [(prefix, settings)]
     return [row for part in rows for row in part]

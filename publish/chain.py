@@ -1,4 +1,4 @@
-"""The sealed artifacts behind a model, from the one published back to the sources."""
+"""The sealed artifacts that a model comes from, from the one published back to the sources."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,8 @@ def open_chain(run: RunFile, stage: str) -> Chain:
     chain: Chain = {stage: open_sealed(run.root(stage), verify_all=True)}
     todo = [stage]
     while todo:
-        made = chain[todo.pop(0)]
-        for name, digest in sorted(made.inputs.items()):
+        result = chain[todo.pop(0)]
+        for name, digest in sorted(result.inputs.items()):
             root = run.root(name)
             if not (root / "manifest.json").is_file():
                 continue
@@ -33,8 +33,8 @@ def open_chain(run: RunFile, stage: str) -> Chain:
                 todo.append(name)
             if chain[name].digest != digest:
                 raise CorruptArtifact(
-                    f"{made.root}: made from {name} {short_digest(digest)}, but {root} is {chain[name].short} now; "
-                    f"make {made.root.parent.name} again before you publish it"
+                    f"{result.root}: made from {name} {short_digest(digest)}, but {root} is {chain[name].short} now; "
+                    f"make {result.root.parent.name} again before you publish it"
                 )
     return chain
 

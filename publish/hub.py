@@ -22,7 +22,7 @@ T = TypeVar("T")
 HUBS_OWN = frozenset({".gitattributes"})
 # Refused for now, worth another try: the branch moved (412), too many requests (429), the server's own troubles.
 TRY_AGAIN = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
-LONGEST_WAIT_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class Hub:
                 if attempt == self._attempts or not _passes(cause):
                     raise self._explained(what, cause) from error
                 wait = _retry_after(cause) or self._wait * 2 ** (attempt - 1)
-                echo(f"Hub: {what} に失敗しました ({_short(cause)})。{min(wait, LONGEST_WAIT_SECONDS):.0f} 秒後にやり直します")
-                time.sleep(min(wait, LONGEST_WAIT_SECONDS))
+                echo(f"Hub: {what} に失敗しました ({_short(cause)})。{min(wait, MAX_WAIT_SECONDS):.0f} 秒後にやり直します")
+                time.sleep(min(wait, MAX_WAIT_SECONDS))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _explained(self, what: str, error: Exception) -> PipelineError:
@@ -168,7 +168,7 @@ def _same(upload: Upload, remote: RepoFile | None) -> bool:
 
 
 def _cause(error: BaseException | None) -> Exception | None:
-    """The HTTP or network error behind `error`: huggingface_hub wraps those of file uploads in RuntimeError."""
+    """The HTTP or network error that caused `error`: huggingface_hub wraps those of file uploads in RuntimeError."""
     while error is not None and not isinstance(error, httpx2.HTTPError | OfflineModeIsEnabled):
         error = error.__cause__
     return error

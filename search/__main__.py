@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         echo(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
         return
-    from search.searcher import Searcher, clean
+    from search.searcher import Searcher, normalize_query
 
     searcher = Searcher.open(run)
     if arguments.checkpoint is not None and not 0 <= arguments.checkpoint <= searcher.total:
@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         mode: searcher.search(arguments.query, mode, offset=arguments.offset, limit=arguments.limit) for mode in modes
     }
     exact = pages.get("ngram")
-    spread = searcher.texts.spread(clean(arguments.query)) if exact and exact.occurrences else None
+    spread = searcher.texts.spread(normalize_query(arguments.query)) if exact and exact.occurrences else None
     if arguments.json:
-        found = {"query": arguments.query, **{mode: page.as_dict(arguments.checkpoint) for mode, page in pages.items()}}
-        print(json.dumps(found | ({"spread": spread.as_dict()} if spread else {}), ensure_ascii=False, indent=1))
+        result = {"query": arguments.query, **{mode: page.as_dict(arguments.checkpoint) for mode, page in pages.items()}}
+        print(json.dumps(result | ({"spread": spread.as_dict()} if spread else {}), ensure_ascii=False, indent=1))
         return
     for mode, page in pages.items():
         of = spread if mode == "ngram" else None
@@ -73,14 +73,16 @@ def _summary(page: Page, mode: Mode, spread: "Spread | None") -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = cli.stage_parser("search", __doc__ or "")
-    made.add_argument("--query", required=True, help="text to look for")
-    made.add_argument("--mode", choices=EVERY_MODE, help="exact n-grams or vectors; both where left out; or normalized n-grams")
-    made.add_argument("--offset", type=int, default=0, help="hits to leave out, to see the next page")
-    made.add_argument("--limit", type=int, default=5, help="hits a page")
-    made.add_argument("--checkpoint", type=int, help="say whether the model of that iteration had read each hit")
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
+    result = cli.stage_parser("search", __doc__ or "")
+    result.add_argument("--query", required=True, help="text to look for")
+    result.add_argument(
+        "--mode", choices=EVERY_MODE, help="exact n-grams or vectors; both where left out; or normalized n-grams"
+    )
+    result.add_argument("--offset", type=int, default=0, help="hits to leave out, to see the next page")
+    result.add_argument("--limit", type=int, default=5, help="hits a page")
+    result.add_argument("--checkpoint", type=int, help="say whether the model of that iteration had read each hit")
+    result.add_argument("--json", action="store_true", help="print JSON")
+    return result
 
 
 if __name__ == "__main__":

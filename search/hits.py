@@ -22,12 +22,12 @@ class Hit:
     title: str
     date: str
     doc_id: str
-    text: str  # the passage, exactly as it stands in the document
+    text: str  # the passage, exactly as it is in the document
     spans: tuple[tuple[int, int], ...]  # [begin, end) character ranges of `text` to highlight, ascending, disjoint
     score: float  # higher is better; comparable within one mode only
     iterations: tuple[int, ...]  # ascending 1-based training iterations that read it; () where none has
     total_iterations: int
-    undone: tuple[int, ...] = ()  # read in these too, which left nothing in the weights: skipped, or rewound past
+    discarded: tuple[int, ...] = ()  # read in these too, which left nothing in the weights: skipped, or rewound past
 
     def seen_by(self, checkpoint: int) -> bool:
         """Whether the model of that checkpoint, saved after so many iterations, had read it."""
@@ -67,7 +67,7 @@ class Hit:
             "spans": [list(span) for span in self.spans],
             "score": round(self.score, 6),
             "iterations": list(self.iterations),
-            "undone": list(self.undone),
+            "discarded": list(self.discarded),
             "total_iterations": self.total_iterations,
         }
 
@@ -89,7 +89,7 @@ class DocumentRead:
     title: str
     date: str
     iterations: tuple[int, ...]
-    undone: tuple[int, ...]
+    discarded: tuple[int, ...]
     total_iterations: int
 
 

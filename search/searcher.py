@@ -41,16 +41,16 @@ class _State:
 class Searcher:
     """An opened index; for many threads. What is added to the index or removed from it is seen by the next search."""
 
-    def __init__(self, index: Manifest, undone: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(self, index: Manifest, discarded: Sequence[Sequence[int]] = ()) -> None:
         """Open the shards of a sealed index; use `open`.
 
         Args:
-            undone: first and last of the iterations that read their data and left nothing in the weights.
+            discarded: first and last of the iterations that read their data and left nothing in the weights.
         Raises: CorruptArtifact if a shard is missing, damaged, or not what the manifest counted.
         """
         self._index = index
         self.total: int = index.stats["iterations"]
-        self.undone = frozenset(i for first, last in undone for i in range(first, last + 1))
+        self.discarded = frozenset(i for first, last in discarded for i in range(first, last + 1))
         self.identity = identity_of(index.data / VECTOR / MODEL)
         self._state = self._opened()
 
@@ -93,8 +93,8 @@ class Searcher:
     def _opened(self) -> _State:
         version = _version(self._index)
         catalog = open_catalog(self._index)
-        found = [Neighbours(part.data / VECTOR / part.name, part.passages, self.identity) for part in catalog.parts()]
-        return _State(Texts(catalog), tuple(found), version)
+        matches = [Neighbours(part.data / VECTOR / part.name, part.passages, self.identity) for part in catalog.parts()]
+        return _State(Texts(catalog), tuple(matches), version)
 
     def search(self, query: str, mode: Mode, *, offset: int = 0, limit: int = 5) -> Page:
         """One page of hits, best first; the same query gives the same page, for any number of shards.
@@ -106,37 +106,37 @@ class Searcher:
         Args:
             offset: hits to leave out, those of earlier pages.
             limit: hits of this page at most.
-        Raises: BadInput for an empty query or one that is no Unicode text, and for a bad page; ConfigError for an unknown mode.
+        Raises: BadInput for an empty query, one that is not valid Unicode, and a bad page; ConfigError for an unknown mode.
         """
-        text = clean(query)
+        text = normalize_query(query)
         if offset < 0 or limit < 1:
             raise BadInput(f"page of {limit} hits from {offset}: expected offset >= 0 and limit >= 1")
         state = self._now()
-        found: _Answer
+        result: _Answer
         if mode == "vector":
-            found = _Passages(self._near(state, text), text)
+            result = _Passages(self._near(state, text), text)
         elif mode == "normalized":
-            found = _Exact.folded(state.texts, text)
+            result = _Exact.folded(state.texts, text)
         elif mode == "ngram":
             exact = _Exact.of(state.texts, text)
-            found = exact if exact.occurrences else _Passages(rank.rank(state.texts.shards, text), text)
+            result = exact if exact.occurrences else _Passages(rank.rank(state.texts.shards, text), text)
         else:
             raise ConfigError(f"unknown search mode {mode!r}; expected one of {list(EVERY_MODE)}")
-        page = found.page(state.texts, offset, limit)
+        page = result.page(state.texts, offset, limit)
         hits = tuple(self._hit(state.texts, number, mode, *row) for number, row in enumerate(page, start=offset + 1))
-        return Page(hits, found.total, found.occurrences, state.texts.searched_bytes, state.texts.digest)
+        return Page(hits, result.total, result.occurrences, state.texts.searched_bytes, state.texts.digest)
 
     def count(self, query: str) -> int:
         """How often `query` occurs, character for character; occurrences may overlap."""
-        return self.texts.count(clean(query))
+        return self.texts.count(normalize_query(query))
 
     def document(self, doc_id: str) -> DocumentRead | None:
         """Where a document comes from and when it was read, None where the index has it not."""
         for shard in self.texts.shards:
             if (number := shard.ids.number(doc_id)) is not None and number not in shard.removed:
-                found = shard.document(number)
-                iterations = self._read(shard.iterations(found, [(found.begin, found.end)]))
-                about = (found.doc_id, found.source, found.url, found.title, found.date)
+                result = shard.document(number)
+                iterations = self._read(shard.iterations(result, [(result.begin, result.end)]))
+                about = (result.doc_id, result.source, result.url, result.title, result.date)
                 return DocumentRead(*about, *iterations, self.total)
         return None
 
@@ -145,13 +145,13 @@ class Searcher:
         vector = self.embedder.embed_query(text)
         if not vector.any():
             return []
-        found = [
+        matches = [
             rank.Ranked(number, passage, score)
             for number, (shard, near) in enumerate(zip(state.texts.shards, state.neighbours, strict=True))
             for passage, score in near.search(vector, NEIGHBOURS)
             if not shard.is_removed(passage)
         ]
-        return sorted(found, key=lambda row: (-row.score, row.shard, row.passage))[:NEIGHBOURS]
+        return sorted(matches, key=lambda row: (-row.score, row.shard, row.passage))[:NEIGHBOURS]
 
     def _hit(
         self, texts: Texts, number: int, mode: Mode, found: rank.Ranked, end: int, spans: tuple[tuple[int, int], ...]
@@ -166,7 +166,7 @@ class Searcher:
         begin = int(shard.passage_begins[found.passage])
         text, document = shard.text(begin, end), shard.document_at(begin)
         shown = [(begin, end)] if mode == "vector" else _bytes_of(spans, text, begin)
-        iterations, undone = self._read(shard.iterations(document, shown))
+        iterations, discarded = self._read(shard.iterations(document, shown))
         return Hit(
             rank=number,
             mode=mode,
@@ -179,13 +179,13 @@ class Searcher:
             spans=spans,
             score=found.score,
             iterations=iterations,
-            undone=undone,
+            discarded=discarded,
             total_iterations=self.total,
         )
 
     def _read(self, iterations: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Those whose effect is in the weights, and the others."""
-        return tuple(i for i in iterations if i not in self.undone), tuple(i for i in iterations if i in self.undone)
+        return tuple(i for i in iterations if i not in self.discarded), tuple(i for i in iterations if i in self.discarded)
 
 
 class _Answer(Protocol):
@@ -214,9 +214,9 @@ class _Passages:
         return len(self.ranked)
 
     def page(self, texts: Texts, offset: int, limit: int) -> Iterator[_Row]:
-        for found in self.ranked[offset : offset + limit]:
-            begin, end = texts.shards[found.shard].bounds(found.passage)
-            yield found, end, rank.highlights(self.query, texts.shards[found.shard].text(begin, end))
+        for matches in self.ranked[offset : offset + limit]:
+            begin, end = texts.shards[matches.shard].bounds(matches.passage)
+            yield matches, end, rank.highlights(self.query, texts.shards[matches.shard].text(begin, end))
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,8 @@ class _Exact:
 
     @classmethod
     def of(cls, texts: Texts, text: str) -> "_Exact":
-        places = [shard.suffixes.positions(*found) for shard, found in zip(texts.shards, texts.ranges(text), strict=True)]
-        return cls._made(texts, text, places, len(text.encode()))
+        offsets = [shard.suffixes.positions(*matches) for shard, matches in zip(texts.shards, texts.ranges(text), strict=True)]
+        return cls._made(texts, text, offsets, len(text.encode()))
 
     @classmethod
     def folded(cls, texts: Texts, text: str) -> "_Exact":
@@ -241,12 +241,12 @@ class _Exact:
         if any(shard.normal is None for shard in texts.shards):
             raise BadInput("this index has no normalized view; make it with `normalized = true` in [index]")
         spans = [shard.normal.spans(text) for shard in texts.shards if shard.normal]
-        begins, ends = ([np.ascontiguousarray(found[:, side]) for found in spans] for side in range(2))
+        begins, ends = ([np.ascontiguousarray(matches[:, side]) for matches in spans] for side in range(2))
         return cls._made(texts, text, begins, ends)
 
     @classmethod
     def _made(cls, texts: Texts, text: str, begins: Sequence[np.ndarray], ends: Sequence[np.ndarray] | int) -> "_Exact":
-        passages = [shard.passages_of(found) for shard, found in zip(texts.shards, begins, strict=True)]
+        passages = [shard.passages_of(matches) for shard, matches in zip(texts.shards, begins, strict=True)]
         count = sum(map(len, begins))
         return cls(begins, ends, passages, rank.weight(text, count, texts.characters) if count else 0.0)
 
@@ -272,7 +272,7 @@ class _Exact:
         first, last = np.searchsorted(mine, [begin, end]).tolist()
         begins = mine[first:last].tolist()
         if isinstance(self.ends, int):
-            ends = [place + self.ends for place in begins]
+            ends = [offset + self.ends for offset in begins]
         else:
             ends = self.ends[found.shard][first:last].tolist()
         if (furthest := max(ends)) > end:
@@ -289,13 +289,13 @@ def _bytes_of(spans: Sequence[tuple[int, int]], text: str, begin: int) -> list[t
 def _version(index: Manifest) -> tuple[int, int] | None:
     """What tells one catalog file from the next, None where there is none."""
     try:
-        found = path_of(index.root).stat()
+        result = path_of(index.root).stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return result.st_ino, result.st_mtime_ns
 
 
-def clean(query: str) -> str:
+def normalize_query(query: str) -> str:
     """The query as the corpus writes text: NFC, no white space around it.
 
     Raises: BadInput if nothing is left, or it holds what no UTF-8 text can.
@@ -306,5 +306,5 @@ def clean(query: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"the query is no Unicode text: {error.reason} at character {error.start}") from error
+        raise BadInput(f"the query is not valid Unicode: {error.reason} at character {error.start}") from error
     return text

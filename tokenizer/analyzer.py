@@ -110,7 +110,7 @@ def delimit(line: str, analyzer: Analyzer) -> str:
 
 
 def is_japanese(word: str) -> bool:
-    """Whether every character stands in a stretch that goes to the analyzer."""
+    """Whether every character is in a stretch that goes to the analyzer."""
     return _STRETCH.fullmatch(word) is not None
 
 

@@ -1,4 +1,4 @@
-"""How the tokens of a tokenizer lie on the words of an analyzer.
+"""How the tokens of a tokenizer are on the words of an analyzer.
 
 A token straddles where it covers part of a word and reaches over that word's edge: `がで|きる` for が, できる. A token of
 whole words does not straddle, and neither does a part of one word.

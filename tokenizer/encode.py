@@ -99,12 +99,12 @@ class Tokenizer:
         """Ids, and for each the character of `text` where it begins; bytes inside a character have that character's."""
         ids = self.encode(text)
         begun = [self.characters_begun[token] for token in ids]
-        # Before token i, `before` characters have begun; a token that begins none lies in the last of them.
+        # Before token i, `before` characters have begun; a token that begins none is in the last of them.
         places = accumulate(begun[:-1], initial=0) if ids else ()
         return ids, [before if count else before - 1 for before, count in zip(places, begun, strict=True)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`; control tokens give nothing, bytes that are no UTF-8 give U+FFFD.
+        """Text of `ids`; control tokens give nothing, bytes that are not UTF-8 give U+FFFD.
 
         Raises: ValueError if an id is outside the vocabulary.
         """

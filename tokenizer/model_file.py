@@ -88,7 +88,7 @@ def merge_parts(ranks: Mapping[str, int]) -> dict[str, tuple[str, str]]:
 
 
 def order_parts_first(texts: Sequence[str]) -> list[str]:
-    """Merges in an order that makes a piece after both its parts; those that stand before one are put off until behind it."""
+    """Merges in an order that makes a piece after both its parts; those that are before one are put off until after it."""
     ordered = list(texts)
     while True:
         due = {text: place for place, text in enumerate(ordered)}

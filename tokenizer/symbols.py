@@ -22,5 +22,5 @@ BYTE_PIECES = 256
 
 
 def required_pieces() -> int:
-    """How many pieces stand in every vocabulary before one is learned from text."""
+    """How many pieces are in every vocabulary before one is learned from text."""
     return len(SPECIALS) + len(USER_SYMBOLS) + BYTE_PIECES + len(REQUIRED_CHARACTERS)

@@ -1,7 +1,7 @@
 """Decontamination on real text: why n = 13 and .7, what is found of what was planted, and speed.
 
 `python -m benchmarks.corpus.contamination [--data FOLDER]`. Wikipedia (JaQuAD) and Aozora Bunko are the clean texts: no JGLUE
-item was made from these articles, so what is found there of an item stands there by chance or because both quote a name.
+item was made from these articles, so what is found there of an item is there by chance or because both quote a name.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def clean_texts(data: Path) -> dict[str, list[str]]:
 
 
 def chance(files: tuple[Path, ...], texts: dict[str, list[str]], out: Out) -> None:
-    """What of the items stands in clean text, by width of n-gram: single n-grams, and items by share."""
+    """What of the items is in clean text, by width of n-gram: single n-grams, and items by share."""
     folded = {name: [fold(text) for text in group] for name, group in texts.items()}
     millions = {name: sum(map(len, group)) / 1e6 for name, group in texts.items()}
     out(

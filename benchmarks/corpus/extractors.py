@@ -1,11 +1,11 @@
 """`python -m benchmarks.corpus.extractors --data …`: main text of crawled pages by several extractors, host by host.
 
 There is no hand-made truth. What a host's pages have in common tells template from text: a line of the whole body that
-stands on 30 % of a host's pages or more is template, and every sentence (up to 。) of the other lines is text to be found.
+is on 30 % of a host's pages or more is template, and every sentence (up to 。) of the other lines is text to be found.
 
-recall      of those sentences, how many stand in the extracted text, spaces aside
-template    of the extracted characters, how many stand in template lines: menus, notices, addresses (less is better)
-links       of the extracted characters, how many lie in lines that are link texts of the page (less is better)
+recall      of those sentences, how many are in the extracted text, spaces aside
+template    of the extracted characters, how many are in template lines: menus, notices, addresses (less is better)
+links       of the extracted characters, how many are in lines that are link texts of the page (less is better)
 stability   Jaccard similarity of the texts of a page and its near copy: what an edit elsewhere moves (more is better)
 MB/s        of UTF-8 HTML on one core
 
@@ -168,7 +168,7 @@ def squeezed(text: str) -> str:
 
 
 def template_lines(htmls: Sequence[str]) -> frozenset[str]:
-    """Lines, white space aside, that stand on many of a host's pages."""
+    """Lines, white space aside, that are on many of a host's pages."""
     on = Counter(line for html in htmls for line in {squeezed(line) for line in whole_body(html).split("\n")} if line)
     return frozenset(line for line, pages in on.items() if pages >= max(TEMPLATE_SHARE * len(htmls), TEMPLATE_PAGES))
 

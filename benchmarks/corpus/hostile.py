@@ -27,7 +27,7 @@ from pipeline.artifact import open_sealed
 
 LIMIT_MB = 1500
 _BIG = 2 << 30
-_LARGEST_CELL = (2 << 30) - (1 << 20)  # a page says its bytes in 31 bits
+_MAX_CELL = (2 << 30) - (1 << 20)  # a page says its bytes in 31 bits
 _TINY = 10_000_000
 _CHUNK = 8 << 20
 _SAMPLE_SECONDS = 0.1
@@ -94,7 +94,7 @@ def huge_cell(folder: Path, scale: float) -> str:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    size = min(max(int(_BIG * scale), 80 << 20), _LARGEST_CELL) // 3 * 3
+    size = min(max(int(_BIG * scale), 80 << 20), _MAX_CELL) // 3 * 3
     schema = pa.schema([("text", pa.large_string())])
     options: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
     with pq.ParquetWriter(folder / "rows.parquet", schema, **options) as writer:

@@ -35,7 +35,7 @@ path = "{path}"
 licence = "various"
 attribution = "development data"
 """
-# A text of which less than this share stands in lines with kana is not translated.
+# A text of which less than this share is in lines with kana is not translated.
 TRANSLATED = 0.2
 EXAMPLES = 8
 
@@ -87,7 +87,7 @@ def run(data: Path, out: Out) -> None:
 
 
 def stage(data: Path, folder: Path, settings: str) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Decisions of the crawl in the order of its records, and how like its survivor each copy is."""
+    """Decisions of the crawl in the order of its records, and how like its kept representative each copy is."""
     import pyarrow.parquet as pq
 
     from corpus.__main__ import main

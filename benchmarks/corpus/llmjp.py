@@ -24,7 +24,7 @@ PRESETS = ("llmjp-v1", "llmjp-v1-strict")
 COMPRESSION = ("compression_min", "compression_max")
 LAST_LABELS = frozenset(("jp", "com", "net", "org", "work", "info", "xyz", "biz", "me", "tv", "site", "tokyo", "cc"))
 LISTS = ("ads", "adult", "discrimination", "violence")
-LEAST_DOCUMENTS, LEAST_FIRED, LEAST_RATIO = 20_000, 100, 20.0
+MIN_DOCUMENTS, MIN_FIRED, MIN_RATIO = 20_000, 100, 20.0
 # Characters of a piece of a work or article: a page of the crawl has 700 in the median.
 PIECE = 600
 BATCH = 256
@@ -231,7 +231,7 @@ def run(data: Path, out: Callable[[str], None]) -> None:
     prose = [text for text in prose if text.count("。") > len(text) / 60 and not oracle.first_failure(text, "http://a.jp")][
         :1000
     ]
-    documents = real + list(built_documents(prose, 3 * LEAST_FIRED))
+    documents = real + list(built_documents(prose, 3 * MIN_FIRED))
     out(f"   {len(real):,} real documents, {len(documents) - len(real):,} built around real prose")
     for name in PRESETS:
         preset = load_preset(name)
@@ -242,11 +242,11 @@ def run(data: Path, out: Callable[[str], None]) -> None:
         for difference in differences[:5]:
             out(f"   ✗ {difference}")
         assert not differences, f"{name}: {len(differences)} documents judged otherwise"
-        assert min(first[rule.name] for rule in preset.rules) >= LEAST_FIRED, f"{name}: a rule was hardly tried"
-    assert len(real) >= LEAST_DOCUMENTS, f"{len(real)} real documents, expected {LEAST_DOCUMENTS}"
+        assert min(first[rule.name] for rule in preset.rules) >= MIN_FIRED, f"{name}: a rule was hardly tried"
+    assert len(real) >= MIN_DOCUMENTS, f"{len(real)} real documents, expected {MIN_DOCUMENTS}"
     _compare_cleaning([text for text, url in documents if not oracle.first_failure(text, url)], out)
     ratio = _speed(real, oracle, out)
-    assert ratio >= LEAST_RATIO, f"{ratio:.1f} times as fast, expected {LEAST_RATIO}"
+    assert ratio >= MIN_RATIO, f"{ratio:.1f} times as fast, expected {MIN_RATIO}"
 
 
 def _compare_cleaning(texts: Sequence[str], out: Callable[[str], None]) -> None:

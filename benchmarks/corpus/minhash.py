@@ -31,9 +31,9 @@ DEFAULTS = DedupSettings()
 WIDTH, BANDS, ROWS = DEFAULTS.shingle, DEFAULTS.bands, DEFAULTS.rows
 HASHES = BANDS * ROWS
 TRIALS = 5
-PAIRS, LEAST_PAIRS = 1000, 500
+PAIRS, MIN_PAIRS = 1000, 500
 # Signatures a second against each peer's, from text to signature.
-LEAST_RATIOS = {"datatrove": 20.0, "rensa": 5.0}
+MIN_RATIOS = {"datatrove": 20.0, "rensa": 5.0}
 # How much further from the truth than the best peer our estimates may be on average: the standard error of a mean of
 # 1,000 absolute errors of .03 is .001.
 SLACK = 0.003
@@ -181,7 +181,7 @@ def accuracy(data: Path, systems: Sequence[System], out: Callable[[str], None]) 
         errors[system.name] = float(np.abs(off).mean())
         parts = ", ".join(f"{np.abs(off[(exact >= low) & (exact < high)]).mean():.4f}" for low, high in bins)
         out(f"   {system.name:32} {errors[system.name]:.4f}, {off.mean():+.4f} | {parts}")
-    assert len(exact) >= LEAST_PAIRS, f"{len(exact)} pairs, expected {LEAST_PAIRS}"
+    assert len(exact) >= MIN_PAIRS, f"{len(exact)} pairs, expected {MIN_PAIRS}"
     return errors
 
 
@@ -208,7 +208,7 @@ def run(data: Path, out: Callable[[str], None], documents: int = 2000) -> None:
     ratios = speed(texts, systems, out)
     out("   ours is faster from text to signature: " + ", ".join(f"{ratio:.1f} × {name}" for name, ratio in ratios.items()))
     errors = accuracy(data, systems, out)
-    for peer, least in LEAST_RATIOS.items():
+    for peer, least in MIN_RATIOS.items():
         for name, ratio in ratios.items():
             is_theirs = name.startswith(peer) and not name.endswith(OUR_SHINGLES)
             assert not is_theirs or ratio >= least, f"{ratio:.1f} times as fast as {name}, expected {least}"

@@ -33,7 +33,7 @@ TIMES = 8  # how much larger the large file is
 # A batch, a block or a page more may be held at the wrong moment, and allocators keep some; a file held is 90 MB or more.
 GROWTH_MB = 32
 # Share of articles that must come back to the letter: their own text may hold what is markup, "''" or "[[".
-LEAST_EQUAL = 0.99
+MIN_EQUAL = 0.99
 _CHUNK = 1 << 20
 
 
@@ -212,7 +212,7 @@ def articles_come_back(data: Path, dump: Path, out: Callable[[str], None]) -> No
     assert len(came_out) == len(went_in), f"{len(came_out)} articles of {len(went_in)}"
     equal = sum("".join(one.split()) == "".join(other.split()) for one, other in zip(went_in, came_out, strict=True))
     out(f"   Wikipedia: {equal:,} of {len(went_in):,} articles come back to the letter, spaces aside")
-    assert equal >= LEAST_EQUAL * len(went_in), f"{equal} of {len(went_in)} articles come back"
+    assert equal >= MIN_EQUAL * len(went_in), f"{equal} of {len(went_in)} articles come back"
 
 
 def run(data: Path, names: list[str], out: Callable[[str], None]) -> None:

@@ -58,7 +58,7 @@ def build(data: Path, folders: dict[int, Path]) -> dict[int, dict[str, tuple[int
     rows = rows_of(data)
     lines = "".join(json.dumps(vars(row), ensure_ascii=False) + "\n" for row in rows).encode()
     first, streams, last = _dump(rows)
-    repeated = {  # before, what is repeated, behind
+    repeated = {  # before, what is repeated, after
         "WARC.gz": (b"", (data / "web-ja.warc.gz").read_bytes(), b""),
         "WET.gz": (b"", b"".join(gzip.compress(_conversion(row), 6) for row in rows), b""),
         "JSONL": (b"", lines, b""),
@@ -168,6 +168,6 @@ def digest(texts: list[str]) -> str:
 
 
 def framed(text: str | bytes) -> bytes:
-    """A text's bytes behind their number, so that texts cannot run into one another."""
+    """A text's bytes preceded by their number, so that texts cannot run into one another."""
     raw = text.encode() if isinstance(text, str) else text
     return len(raw).to_bytes(FRAME, "little") + raw

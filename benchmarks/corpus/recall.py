@@ -23,7 +23,7 @@ from corpus.storage.judged import FIRST_BAND
 from pipeline.text import minhash
 
 SHINGLE = DedupSettings().shingle
-LEAST_SIMILARITY = 0.5  # pairs below are never counted, and too many to list
+MIN_SIMILARITY = 0.5  # pairs below are never counted, and too many to list
 LEVELS = (0.7, 0.8, 0.9)
 OURS = (DedupSettings().bands, DedupSettings().rows)
 # (bands, rows): ours, datatrove's, LLM-jp v4's, Swallow's, and what costs about as much as ours.
@@ -93,7 +93,7 @@ def edit(text: str, rng: random.Random, alphabet: str) -> str:
     return _HEAD * rng.randint(0, 2) + text + _FOOT * rng.randint(0, 3)
 
 
-def all_pairs(documents: Sequence[str], least: float = LEAST_SIMILARITY) -> Pairs:
+def all_pairs(documents: Sequence[str], least: float = MIN_SIMILARITY) -> Pairs:
     """Exact similarity of every pair that has `least` or more: the matrix of shared shingles, a block of rows at a time."""
     from scipy.sparse import csr_array
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.corpus.scale --data …`: the rate of each step on a real crawl, and what they make of 100 TB and of mC4.
 
 One process on one core, its processor time. Pages of the crawl go through the stage's own functions, foreign and Japanese
-ones apart, for in Common Crawl 95 of 100 pages are foreign. What the arithmetic assumes beside these rates stands in the
+ones apart, for in Common Crawl 95 of 100 pages are foreign. What the arithmetic assumes beside these rates is in the
 constants below, with its source; the rates of removing copies are those of `benchmarks.corpus.hostile --only tiny`.
 """
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.machine import describe
 
-# Share of the documents, median and spread of a lognormal of tokens, epochs beside the run's, cut at LONGEST.
+# Share of the documents, median and spread of a lognormal of tokens, epochs beside the run's, cut at MAX_LENGTH.
 SOURCES = {"web": (0.9, 500.0, 1.0, 1.0), "wiki": (0.09, 300.0, 1.1, 2.0), "books": (0.01, 20_000.0, 0.9, 1.0)}
-LONGEST = 1_000_000
+MAX_LENGTH = 1_000_000
 SEQ_LENGTH, BATCH = 2048, 1024  # LLM-jp v3's order of magnitude
 LOOKUPS = 2000
 ROWS = 1 << 20  # documents written at a time
@@ -35,7 +35,7 @@ def make_pack(folder: Path, documents: int, rng: np.random.Generator) -> None:
 
     for name, (share, median, spread, _) in SOURCES.items():
         count = max(int(documents * share), 2)
-        lengths = np.clip(rng.lognormal(np.log(median), spread, count), 1, LONGEST).astype(np.int32)
+        lengths = np.clip(rng.lognormal(np.log(median), spread, count), 1, MAX_LENGTH).astype(np.int32)
         prefix = folder / name / "train"
         prefix.parent.mkdir(parents=True)
         write_index(prefix.with_suffix(".idx"), lengths, np.dtype(np.int32))

@@ -33,7 +33,7 @@ SHAPES = {
 TOKENS, MICRO_BATCHES = 1024, 2  # of a micro-batch, and in an iteration
 TRIALS, WARM = 9, 2
 THREADS = 1
-LEAST = 1.0
+MINIMUM = 1.0
 PEERS: dict[Precision, tuple[How, ...]] = {"fp32": ("fp32",), "bf16": ("autocast", "bf16")}
 # Relative difference of the first losses; without a warm-up yet they say that weights, batches and attention are the same.
 ALIKE: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
@@ -64,7 +64,7 @@ def main() -> None:
     for name, (shape, length, vocab_size) in SHAPES.items():
         for precision in precisions:
             ratio = compare(name, across(settings_of(shape, length)), precision, vocab_size)
-            if ratio < LEAST:
+            if ratio < MINIMUM:
                 slower.append(f"{name} {precision}: {ratio:.2f}")
     if slower:
         sys.exit(f"slower than transformers: {', '.join(slower)}")

@@ -20,7 +20,7 @@ SHARING = (
 )
 PARTS = (
     *SHARING,
-    "trace",  # answers traced, strings exposed, JGLUE looked for; what stands in other text by chance
+    "trace",  # answers traced, strings exposed, JGLUE looked for; what is in other text by chance
     "rank",  # questions to paragraphs, against TF-IDF and BM25; vectors beside
     "vectors",  # kinds of vector index at a million vectors: recall, latency, bytes
     "scale",  # building three sizes, and what terabytes take

@@ -1,7 +1,7 @@
 """Counts of the suffix array against a scan without an index and infini-gram's byte index, for thousands of queries.
 
 A scan of the documents' code points is the truth; a sample of it is checked against Python's str.find.
-Positions are checked too: as many as are counted, ascending, all different, and the query stands at each of them.
+Positions are checked too: as many as are counted, ascending, all different, and the query is at each of them.
 """
 
 import itertools
@@ -18,8 +18,8 @@ from benchmarks.search.scan import Scan, points_of
 from benchmarks.search.texts import RARE, Texts, load, ours, parser, working
 from search.exact.suffix_array import SuffixArray
 
-MOST = 50  # characters of a query
-LEAST_QUERIES = 5_000
+MAXIMUM = 50  # characters of a query
+MIN_QUERIES = 5_000
 # Queries of each kind.
 FROM_TEXT, ALTERED, CROSSING, OTHER = 4_000, 1_000, 500, 500
 # Queries that are counted by str.find besides, some 50 ms each.
@@ -36,8 +36,8 @@ def main() -> None:
     texts = load(arguments.data)
     kinds = queries_of(texts)
     asked = [query for queries in kinds.values() for query in queries]
-    assert len(asked) >= LEAST_QUERIES
-    assert all(1 <= len(query) <= MOST for query in asked)
+    assert len(asked) >= MIN_QUERIES
+    assert all(1 <= len(query) <= MAXIMUM for query in asked)
     print(describe("numpy", "numba", "pydivsufsort", *(["infini-gram"] if available() else [])), flush=True)
     truth = Scan(map(points_of, texts.documents)).count([points_of(query) for query in asked])
     failed = check_truth(texts.documents, asked, truth)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def queries_of(texts: Texts) -> dict[str, list[str]]:
-    """Queries of 1 to MOST characters, by kind."""
+    """Queries of 1 to MAXIMUM characters, by kind."""
     rng = random.Random(_SEED)
     documents, alphabet = texts.documents, rng.sample("".join(texts.documents), 10_000)
     kinds = {"from the text": [some(rng, rng.choice(documents)) for _ in range(FROM_TEXT)]}
@@ -58,20 +58,20 @@ def queries_of(texts: Texts) -> dict[str, list[str]]:
     pairs = [rng.sample(documents, 2) for _ in range(CROSSING)]
     kinds["end and beginning of documents"] = [one[-rng.randint(1, 25) :] + other[: rng.randint(1, 25)] for one, other in pairs]
     kinds["beginning or end of a document"] = [
-        rng.choice((x[: rng.randint(1, MOST)], x[-rng.randint(1, MOST) :])) for x, _ in pairs
+        rng.choice((x[: rng.randint(1, MAXIMUM)], x[-rng.randint(1, MAXIMUM) :])) for x, _ in pairs
     ]
     kinds["from held-out answers"] = [some(rng, rng.choice(texts.answers)) for _ in range(OTHER)]
     rare = "\n".join(RARE)
     kinds["emoji, marks, regular expressions"] = [some(rng, rare) for _ in range(OTHER)] + list(RARE[0])
-    absent = [rng.choice(ABSENT) + rng.choice(("", some(rng, rare)[: MOST - 10])) for _ in range(OTHER)]
+    absent = [rng.choice(ABSENT) + rng.choice(("", some(rng, rare)[: MAXIMUM - 10])) for _ in range(OTHER)]
     kinds["the same, not in the text"] = [*ABSENT, *absent]
     kinds["single characters"] = sorted(set(alphabet))
     return kinds
 
 
 def some(rng: random.Random, text: str) -> str:
-    """1 to MOST characters of it, every length as often."""
-    size = min(rng.randint(1, MOST), len(text))
+    """1 to MAXIMUM characters of it, every length as often."""
+    size = min(rng.randint(1, MAXIMUM), len(text))
     begin = rng.randint(0, len(text) - size)
     return text[begin : begin + size]
 
@@ -87,7 +87,7 @@ def around(rng: random.Random, text: str, mark: str) -> str:
     places = [place for place in range(len(text)) if text[place] == mark]
     if not places:
         return some(rng, text)
-    place, size = rng.choice(places), rng.randint(2, MOST)
+    place, size = rng.choice(places), rng.randint(2, MAXIMUM)
     begin = max(place - rng.randrange(size), 0)
     return text[begin : begin + size]
 
@@ -128,7 +128,7 @@ def against_ours(index: Path, kinds: dict[str, list[str]], truth: Iterator[int])
 
 
 def placed(suffixes: SuffixArray, query: str, count: int) -> bool:
-    """Whether so many different places are given, ascending, and the query stands at each."""
+    """Whether so many different places are given, ascending, and the query is at each."""
     text = query.encode()
     places = suffixes.positions(*suffixes.range(text))
     different = len(places) == count and bool((np.diff(places) > 0).all())

@@ -24,7 +24,7 @@ _FOLDER, _COST, _SOURCE = "theirs", "cost.json", "source/documents.jsonl"
 _MEMORY = 4
 END = 0xFF  # what it sets between documents, as we do
 # Occurrences of a span beyond which `attribute` drops it: OLMoTrace's limit (arXiv:2504.07096).
-MOST_OCCURRENCES = 1_000_000
+MAX_OCCURRENCES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Peer:
         return [(found["doc_ix"], bytes(found["token_ids"])) for found in self._engine.get_docs_by_ranks_2(wanted)]
 
     def trace(self, answer: list[int], least: int) -> list[dict[str, Any]]:
-        """Its spans of at least so many bytes: l, r, count, and where they stand."""
+        """Its spans of at least so many bytes: l, r, count, and where they are."""
         found = self._engine.attribute(
-            input_ids=answer, delim_ids=[], min_len=least, max_cnt=MOST_OCCURRENCES, enforce_bow=False
+            input_ids=answer, delim_ids=[], min_len=least, max_cnt=MAX_OCCURRENCES, enforce_bow=False
         )
         return found["spans"]

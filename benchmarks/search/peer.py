@@ -4,8 +4,8 @@ A query's processor time is the least of some trials, so that what other process
 every call. Percentiles are over queries; the clock's own time is taken off. What is demanded is demanded of processor time:
 infini-gram starts two threads a query, and how long they wait for a core that others use too makes the tail of its wall time
 (p95 of 0.3 to 4 ms from run to run). It is measured as it comes, and beside that with its prefetching switched off, which
-saves system calls where all is in memory. For `trace` both return the maximal spans of at least LEAST characters, their
-counts and every place where they stand.
+saves system calls where all is in memory. For `trace` both return the maximal spans of at least MINIMUM characters, their
+counts and every place where they are.
 """
 
 import gc
@@ -31,13 +31,13 @@ from search.exact.suffix_array import SuffixArray, build, character_begins
 TRIALS = 5
 QUERIES = 400  # of each kind
 SIZES = (2, 4, 8, 16, 50)  # characters of queries from the text
-FETCHED, AROUND = 10, 300  # occurrences, and bytes of text before and behind them
-LEAST = 4  # characters of a span
+FETCHED, AROUND = 10, 300  # occurrences, and bytes of text before and after them
+MINIMUM = 4  # characters of a span
 AS_IT_COMES, UNPREFETCHED = THEIRS, "without prefetching"
 NO_PREFETCH = {"ds_prefetch_depth": 0, "sa_prefetch_depth": 0, "od_prefetch_depth": 0}
 # Times that ours is at least faster, and bytes on disk for a byte of text at most.
 DEMANDED = {"count p50": 8.0, "count p95": 40.0, "trace": 20.0, "build": 5.0}
-MOST_BYTES = 2.4
+MAX_BYTES = 2.4
 # Runs that Japanese writes words of content with.
 _WORD = re.compile(r"[\u4e00-\u9fff]{2,8}|[\u30a1-\u30fc]{2,12}")
 _SEED = 8
@@ -61,7 +61,7 @@ def main() -> None:
         ratios |= fetching(suffixes, peers, queries_of(texts))
         ratios |= tracing(suffixes, peers, texts.answers)
     missed = [f"{name} {ratios[name]:.1f}x of {least:g}x" for name, least in DEMANDED.items() if ratios[name] < least]
-    missed += [f"{size:.2f} bytes a byte of text, at most {MOST_BYTES:g}"] if size > MOST_BYTES else []
+    missed += [f"{size:.2f} bytes a byte of text, at most {MAX_BYTES:g}"] if size > MAX_BYTES else []
     if missed:
         sys.exit(f"demanded against {THEIRS} as it comes: {'; '.join(missed)}")
 
@@ -158,20 +158,20 @@ def tracing(suffixes: SuffixArray, peers: dict[str, Peer], answers: Sequence[str
         check_spans(peers[UNPREFETCHED], text, found)
     calls: dict[str, Callable[[int], Any]] = {"ours": lambda i: trace(suffixes, texts[i])}
     for name, peer in peers.items():
-        calls[name] = lambda i, peer=peer: peer.trace(list(texts[i]), 3 * LEAST)
+        calls[name] = lambda i, peer=peer: peer.trace(list(texts[i]), 3 * MINIMUM)
     print(f"{len(answers)} answers of {len(answers[0])} characters, {sum(map(len, spans)) / len(spans):.0f} spans each")
     return report("trace", measured(calls, len(texts)), unit=1e3)
 
 
 def trace(suffixes: SuffixArray, answer: bytes) -> list[tuple[int, int, int, np.ndarray]]:
-    """Maximal spans that occur: first byte, byte behind the last, count, places."""
+    """Maximal spans that occur: first byte, byte after the last, count, places."""
     begins = character_begins(answer)
     lengths = np.zeros(len(begins), np.int64)
     suffixes.matches(answer, begins, lengths)
     ends = begins + lengths
     maximal = np.diff(np.maximum.accumulate(ends), prepend=0) > 0
     before = np.searchsorted(begins, ends)
-    maximal &= before - np.arange(len(begins)) >= LEAST
+    maximal &= before - np.arange(len(begins)) >= MINIMUM
     found = []
     for begin, end in zip(begins[maximal].tolist(), ends[maximal].tolist(), strict=True):
         low, high = suffixes.range(answer[begin:end])
@@ -190,14 +190,14 @@ def check_spans(peer: Peer, answer: bytes, spans: list[tuple[int, int, int, np.n
         while following < len(answer) and answer[following] & 0xC0 == 0x80:
             following += 1
         assert end == len(answer) or not peer.count(numbers[begin:following]), f"{answer[begin:end].decode()!r} is not maximal"
-    for span in peer.trace(numbers, 3 * LEAST):
+    for span in peer.trace(numbers, 3 * MINIMUM):
         begin, end = span["l"], span["r"]
         while begin < end and answer[begin] & 0xC0 == 0x80:
             begin += 1
         while end > begin and end < len(answer) and answer[end] & 0xC0 == 0x80:
             end -= 1
         held = any(first <= begin and end <= last for first, last, _, _ in spans)
-        assert held or len(answer[begin:end].decode()) < LEAST, f"{answer[begin:end].decode()!r} is left out"
+        assert held or len(answer[begin:end].decode()) < MINIMUM, f"{answer[begin:end].decode()!r} is left out"
 
 
 def measured(calls: dict[str, Callable[[int], Any]], count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

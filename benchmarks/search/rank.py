@@ -33,7 +33,7 @@ SLOW_QUESTIONS = 500
 AMONG_WORKS = 1000
 SHARDS = 4
 # Demanded of the median of a ranked query.
-MOST_MILLISECONDS = 20.0
+MAX_MILLISECONDS = 20.0
 
 
 class Passages(NamedTuple):
@@ -77,8 +77,8 @@ def shard(documents: Sequence[Sequence[str]], folder: Path) -> Passages:
     return Passages(suffix_array.SuffixArray(folder), np.array(begins, np.uint32))
 
 
-def places(scores_QC: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(Q,) how many passages stand before the right one, equal scores in the order of passages."""
+def ranks_of(scores_QC: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(Q,) how many passages are before the right one, equal scores in the order of passages."""
     own = scores_QC[np.arange(len(right)), right][:, None]
     earlier = np.arange(scores_QC.shape[1]) < right[:, None]
     return (scores_QC > own).sum(1) + ((scores_QC == own) & earlier).sum(1)
@@ -122,11 +122,11 @@ def bm25(asked: Questions, fold: Callable[[str], str] | None, k1: float, b: floa
 
 
 def peers(asked: Questions) -> dict[str, np.ndarray]:
-    """Places by each peer, as it does best on the tuning half."""
+    """Ranks by each peer, as it does best on the tuning half."""
     folds: tuple[Callable[[str], str] | None, ...] = (None, rank.fold)
-    by_tfidf = [places(tfidf(asked, fold), asked.right) for fold in folds]
+    by_tfidf = [ranks_of(tfidf(asked, fold), asked.right) for fold in folds]
     by_bm25 = {
-        f"BM25, pairs, k1 {k1} b {b}{' NFKC' if fold else ''}": places(bm25(asked, fold, k1, b), asked.right)
+        f"BM25, pairs, k1 {k1} b {b}{' NFKC' if fold else ''}": ranks_of(bm25(asked, fold, k1, b), asked.right)
         for fold in folds
         for k1 in K1
         for b in B
@@ -140,7 +140,7 @@ def peers(asked: Questions) -> dict[str, np.ndarray]:
 
 
 def ours(shards: Sequence[Passages], asked: Questions, chosen: Sequence[int]) -> tuple[np.ndarray, list[list[rank.Ranked]]]:
-    """Places of some questions' right passages (those not found: behind all), and what was found."""
+    """Ranks of some questions' right passages (those not found: after all), and what was found."""
     pages = [rank.rank(shards, asked.asked[number]) for number in chosen]
     return np.array(
         [
@@ -162,7 +162,7 @@ def by_spans(whole: Passages, asked: Questions, chosen: Sequence[int]) -> np.nda
             for span in spans - weights.keys():
                 weights[span] = rank.weight(span, whole.suffixes.count(span.encode()), characters)
             scores.append(sum(sorted(map(weights.__getitem__, spans))))
-        found.append(places(np.array([scores]), asked.right[[number]])[0])
+        found.append(ranks_of(np.array([scores]), asked.right[[number]])[0])
     return np.array(found)
 
 
@@ -171,7 +171,7 @@ def by_vectors(name: str, asked: Questions, chosen: Sequence[int]) -> np.ndarray
     embedder = make_embedder(IndexSettings(embedder=name), asked.contexts)
     vectors_CD = embedder.embed(asked.contexts)
     queries_QD = np.stack([embedder.embed_query(asked.asked[number]) for number in chosen])
-    return places(queries_QD @ vectors_CD.T, asked.right[chosen])
+    return ranks_of(queries_QD @ vectors_CD.T, asked.right[chosen])
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -242,7 +242,7 @@ def main() -> None:
             missed += [f"R@{most} at least {best:.4f}"] if recall(found[~asked.tuning], most) < best else []
         median, more = among_works(data, folder, asked)
         beside(whole, asked)
-    missed += more + ([f"p50 of a question at most {MOST_MILLISECONDS} ms"] if median > MOST_MILLISECONDS else [])
+    missed += more + ([f"p50 of a question at most {MAX_MILLISECONDS} ms"] if median > MAX_MILLISECONDS else [])
     if missed:
         sys.exit(f"missed: {', '.join(missed)}")
 

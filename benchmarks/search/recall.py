@@ -108,7 +108,7 @@ def vocabulary(work: Path, documents: Sequence[str], recipe: str) -> Tokenizer:
 
 
 def by_tokens(tokenizer: Tokenizer, documents: Sequence[str], asked: Sequence[str]) -> list[int]:
-    """How often the tokens of each query stand in the tokens of the documents."""
+    """How often the tokens of each query are in the tokens of the documents."""
     return Scan(tokenizer.encode_arrays(documents)).count([np.array(tokenizer.encode(query)) for query in asked])
 
 

@@ -13,7 +13,7 @@ from pipeline.compiled import compiled
 
 # Stands between documents and is no code point and no token.
 _BETWEEN = -1
-_MOST = 0x110000  # code points, and more than a vocabulary has pieces
+_MAXIMUM = 0x110000  # code points, and more than a vocabulary has pieces
 
 
 class Scan:
@@ -27,7 +27,7 @@ class Scan:
         """How often each occurs, overlapping occurrences too; none may be empty."""
         begins = np.cumsum([0, *map(len, queries)])
         # queries by their first number, as chains: the first query that begins so, and the next one that does
-        head, following = np.full(_MOST, -1, np.int32), np.full(len(queries), -1, np.int32)
+        head, following = np.full(_MAXIMUM, -1, np.int32), np.full(len(queries), -1, np.int32)
         for number, query in enumerate(queries):
             following[number], head[query[0]] = head[query[0]], number
         return _scan(self._numbers, np.concatenate(queries).astype(np.int32), begins, head, following).tolist()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 ANSWER, ANSWERS = 500, 40
-# Characters of an answer that may stand elsewhere in one piece: more of them is another edition of the same work.
+# Characters of an answer that may be elsewhere in one piece: more of them is another edition of the same work.
 _SHARED = 60
 OURS = "ours"
 # What literature lacks: runs that overlap themselves, characters that mean something to a regular expression, emoji with

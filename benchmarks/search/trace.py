@@ -1,7 +1,7 @@
-"""Tracing answers in the index of a whole run: processor time, and what of clean text stands in other text by chance.
+"""Tracing answers in the index of a whole run: processor time, and what of clean text is in other text by chance.
 
 The works of Aozora Bunko are the training data; neither Wikipedia's articles nor the items of JGLUE were made from them, so
-what is found of those stands there by chance: it decides how long a span has to be that says something.
+what is found of those is there by chance: it decides how long a span has to be that says something.
 """
 
 import os
@@ -55,10 +55,10 @@ def tracing(searcher: Searcher, texts: Texts) -> float:
     default = TraceSettings()
     print(f"traces of {ANSWERS} answers of {len(texts.answers[0])} characters, processor time")
     for name, answers, settings in (
-        (f"spans of {default.least}", texts.answers, default),
-        ("spans of 10", texts.answers, replace(default, least=10)),
-        ("spans of 4", texts.answers, replace(default, least=4)),
-        ("unlikeliest .05", texts.answers, replace(default, keep=0.05)),
+        (f"spans of {default.min_chars}", texts.answers, default),
+        ("spans of 10", texts.answers, replace(default, min_chars=10)),
+        ("spans of 4", texts.answers, replace(default, min_chars=4)),
+        ("unlikeliest .05", texts.answers, replace(default, keep_per_char=0.05)),
         ("verbatim", verbatim, default),
     ):
         trials = np.empty((TRIALS, len(answers)))  # all answers in turn: none finds its own pages in the processor's cache
@@ -85,7 +85,7 @@ def _median(call: Callable[[], object]) -> float:
 
 
 def spans(searcher: Searcher, texts: Texts) -> None:
-    """Print how much of an answer lies in maximal spans, by their length: of held-out literature, and by chance."""
+    """Print how much of an answer is in maximal spans, by their length: of held-out literature, and by chance."""
     half = len(texts.answers) // 2
     matches = [searcher.texts.matches(answer) for answer in texts.answers]
     print("maximal spans of an answer and its share that they cover: held-out works, Wikipedia")

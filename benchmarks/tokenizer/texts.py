@@ -1,6 +1,6 @@
 """Texts that tokenizers are trained and measured on: Japanese literature and Wikipedia, an English handbook, Python's library.
 
-Training and held-out texts have no document in common; no Wikipedia article is trained on whose sentences stand in a
+Training and held-out texts have no document in common; no Wikipedia article is trained on whose sentences are in a
 JSQuAD paragraph, nor a work of which another edition is held out. The same data folder and Python give the same texts.
 """
 
@@ -57,7 +57,7 @@ def load(data: Path) -> Texts:
 
 
 def jsquad(data: Path) -> Iterator[str]:
-    """Paragraphs of JSQuAD, without the title that stands before them."""
+    """Paragraphs of JSQuAD, without the title that is before them."""
     body = json.loads((data / "jglue-jsquad-valid.json").read_text("utf-8"))
     for article in body["data"]:
         for paragraph in article["paragraphs"]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 # A conversation of a 128 k-token context is below 1 MB; more is a mistake or an attack.
-LARGEST_BODY = 4 << 20
+MAX_BODY = 4 << 20
 RETRY_AFTER_SECONDS = 2
 # How often a waiting answer looks whether its client is still there.
 LOOK_SECONDS = 0.5
@@ -116,8 +116,8 @@ async def _json(request: "Request") -> Any:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise ApiError(413, f"the request body is larger than {LARGEST_BODY} bytes")
+        if len(body) > MAX_BODY:
+            raise ApiError(413, f"the request body is larger than {MAX_BODY} bytes")
     try:
         return json.loads(body)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -67,10 +67,10 @@ class TextStream:
     def _advance(self, text: str, *, last: bool) -> str:
         if self.stopped:
             return ""
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        matches = [offset for stop in self._stops if (offset := text.find(stop)) >= 0]
+        if matches:
             self.stopped = True
-            sure = min(found)
+            sure = min(matches)
         else:
             sure = len(text) if last else len(text) - self._maybe_stop(text)
         fresh = text[self._sent : sure]
@@ -166,14 +166,14 @@ class Engine:
         from transformers.generation.streamers import BaseStreamer
 
         text = TextStream(self._decode, job.sampling.stop)
-        made: list[int] = []
+        results: list[int] = []
 
         class Stream(BaseStreamer):
             def put(self, value: "torch.Tensor") -> None:
                 if value.dim() > 1:  # the prompt comes first, as (1, tokens)
                     return
                 ids = value.tolist()
-                made.extend(ids)
+                results.extend(ids)
                 if fresh := text.put(ids):
                     job.emit(Piece(fresh))
 
@@ -199,8 +199,8 @@ class Engine:
                 streamer=Stream(),
                 stopping_criteria=StoppingCriteriaList([Stop()]),
             )
-        ended = text.stopped or job.cancelled.is_set() or (bool(made) and made[-1] in self._ends())
-        return Finished("stop" if ended else "length", len(made))
+        ended = text.stopped or job.cancelled.is_set() or (bool(results) and results[-1] in self._ends())
+        return Finished("stop" if ended else "length", len(results))
 
     def _config(self, job: Job) -> Any:
         """Everything said: what stays None here, transformers fills from the model's own generation_config."""

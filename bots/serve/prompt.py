@@ -1,6 +1,6 @@
 """Conversation → token ids, so that nothing a person types can become a control token.
 
-The chat template that ships with the model says which control tokens stand where; it is rendered once with a mark
+The chat template that ships with the model says which control tokens are where; it is rendered once with a mark
 in place of every message's text. What the template wrote is encoded with control tokens, each text without.
 """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # OpenAI allows four stop strings; a longer one than this is no stop mark but a mistake.
-MOST_STOPS, LONGEST_STOP = 4, 200
+MAX_STOPS, MAX_STOP = 4, 200
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 # Parameters that change the answer, with the only value that we honour.
 ONLY = {
@@ -104,9 +104,9 @@ def _number(body: dict[str, Any], name: str, kind: type, low: float, high: float
 
 def _stops(value: Any) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else value or []
-    good = isinstance(stops, list) and all(isinstance(s, str) and 0 < len(s) <= LONGEST_STOP for s in stops)
-    if not good or len(stops) > MOST_STOPS:
-        raise ApiError(400, f"stop: expected up to {MOST_STOPS} strings of 1..{LONGEST_STOP} characters", param="stop")
+    good = isinstance(stops, list) and all(isinstance(s, str) and 0 < len(s) <= MAX_STOP for s in stops)
+    if not good or len(stops) > MAX_STOPS:
+        raise ApiError(400, f"stop: expected up to {MAX_STOPS} strings of 1..{MAX_STOP} characters", param="stop")
     return tuple(stops)
 
 

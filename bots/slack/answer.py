@@ -25,7 +25,7 @@ NO_SEARCH = "申し訳ありません。学習データを検索できません�
 
 
 class Answerer:
-    """Does the work behind a mention and behind もっと見る."""
+    """Does the work for a mention and for もっと見る."""
 
     def __init__(self, core: Core, settings: Slack, reads: WebClient, posts: WebClient, bot_user: str) -> None:
         self._core, self._settings = core, settings
@@ -110,13 +110,13 @@ class Answerer:
         if not answer.strip():
             return
         try:
-            found = self._core.evidence(fitting(answer), question)
+            result = self._core.evidence(fitting(answer), question)
         except Exception:
             log.exception("search failed")
             thread.post(NO_SEARCH)
             return
-        pages: list[tuple[Mode, Page, int]] = [(mode, page, 0) for mode, page in found.pages()]
-        thread.post(TITLE, results(found.query, pages))
+        pages: list[tuple[Mode, Page, int]] = [(mode, page, 0) for mode, page in result.pages()]
+        thread.post(TITLE, results(result.query, pages))
 
 
 def turns(messages: Sequence[dict[str, Any]], question: Question, bot_user: str) -> list[Message]:

@@ -22,8 +22,8 @@ from slack_sdk.http_retry.builtin_handlers import (
 log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 10
 # Slack's Retry-After is at most a minute; four waits outlast any burst that the queue lets in.
-MOST_WAITS = 4
-MOST_TRIES, PAUSE_SECONDS = 3, 0.5
+MAX_WAITS = 4
+MAX_TRIES, PAUSE_SECONDS = 3, 0.5
 # Marks posts that are no part of the conversation (search results, apologies), so that the history leaves them out.
 ASIDE = {"event_type": "minamoto_aside", "event_payload": {}}
 # Slack gives at most 1,000 a page; a thread longer than this no context holds anyway.
@@ -32,14 +32,14 @@ HISTORY = 200
 Block = dict[str, Any]
 
 
-class Lost(Exception):
+class ReplyLost(Exception):
     """A request was sent and its reply is lost: it may have been done or not."""
 
 
 def clients(token: str, api_url: str) -> tuple[WebClient, WebClient]:
     """(for what may be repeated, for posts): both wait when Slack says 429, only the first repeats lost requests."""
-    limited = RateLimitErrorRetryHandler(max_retry_count=MOST_WAITS)
-    again = [ConnectionErrorRetryHandler(max_retry_count=MOST_TRIES), ServerErrorRetryHandler(max_retry_count=MOST_TRIES)]
+    limited = RateLimitErrorRetryHandler(max_retry_count=MAX_WAITS)
+    again = [ConnectionErrorRetryHandler(max_retry_count=MAX_TRIES), ServerErrorRetryHandler(max_retry_count=MAX_TRIES)]
     common: dict[str, Any] = {"token": token, "base_url": api_url, "timeout": TIMEOUT_SECONDS}
     return WebClient(**common, retry_handlers=[limited, *again]), WebClient(**common, retry_handlers=[limited])
 
@@ -102,10 +102,10 @@ class Thread:
 
     def append_stream(self, ts: str, markdown: str) -> None:
         """Add to a streamed message."""
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             try:
                 _sent(lambda: self._posts.chat_appendStream(channel=self.channel, ts=ts, markdown_text=markdown))
-            except Lost as lost:
+            except ReplyLost as lost:
                 log.warning("chat.appendStream: %s", lost)
                 time.sleep(PAUSE_SECONDS)
                 if any(m["ts"] == ts and m.get("text", "").endswith(markdown) for m in self.history()):
@@ -132,22 +132,22 @@ class Thread:
     def _once(self, call: Callable[[], Any], text: str) -> str:
         """Make one message and return its timestamp, looking into the thread after a lost reply before trying again."""
         began = time.time()
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             try:
                 ts = str(_sent(call)["ts"])
-            except Lost as lost:
+            except ReplyLost as lost:
                 log.warning("post: %s", lost)
                 time.sleep(PAUSE_SECONDS)
-                found = self._landed(text, began)
-                if found is None:
+                result = self._landed(text, began)
+                if result is None:
                     continue
-                ts = found
+                ts = result
             self._mine.add(ts)
             return ts
         raise OSError("post: no reply from Slack")
 
     def _landed(self, text: str, began: float) -> str | None:
-        """The timestamp of our message with that text, if it stands in the thread since `began`."""
+        """The timestamp of our message with that text, if it is in the thread since `began`."""
         for message in reversed(self.history()):
             ours = message.get("user") == self.bot_user and message["ts"] not in self._mine
             # Slack's clock may be a little behind ours.
@@ -159,17 +159,17 @@ class Thread:
 def _sent(call: Callable[[], Any]) -> Mapping[str, Any]:
     """Make a call that must not be repeated blindly.
 
-    Raises: Lost if it may have been done; SlackApiError if Slack refuses it.
+    Raises: ReplyLost if it may have been done; SlackApiError if Slack refuses it.
     """
     try:
         return call()
     except SlackApiError as error:
         if error.response.status_code >= 500:
-            raise Lost(f"status {error.response.status_code}") from error
+            raise ReplyLost(f"status {error.response.status_code}") from error
         raise
     except urllib.error.URLError as error:
         if isinstance(error.reason, ConnectionRefusedError):  # nothing was sent, but later it may be
-            raise Lost("connection refused") from error
-        raise Lost(str(error.reason)) from error
+            raise ReplyLost("connection refused") from error
+        raise ReplyLost(str(error.reason)) from error
     except (OSError, HTTPException) as error:  # reset, closed or silent after the request went out
-        raise Lost(repr(error)) from error
+        raise ReplyLost(repr(error)) from error

@@ -13,7 +13,7 @@ from bots.settings import Slack
 from bots.slack.answer import Answerer
 from bots.slack.api import clients
 from bots.slack.blocks import MORE, More
-from bots.slack.jobs import Jobs, Question, Seen
+from bots.slack.jobs import Jobs, Question, SeenEvents
 from bots.slack.text import typed
 from pipeline.errors import ExternalServiceError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Subtypes of `message` that are a person speaking; the others are edits, joins and the like.
 SPOKEN = (None, "file_share", "thread_broadcast")
-# Paging and refusals are short; two threads keep them from waiting behind each other.
+# Paging and refusals are short; two threads keep them from waiting for each other.
 LIGHT_THREADS = 2
 
 
@@ -42,7 +42,7 @@ class SlackBot:
         except OSError as error:
             raise ExternalServiceError(f"Slack at {settings.api_url}: out of reach ({error})") from error
         self.team = str(who["team"])
-        self._seen = Seen()
+        self._seen = SeenEvents()
         self._answerer = Answerer(core, settings, reads, posts, str(who["user_id"]))
         self._jobs = Jobs(self._answerer.answer, workers=settings.workers, per_user=settings.per_user, waiting=settings.waiting)
         self._light = ThreadPoolExecutor(LIGHT_THREADS, thread_name_prefix="light")

@@ -1,6 +1,6 @@
 """Search results as Slack blocks, and the もっと見る button that pages through them.
 
-Passages stand in `rich_text` blocks: bold is a style there, not a mark in the text, so nothing in a passage can be taken
+Passages are in `rich_text` blocks: bold is a style there, not a mark in the text, so nothing in a passage can be taken
 for markup or a mention, and bold works beside Japanese punctuation, where neither `*…*` nor `**…**` does.
 """
 

@@ -35,7 +35,7 @@ class Refusal(Enum):
     MANY_OF_ALL = "ただいま混み合っています。少し待ってから、もう一度お送りください。"
 
 
-class Seen:
+class SeenEvents:
     """Remembers the latest keys: Slack sends a message once for each event it causes, and again when an ack is lost."""
 
     def __init__(self, most: int = REMEMBERED) -> None:

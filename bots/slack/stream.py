@@ -11,7 +11,7 @@ from bots.slack.text import Defuser, cut
 
 log = logging.getLogger(__name__)
 # Slack refuses a stream beyond about 10.6 kB of UTF-8, and ends it about 5 minutes after its start.
-MOST_BYTES, MOST_SECONDS = 9_000, 240.0
+MAX_BYTES, MAX_SECONDS = 9_000, 240.0
 # A message that is nearly full is closed rather than filled with a few characters more.
 SMALLEST_BYTES = 200
 # The stream is gone, or full, in Slack's eyes: what follows needs a new message.
@@ -33,7 +33,7 @@ class AnswerStream:
         team: str,
         user: str,
         every: float,
-        most_seconds: float = MOST_SECONDS,
+        most_seconds: float = MAX_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args: every: seconds between two sendings."""
@@ -68,11 +68,11 @@ class AnswerStream:
 
     def _flush(self, *, last: bool = False) -> None:
         while self._waiting:
-            if not self._streams and not last and len(self._waiting.encode()) < MOST_BYTES:
+            if not self._streams and not last and len(self._waiting.encode()) < MAX_BYTES:
                 return  # ordinary messages are few and full
             if self._ts and self._clock() - self._born > self._most_seconds:
                 self._close()
-            room = MOST_BYTES - self._bytes if self._ts else MOST_BYTES
+            room = MAX_BYTES - self._bytes if self._ts else MAX_BYTES
             if self._ts and room < SMALLEST_BYTES:
                 self._close()
                 continue

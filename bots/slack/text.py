@@ -83,8 +83,8 @@ def cut(text: str, most_bytes: int) -> tuple[str, str]:
         return text, ""
     head = data[:most_bytes].decode(errors="ignore")
     for end in CUTS:
-        at = head.rfind(end)
-        if at > len(head) // 2:
-            at += len(end)
-            return text[:at], text[at:]
+        offset = head.rfind(end)
+        if offset > len(head) // 2:
+            offset += len(end)
+            return text[:offset], text[offset:]
     return head, text[len(head) :]

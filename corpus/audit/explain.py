@@ -113,7 +113,7 @@ def rule_lines(file: DecisionFile, row: dict[str, Any]) -> list[RuleLine]:
 
 
 def text_from_source(run: RunFile, file: DecisionFile, doc_id: str) -> str:
-    """Read a document again from its source and extract its text, as it stood before the rules.
+    """Read a document again from its source and extract its text, as it was before the rules.
 
     Raises: PipelineError, OSError if the source can no longer be read or has another content.
     """
@@ -163,7 +163,7 @@ def find_spans(run: RunFile, life: Life) -> list[Span]:
 
 
 def _add_cluster(life: Life, decisions: Decisions) -> None:
-    """The survivor, and who else fell for it."""
+    """The kept representative, and the other documents that were dropped in its favour."""
     import pyarrow.compute as pc
 
     doc_id = life.row["doc_id"]
@@ -187,8 +187,8 @@ def _kept_text(decisions: Decisions, file: DecisionFile, doc_id: str) -> str:
     import pyarrow.parquet as pq
 
     path = decisions.manifest.data / "documents" / f"{file.shard}.parquet"
-    found = pq.read_table(path, columns=["text"], filters=[("doc_id", "=", doc_id)])["text"].to_pylist()
-    return found[0] if found else ""
+    result = pq.read_table(path, columns=["text"], filters=[("doc_id", "=", doc_id)])["text"].to_pylist()
+    return result[0] if result else ""
 
 
 def render(life: Life, *, colour: bool) -> str:

@@ -55,7 +55,7 @@ class Holder:
     digest: str
     certain: bool  # its own tables name a document; else it was made from what does
     documents: tuple[str, ...] = ()  # doc_ids it holds
-    dropped: tuple[Row, ...] = ()  # corpus: came in, but does not stand in its documents
+    dropped: tuple[Row, ...] = ()  # corpus: came in, but does not be in its documents
     through: tuple[str, ...] = ()  # names of the inputs by which it came
 
 
@@ -67,7 +67,7 @@ def holders(artifacts: Path, selection: Selection) -> list[Holder]:
     sealed = [manifest for stage in STAGES for manifest in _sealed(artifacts / stage)]
     if not any(_stage(manifest) == "corpus" for manifest in sealed):
         raise MissingInput(f"{artifacts}: no sealed corpus below it; give the folder of all artifacts with --artifacts")
-    found: list[Holder] = []
+    matches: list[Holder] = []
     tainted: set[str] = set()
     documents: set[str] = set()
     for manifest in sealed:
@@ -77,10 +77,10 @@ def holders(artifacts: Path, selection: Selection) -> list[Holder]:
         else:
             holder = _of_later(manifest, tainted, documents)
         if holder:
-            found.append(holder)
+            matches.append(holder)
             if holder.documents or not holder.certain:
                 tainted.add(manifest.digest)
-    return found
+    return matches
 
 
 def _of_corpus(manifest: Manifest, selection: Selection) -> Holder | None:
@@ -99,12 +99,14 @@ def _of_later(manifest: Manifest, tainted: set[str], documents: set[str]) -> Hol
         return None
     if stage not in TABLES:
         return Holder(stage, manifest.root.name, manifest.digest, False, through=through)
-    held = sorted({name for path in sorted(manifest.data.glob(TABLES[stage])) for name in _doc_ids(path) if name in documents})
-    return Holder(stage, manifest.root.name, manifest.digest, True, tuple(held), through=through) if held else None
+    existing = sorted(
+        {name for path in sorted(manifest.data.glob(TABLES[stage])) for name in _doc_ids(path) if name in documents}
+    )
+    return Holder(stage, manifest.root.name, manifest.digest, True, tuple(existing), through=through) if existing else None
 
 
 def _likely(batch: Any, selection: Selection) -> Any:
-    """Rows that a selection may choose: a host stands in its urls, so that most rows need not become Python objects."""
+    """Rows that a selection may choose: a host is in its urls, so that most rows need not become Python objects."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -141,14 +143,14 @@ def _doc_ids(path: Path) -> list[str]:
 
 def _sealed(folder: Path) -> list[Manifest]:
     """Artifacts of a stage by their manifests; their files are not hashed, for they are only looked into."""
-    found = []
+    matches = []
     for path in sorted(folder.glob("*/manifest.json")):
         try:
             body = json.loads(path.read_text("utf-8"))
-            found.append(Manifest(path.parent, {**body, "digest": body["digest"], "inputs": body["inputs"]}))
+            matches.append(Manifest(path.parent, {**body, "digest": body["digest"], "inputs": body["inputs"]}))
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptArtifact(f"{path}: not a manifest ({error!r}); remove this artifact and make it again") from error
-    return found
+    return matches
 
 
 def _stage(manifest: Manifest) -> str:
@@ -206,11 +208,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError(
             "holders: nothing to look for; give one of DOC=<doc_id>, URL=<url>, HOST=<host> (--doc, --url, --host)"
         )
-    found = holders(Path(arguments.artifacts), read_selection(entries))
+    result = holders(Path(arguments.artifacts), read_selection(entries))
     if arguments.json:
-        echo(_json(found))
+        echo(_json(result))
         return
-    for line in _lines(found, ", ".join(entries)):
+    for line in _lines(result, ", ".join(entries)):
         echo(line)
 
 

@@ -1,4 +1,4 @@
-"""Which copy takes the place of a survivor that falls: read from clusters/ and decisions/."""
+"""Which duplicate replaces a kept representative that is dropped: read from clusters/ and decisions/."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ SHOWN = 10
 
 @dataclass
 class Heir:
-    """A copy that takes its survivor's place."""
+    """A duplicate that replaces its kept representative."""
 
     survivor: str
     doc_id: str
@@ -31,7 +31,7 @@ class Heir:
 class Promoted:
     """All of them. That members of a cluster are copies of each other is taken over from the cluster."""
 
-    freed: int = 0  # copies whose survivor falls
+    freed: int = 0  # duplicates whose kept representative is dropped
     documents: int = 0  # of them promoted: one a cluster, where one passes the rules
     characters: int = 0
     examples: list[Heir] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Promoted:
 
 @dataclass(frozen=True)
 class _Copy:
-    root: str  # the kept document at the end of its chain of survivors
+    root: str  # the kept document at the end of its chain of kept representatives
     kind: str
     similarity: float | None
 
@@ -66,23 +66,26 @@ def promoted(decisions: Decisions, lost: "Sequence[pa.ChunkedArray]", passing: M
 
 
 def _freed(decisions: Decisions, lost: "Sequence[pa.ChunkedArray]") -> dict[str, _Copy]:
-    """Every copy whose chain of survivors ends in a lost document; a survivor of one pass may be a copy in the next."""
+    """Every duplicate whose chain of kept representatives ends in a lost document.
+
+    The representative of one pass may be a duplicate in the next.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     copies: dict[str, _Copy] = {}
     wanted = pa.chunked_array([chunk for array in lost for chunk in array.chunks], pa.string())
     while len(wanted):
-        found: dict[str, _Copy] = {}
+        matches: dict[str, _Copy] = {}
         for table in decisions.clusters():
             hit = pc.call_function("is_in", [table["survivor"]], pc.SetLookupOptions(wanted.combine_chunks()))
             for row in table.filter(hit).to_pylist():
                 above = copies.get(row["survivor"])
                 if row["doc_id"] not in copies:
                     root = above.root if above else row["survivor"]
-                    found[row["doc_id"]] = _Copy(root, row.get("kind", ""), row.get("similarity"))
-        copies |= found
-        wanted = pa.chunked_array([pa.array(list(found), pa.string())])
+                    matches[row["doc_id"]] = _Copy(root, row.get("kind", ""), row.get("similarity"))
+        copies |= matches
+        wanted = pa.chunked_array([pa.array(list(matches), pa.string())])
     return copies
 
 
@@ -96,12 +99,12 @@ def _passing_copies(
     if not copies:
         return []
     ids = pc.SetLookupOptions(pa.array(list(copies), pa.string()))
-    found = []
+    matches = []
     for file in decisions.files:
         rows = np.concatenate(passing[file.shard]) if passing.get(file.shard) else np.empty(0, bool)
         if not rows.any():
             continue
         for begin, _, table in file.chunks(("doc_id", "characters", "url")):
             hit = pc.call_function("is_in", [table["doc_id"]], ids).to_numpy() & rows[begin : begin + table.num_rows]
-            found += [(row["doc_id"], row["characters"] or 0, row["url"] or "") for row in table.filter(hit).to_pylist()]
-    return found
+            matches += [(row["doc_id"], row["characters"] or 0, row["url"] or "") for row in table.filter(hit).to_pylist()]
+    return matches

@@ -2,7 +2,7 @@
 
 A document's verdict is the first rule that it fails. With other thresholds for a few rules, a document that another rule
 dropped, or none, can only fall earlier, which the columns of the changed rules alone tell; only documents that a changed
-rule dropped, and now lets pass, need the columns of the rules behind it.
+rule dropped, and now lets pass, need the columns of the rules after it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import numpy as np
 
 from corpus.storage.decisions import CHUNK_ROWS, DecisionFile, codes, values
 
-# Verdicts: place of a rule, or one of these. PASSED is set to the number of rules, behind every rule.
+# Verdicts: place of a rule, or one of these. PASSED is set to the number of rules, after every rule.
 UNJUDGED = -1
 
 
@@ -35,10 +35,10 @@ class Piece:
 def limits_of(file: DecisionFile, changes: Mapping[str, float | None]) -> np.ndarray:
     """Threshold of every rule of a file after the changes, (rules,) float64; None switches a rule off."""
     limits = [rule.threshold for rule in file.rules]
-    for place, rule in enumerate(file.rules):
+    for index, rule in enumerate(file.rules):
         if rule.name in changes:
             wanted = changes[rule.name]
-            limits[place] = rule.off if wanted is None else wanted
+            limits[index] = rule.off if wanted is None else wanted
     return np.array(limits, np.float64)
 
 
@@ -49,19 +49,19 @@ def rejudge(file: DecisionFile, changes: Mapping[str, float | None], size: int =
         changes: rule -> threshold, None: off; rules that the file does not have change nothing.
     """
     limits = limits_of(file, changes)
-    changed = [place for place, rule in enumerate(file.rules) if limits[place] != rule.threshold]
+    changed = [index for index, rule in enumerate(file.rules) if limits[index] != rule.threshold]
     names = [rule.name for rule in file.rules]
     for begin, groups, table in file.chunks(("verdict", "stage", "rule", "characters", *(names[p] for p in changed)), size):
         stage = codes(table["stage"], ["read", "dedup", *{rule.stage: None for rule in file.rules}])
         before = np.where(stage > 1, codes(table["rule"], names), -1)  # a reason of another stage may be called like a rule
         before[(before < 0) & (stage != 0)] = len(names)
-        tuned = values(table, [names[place] for place in changed])
+        tuned = values(table, [names[index] for index in changed])
         after = before.copy()
-        for column, place in reversed(list(enumerate(changed))):
-            fails = file.rules[place].fails(tuned[:, column], float(limits[place]))
-            after = np.where(fails & (place <= after), place, after)
-            freed = ~fails & (before == place) & (after == place)
-            after[freed] = len(names)  # for now: the rules behind it are asked below
+        for column, index in reversed(list(enumerate(changed))):
+            fails = file.rules[index].fails(tuned[:, column], float(limits[index]))
+            after = np.where(fails & (index <= after), index, after)
+            freed = ~fails & (before == index) & (after == index)
+            after[freed] = len(names)  # for now: the rules after it are asked below
         _ask_the_rest(file, limits, groups, before, after)
         characters = table["characters"].fill_null(0).to_numpy().astype(np.int64)
         kept = codes(table["verdict"], ["kept"]) == 0
@@ -74,8 +74,8 @@ def _ask_the_rest(file: DecisionFile, limits: np.ndarray, groups: list[int], bef
     if not open_rows.any():
         return
     first = int(before[open_rows].min()) + 1
-    behind = [place for place in range(first, len(limits)) if np.isfinite(limits[place])]
-    names = [file.rules[place].name for place in behind]
+    behind = [index for index in range(first, len(limits)) if np.isfinite(limits[index])]
+    names = [file.rules[index].name for index in behind]
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file.path) as parquet:
@@ -88,7 +88,7 @@ def _ask_the_rest(file: DecisionFile, limits: np.ndarray, groups: list[int], bef
     rows = np.concatenate([np.arange(ends[i] - sizes[i], ends[i]) for i in wanted])
     mine = open_rows[rows]
     rows, rest = rows[mine], values(table, names)[mine]
-    for column, place in reversed(list(enumerate(behind))):
-        fails = file.rules[place].fails(rest[:, column], float(limits[place]))
-        hit = rows[fails & (before[rows] < place)]
-        after[hit] = np.minimum(after[hit], place)
+    for column, index in reversed(list(enumerate(behind))):
+        fails = file.rules[index].fails(rest[:, column], float(limits[index]))
+        hit = rows[fails & (before[rows] < index)]
+        after[hit] = np.minimum(after[hit], index)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Examples shown for each rule in each direction, and hosts: what fits on a screen.
 EXAMPLES, HOSTS = 5, 20
-# Stands for the reason of a document that a stage behind the rules dropped.
+# Stands for the reason of a document that a stage after the rules dropped.
 LATER = "(later)"
 NOTE = (
     "増える文書は見込みの上限です。規則で落ちた文書には重複判定の署名がないため、別の文書の重複かもしれません。"
@@ -95,7 +95,7 @@ class _Candidate:
 def parse_changes(words: Sequence[str], decisions: Decisions) -> dict[str, float | None]:
     """`["kana=0.1 kuten=off"]` -> {"kana": 0.1, "kuten": None}.
 
-    Raises: BadInput for an unknown rule or what is no number.
+    Raises: BadInput for an unknown rule or what is not a number.
     """
     changes: dict[str, float | None] = {}
     for word in " ".join(words).split():
@@ -125,11 +125,11 @@ def retune(decisions: Decisions, changes: Mapping[str, float | None]) -> Retuned
             tally.add(piece)
     result = Retuned(dict(changes), tally.rows, tally.kept, tally.characters, tally.gained, tally.lost, {}, Promoted())
     result.moved = dict(tally.moved.most_common())
-    for side, found in ((tally.gained, tally.near["gained"]), (tally.lost, tally.near["lost"])):
+    for side, matches in ((tally.gained, tally.near["gained"]), (tally.lost, tally.near["lost"])):
         side.by_source = _most(side.by_source)
         side.by_host = _most(side.by_host, HOSTS)
         side.by_reason = _most(side.by_reason)
-        side.examples = {name: [_example(one, decisions) for one in rows] for name, rows in sorted(found.items())}
+        side.examples = {name: [_example(one, decisions) for one in rows] for name, rows in sorted(matches.items())}
     if tally.lost_ids:
         result.promoted = promoted(decisions, tally.lost_ids, tally.passing)
     return result
@@ -166,14 +166,14 @@ class _Tally:
             return
         table = piece.file.read(piece.groups, ("doc_id", "source", "host"))
         names = np.array([rule.name for rule in piece.file.rules])
-        for side, mask, place in ((self.gained, gained, piece.before), (self.lost, lost, piece.after)):
+        for side, mask, index in ((self.gained, gained, piece.before), (self.lost, lost, piece.after)):
             rows = np.flatnonzero(mask)
             if not len(rows):
                 continue
             side.documents += len(rows)
             side.characters += int(piece.characters[rows].sum())
-            self._split(side, table.take(rows), names[place[rows]], piece.characters[rows])
-            self._near("gained" if side is self.gained else "lost", piece, rows, place[rows])
+            self._split(side, table.take(rows), names[index[rows]], piece.characters[rows])
+            self._near("gained" if side is self.gained else "lost", piece, rows, index[rows])
         if lost.any():
             self.lost_ids.append(table["doc_id"].filter(lost))
 
@@ -198,15 +198,15 @@ class _Tally:
 
     def _near(self, way: str, piece: Piece, rows: np.ndarray, places: np.ndarray) -> None:
         """Keep the documents nearest to the threshold that decides about them."""
-        for column, place in enumerate(piece.changed):
-            rule = piece.file.rules[place]
-            mine = rows[places == place]
-            found = piece.changed_values[mine, column]
-            distance = np.abs(found - _limit(rule, self.changes))
+        for column, index in enumerate(piece.changed):
+            rule = piece.file.rules[index]
+            mine = rows[places == index]
+            result = piece.changed_values[mine, column]
+            distance = np.abs(result - _limit(rule, self.changes))
             order = np.argsort(distance, kind="stable")[:EXAMPLES]
             have = self.near[way].setdefault(rule.name, []) if len(order) else []
             have += [
-                _Candidate(float(distance[i]), piece.file, piece.begin + int(mine[i]), float(found[i])) for i in order.tolist()
+                _Candidate(float(distance[i]), piece.file, piece.begin + int(mine[i]), float(result[i])) for i in order.tolist()
             ]
             have.sort(key=lambda one: one.order)
             del have[EXAMPLES:]
@@ -232,8 +232,8 @@ def _title(decisions: Decisions, shard: str, doc_id: str) -> str:
     import pyarrow.parquet as pq
 
     path = decisions.manifest.data / "documents" / f"{shard}.parquet"
-    found = pq.read_table(path, columns=["title"], filters=[("doc_id", "=", doc_id)])["title"].to_pylist()
-    return found[0] or "" if found else ""
+    result = pq.read_table(path, columns=["title"], filters=[("doc_id", "=", doc_id)])["title"].to_pylist()
+    return result[0] or "" if result else ""
 
 
 def render(result: Retuned, labels: Mapping[str, str]) -> str:

@@ -43,47 +43,47 @@ class Span:
 
 def text_spans(text: str) -> list[Span]:
     """Repeated lines and paragraphs, lines that break off, long sentences."""
-    found = [*_repeated(text, _lines(text), "repeated_line"), *_repeated(text, _paragraphs(text), "repeated_paragraph")]
-    found += [Span("ellipsis", begin, end) for begin, end in _lines(text) if _BREAKS_OFF.search(text[begin:end])]
+    matches = [*_repeated(text, _lines(text), "repeated_line"), *_repeated(text, _paragraphs(text), "repeated_paragraph")]
+    matches += [Span("ellipsis", begin, end) for begin, end in _lines(text) if _BREAKS_OFF.search(text[begin:end])]
     for match in _SENTENCE.finditer(text):
         if _visible(match[0]) > LONG_SENTENCE:
-            found.append(Span("long_sentence", match.start(), match.end(), f"{_visible(match[0])}字"))
-    return sorted(found, key=lambda span: (span.begin, span.end, span.kind))
+            matches.append(Span("long_sentence", match.start(), match.end(), f"{_visible(match[0])}字"))
+    return sorted(matches, key=lambda span: (span.begin, span.end, span.kind))
 
 
 def _lines(text: str) -> list[tuple[int, int]]:
     """Lines that have a visible character."""
-    found, begin = [], 0
+    matches, begin = [], 0
     for line in text.split("\n"):
         if line.strip():
-            found.append((begin, begin + len(line)))
+            matches.append((begin, begin + len(line)))
         begin += len(line) + 1
-    return found
+    return matches
 
 
 def _paragraphs(text: str) -> list[tuple[int, int]]:
     """Blocks between blank lines, where there is more than one line to them; a line alone is marked as a line."""
-    found, begin = [], 0
+    matches, begin = [], 0
     for end in [*(match.start() for match in _PARAGRAPHS.finditer(text)), len(text)]:
         block = text[begin:end]
         left = begin + len(block) - len(block.lstrip())
         right = begin + len(block.rstrip())
         if "\n" in text[left:right]:
-            found.append((left, right))
+            matches.append((left, right))
         begin = end
-    return found
+    return matches
 
 
 def _repeated(text: str, pieces: Iterable[tuple[int, int]], kind: str) -> list[Span]:
     """Pieces equal, but for white space, to an earlier one."""
     seen: set[str] = set()
-    found = []
+    matches = []
     for begin, end in pieces:
         key = "".join(text[begin:end].split())
         if key in seen:
-            found.append(Span(kind, begin, end))
+            matches.append(Span(kind, begin, end))
         seen.add(key)
-    return found
+    return matches
 
 
 def _visible(text: str) -> int:

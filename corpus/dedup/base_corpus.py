@@ -1,9 +1,9 @@
-"""The sealed corpus that a new one grows from: only new keys are matched, against the base's stored ones.
+"""The sealed corpus that a new one extends: only new keys are matched, against the stored keys of the base.
 
-A document of the base always stays, for its artifact is immutable: a new document that is a copy of one falls for it
-(`corpus.dedup.base_join`). Nothing of the base is signed again: its sorted keys (data/keys/<shard>/) are memory maps in which
-new keys are looked up, and only documents that met a new one are read, a row group at a time. The base's files stand in
-the grown artifact under their own names, as hard links (`corpus.increment.removals`).
+A document of the base always stays, because its artifact is immutable: a new document that duplicates one is dropped in
+its favour (base_join.py). No signature of the base is computed again: its sorted keys (data/keys/<shard>/) are memory maps
+in which new keys are looked up, and only documents that share a key with a new one are read, a row group at a time. The
+base's files are in the new artifact under their own names, as hard links (`corpus.increment.removals`).
 """
 
 import functools
@@ -106,19 +106,19 @@ class BaseCorpus:
             begin = int(np.searchsorted(row, wanted[0], "left"))
             within = row[begin : int(np.searchsorted(row, wanted[-1], "right"))]
             if len(within) <= len(wanted):
-                at = np.searchsorted(wanted, within)
-                found = np.flatnonzero(wanted[at] == within)
+                position = np.searchsorted(wanted, within)
+                result = np.flatnonzero(wanted[position] == within)
             else:  # few new keys in a large shard: look each up, so that the rest is never read from disk
                 low, high = np.searchsorted(within, wanted, "left"), np.searchsorted(within, wanted, "right")
-                found = _ranges(low, high)
-            keys.append(within[found])
-            references.append(np.uint64(BASE | index << 32) | shard.owners[kind][begin + found].astype(np.uint64))
+                result = _ranges(low, high)
+            keys.append(within[result])
+            references.append(np.uint64(BASE | index << 32) | shard.owners[kind][begin + result].astype(np.uint64))
         all_keys, all_references = np.concatenate(keys), np.concatenate(references)
         order = np.lexsort((all_references, all_keys))
         return all_keys[order], all_references[order]
 
     def as_published(self, text: str) -> str:
-        """A new text as it would stand in the base's documents, whose personal data may be masked."""
+        """A new text as it would be in the base's documents, whose personal data may be masked."""
         if not self.masked:
             return text
         from corpus.pii.mask import mask
@@ -166,18 +166,18 @@ def matches(new: Keyed, base: Keyed, window: int, sizes: Sizes, new_sizes: Sizes
     pairs = [np.stack(usual, axis=1)]
     for bucket in np.unique(low[crowded]).tolist():
         members = np.flatnonzero(crowded & (low == bucket))
-        held = base[1][bucket : int(high[members[0]])]
-        held_sizes = sizes(held).astype(np.int64)
-        order = np.lexsort((held, held_sizes))
-        held, held_sizes = held[order], held_sizes[order]
+        existing = base[1][bucket : int(high[members[0]])]
+        held_sizes = sizes(existing).astype(np.int64)
+        order = np.lexsort((existing, held_sizes))
+        existing, held_sizes = existing[order], held_sizes[order]
         middles = np.searchsorted(held_sizes, new_sizes(new[1][members]).astype(np.int64))
-        begins = np.clip(middles - window // 2, 0, len(held) - window)
-        pairs.append(np.stack([held[_ranges(begins, begins + window)], np.repeat(new[1][members], window)], axis=1))
+        begins = np.clip(middles - window // 2, 0, len(existing) - window)
+        pairs.append(np.stack([existing[_ranges(begins, begins + window)], np.repeat(new[1][members], window)], axis=1))
     return distinct(np.concatenate(pairs))
 
 
 def renumber(shard_names: Sequence[str], base_names: Iterable[str]) -> dict[str, str]:
-    """New names for new shards: <source>-<number> counted on behind the base's, so that names stay unique.
+    """New names for new shards: <source>-<number> counted on after the base's, so that names stay unique.
 
     The source stays the part before the number, for every later stage reads it from there.
     """
@@ -193,7 +193,7 @@ def renumber(shard_names: Sequence[str], base_names: Iterable[str]) -> dict[str,
 
 
 def _ranges(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """[begin, end) of every pair, one behind the other: (sum,) int64."""
+    """[begin, end) of every pair, back to back: (sum,) int64."""
     lengths = ends - begins
     starts = np.repeat(begins - np.r_[0, np.cumsum(lengths)[:-1]], lengths) if len(lengths) else np.empty(0, np.int64)
     return (starts + np.arange(len(starts))).astype(np.int64)

@@ -137,13 +137,13 @@ def join_base(task: BaseJoinTask) -> dict[str, Any]:
 def _candidates(task: BaseJoinTask) -> Iterator[np.ndarray]:
     at_once = max(PAIRS_IN_MEMORY // task.window, 1)
     for keys, references in living(task):
-        held = task.base.lookup(task.kind, np.unique(keys))
-        met = np.flatnonzero(np.isin(keys, held[0]))
+        existing = task.base.lookup(task.kind, np.unique(keys))
+        met = np.flatnonzero(np.isin(keys, existing[0]))
         for begin in range(0, len(met), at_once):
             piece = met[begin : begin + at_once]
             new = keys[piece], references[piece]
             sizes = (lambda some: task.base.ranks(some)[0]), (lambda some: task.judged.ranks(some)[0])
-            yield matches(new, held, task.window, *sizes)
+            yield matches(new, existing, task.window, *sizes)
 
 
 def check_base(task: BaseCheckTask) -> dict[str, Any]:

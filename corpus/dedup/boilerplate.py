@@ -124,10 +124,10 @@ def cut(text: str, frequent: Sequence[bool]) -> tuple[str, int]:
     """
     lines = text.split("\n")
     goes, begin = [False] * len(lines), 0
-    for place in range(1, len(lines) + 1):
-        if place == len(lines) or not _runs_on(lines[place - 1], lines[place]):
-            goes[begin:place] = [all(frequent[begin:place])] * (place - begin)
-            begin = place
+    for index in range(1, len(lines) + 1):
+        if index == len(lines) or not _runs_on(lines[index - 1], lines[index]):
+            goes[begin:index] = [all(frequent[begin:index])] * (index - begin)
+            begin = index
     gone = "".join(line for line, is_gone in zip(lines, goes, strict=True) if is_gone)
     if not gone or (gone.count("。") >= COPIED_SENTENCES and 2 * gone.count("。") > text.count("。")):
         return text, 0
@@ -153,15 +153,15 @@ def _runs_on(line: str, following: str) -> bool:
 
 def count_lines(task: CountTask) -> dict[str, Any]:
     """How many documents of a shard hold each line; leaves sorted runs and the pages of each host."""
-    pages, waiting, held, runs, lines = dict[int, int](), list[np.ndarray](), 0, 0, 0
+    pages, waiting, buffered, runs, lines = dict[int, int](), list[np.ndarray](), 0, 0, 0
     with atomic_path(task.out) as folder:
         folder.mkdir(parents=True)
 
         def write() -> None:
-            nonlocal waiting, held, runs, lines
+            nonlocal waiting, buffered, runs, lines
             rows = _added_up(np.concatenate([np.empty((0, 3), np.uint64), *waiting]))
             np.save(folder / f"lines-{runs:05}.npy", rows)
-            waiting, held, runs, lines = [], 0, runs + 1, lines + len(rows)
+            waiting, buffered, runs, lines = [], 0, runs + 1, lines + len(rows)
 
         for host, text in _documents(task.judged, task.shard):
             keys = np.unique(np.array(line_keys(text, host, task.settings), np.uint64))
@@ -171,8 +171,8 @@ def count_lines(task: CountTask) -> dict[str, Any]:
             rows = np.empty((len(keys), 3), np.uint64)
             rows[:, 0], rows[:, 1], rows[:, 2] = keys, of_host, 1
             waiting.append(rows)
-            held += len(rows)
-            if held > LINES_IN_MEMORY:
+            buffered += len(rows)
+            if buffered > LINES_IN_MEMORY:
                 write()
         write()
         np.save(folder / "hosts.npy", np.array(sorted(pages.items()), np.uint64).reshape(-1, 2))
@@ -183,8 +183,8 @@ def _documents(judged: Judged, shard: int) -> Iterator[tuple[str, str]]:
     """Host and text of every document that has a host."""
     kept = judged.shard(shard)
     ordinal = 0
-    for batch, places in _batches(judged, shard, ["host"]):
-        hosts = batch.column("host").take(places).to_pylist()
+    for batch, indices in _batches(judged, shard, ["host"]):
+        hosts = batch.column("host").take(indices).to_pylist()
         for host in hosts:
             if host:
                 yield host, kept.text(ordinal)
@@ -217,22 +217,22 @@ def _added_up(rows: np.ndarray) -> np.ndarray:
 
 
 def join_lines(task: JoinTask) -> dict[str, Any]:
-    """Which lines of a range stand on enough pages of their host; leaves their keys, sorted."""
+    """Which lines of a range are on enough pages of their host; leaves their keys, sorted."""
     low = np.uint64((task.part << 64) // task.parts)
     high = np.uint64(((task.part + 1) << 64) // task.parts - 1)
-    found = [np.empty((0, 3), np.uint64)]
+    matches = [np.empty((0, 3), np.uint64)]
     for path in (path for folder in task.folders for path in sorted(folder.glob("lines-*.npy"))):
         rows = np.load(path, mmap_mode="r")
         keys = rows[:, 0]
-        found.append(rows[np.searchsorted(keys, low, "left") : np.searchsorted(keys, high, "right")])
-    rows = _added_up(np.concatenate(found))
+        matches.append(rows[np.searchsorted(keys, low, "left") : np.searchsorted(keys, high, "right")])
+    rows = _added_up(np.concatenate(matches))
     rows = rows[rows[:, 2] >= task.settings.min_pages]
     pages = np.zeros(len(rows), np.uint64)
     for folder in task.folders:
         hosts = np.load(folder / "hosts.npy", mmap_mode="r")
         if len(hosts):
-            places = np.minimum(np.searchsorted(hosts[:, 0], rows[:, 1]), len(hosts) - 1)
-            pages += np.where(hosts[places, 0] == rows[:, 1], hosts[places, 1], np.uint64(0))
+            indices = np.minimum(np.searchsorted(hosts[:, 0], rows[:, 1]), len(hosts) - 1)
+            pages += np.where(hosts[indices, 0] == rows[:, 1], hosts[indices, 1], np.uint64(0))
     frequent = rows[rows[:, 2] >= task.settings.min_share * pages, 0]
     save_array(task.out, frequent)
     return {"frequent": len(frequent)}
@@ -252,10 +252,10 @@ def cut_shard(task: CutTask) -> dict[str, Any]:
         writer = KeptWriter(folder, FIRST_BAND + task.dedup.bands)
         schema, ordinal = pq.read_schema(source / "rows.parquet"), 0
         with TableWriter(folder / "rows.parquet", schema, ROW_GROUP) as rows:
-            for batch, places in _batches(task.judged, task.shard):
-                fate = _cut_batch(task, batch, places.to_pylist(), ordinal, (rows.count, writer, frequent, counts))
+            for batch, indices in _batches(task.judged, task.shard):
+                fate = _cut_batch(task, batch, indices.to_pylist(), ordinal, (rows.count, writer, frequent, counts))
                 rows.add({name: batch.column(name) for name in schema.names} | fate)
-                ordinal += len(places)
+                ordinal += len(indices)
         writer.close()
     return counts
 
@@ -272,8 +272,8 @@ def _cut_batch(
     columns = {name: batch.column(name).to_pylist() for name in ("doc_id", "source", "url", "host", "stage", "rule", "detail")}
     kept: Kept = task.judged.shard(task.shard)
     rows, texts = list[int](), list[str]()
-    for number, place in enumerate(places):
-        text, host = kept.text(ordinal + number), columns["host"][place]
+    for number, index in enumerate(places):
+        text, host = kept.text(ordinal + number), columns["host"][index]
         removed = 0
         if host:
             keys = np.array(line_keys(text, host, task.settings), np.uint64)
@@ -281,13 +281,13 @@ def _cut_batch(
         if removed:
             counts["cut"] += 1
             counts["removed_characters"] += removed
-            columns["detail"][place] = f"{removed} characters of lines that {host} repeats were cut"
+            columns["detail"][index] = f"{removed} characters of lines that {host} repeats were cut"
         if text:
-            rows.append(place)
+            rows.append(index)
             texts.append(text)
         else:
             counts["emptied"] += 1
-            columns["stage"][place], columns["rule"][place] = STAGE, RULE
+            columns["stage"][index], columns["rule"][index] = STAGE, RULE
     pages = [(columns["source"][row], columns["url"][row]) for row in rows]
     doc_ids = [columns["doc_id"][row] for row in rows]
     writer.add([first + row for row in rows], texts, doc_ids, compute_keys(pages, texts, task.dedup))
@@ -298,5 +298,5 @@ def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
     """Which of `keys` are among the sorted ones, (N,) bool."""
     if not len(sorted_keys):
         return np.zeros(len(keys), bool)
-    places = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    return sorted_keys[places] == keys
+    indices = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    return sorted_keys[indices] == keys

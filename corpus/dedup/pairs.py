@@ -49,21 +49,21 @@ def living(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def write_runs(out: Path, pieces: Iterable[np.ndarray]) -> int:
     """Leave (P, 2) pairs as a folder of sorted runs, which may share pairs; returns how many pairs came."""
-    runs, waiting, count, made = 0, [np.empty((0, 2), np.uint64)], 0, 0
+    runs, waiting, count, result = 0, [np.empty((0, 2), np.uint64)], 0, 0
     with atomic_path(out) as folder:
         folder.mkdir()
         for pairs in pieces:
             waiting.append(pairs)
-            made, count = made + len(pairs), count + len(pairs)
+            result, count = result + len(pairs), count + len(pairs)
             if count > PAIRS_IN_MEMORY:
                 np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
                 runs, waiting, count = runs + 1, [np.empty((0, 2), np.uint64)], 0
         np.save(folder / f"{runs:05}.npy", distinct(np.concatenate(waiting)))
-    return made
+    return result
 
 
 def keep_pairs(out: Path, folders: Sequence[Path], low: int, high: int, is_copy: Callable[[int, int], bool]) -> tuple[int, int]:
-    """Write the pairs of all `folders` whose first reference lies in [low, high) and that are copies.
+    """Write the pairs of all `folders` whose first reference is in [low, high) and that are copies.
 
     Returns: how many were compared, and how many of them stay.
     """
@@ -79,7 +79,7 @@ def keep_pairs(out: Path, folders: Sequence[Path], low: int, high: int, is_copy:
 
 
 def pairs_of(runs: Sequence[Path], low: int, high: int) -> Iterator[np.ndarray]:
-    """Pairs whose first reference lies in [low, high), sorted and each once, in pieces that fit into memory."""
+    """Pairs whose first reference is in [low, high), sorted and each once, in pieces that fit into memory."""
     waiting = [(low, high)]
     while waiting:
         low, high = waiting.pop()
@@ -109,10 +109,10 @@ class ShingleSets:
 
     def __getitem__(self, reference: int) -> np.ndarray:
         if reference not in self._sets:
-            made = np.unique(minhash.shingles(self._text(reference), self._width))
-            self._sets[reference] = made
-            self._bytes += made.nbytes
+            result = np.unique(minhash.shingles(self._text(reference), self._width))
+            self._sets[reference] = result
+            self._bytes += result.nbytes
             while self._bytes > _SETS_AT_HAND_BYTES and len(self._sets) > 1:
                 self._bytes -= self._sets.pop(next(iter(self._sets))).nbytes
-            return made
+            return result
         return self._sets[reference]

@@ -1,10 +1,10 @@
-"""Copies, in three passes: of a page by URL, of a text, and near-copies; each pass sees the survivors of the one before.
+"""Duplicates, in three passes: the same URL, the same text, similar texts; each pass sees what the one before kept.
 
 Every pass joins sorted keys by ranges (`Judged.blocks`), so a task holds one range of one kind of key, never all of them.
-Which documents fall is decided by their content alone, so neither the number of workers nor the order of input matters.
-Edges, who falls or is like and for whom, lie on disk as (E, 2) references. The process that started the run gathers
-those of one pass to sort them, 16 bytes a document that falls, and to find the clusters, 32 bytes a pair of like
-documents and 16 a document among them (`clusters`): 3 GB for a hundred million pairs.
+Which documents are dropped is decided by their content alone, so neither the number of workers nor the order of input matters.
+Edges (a duplicate and the document kept in its favour, or two similar documents) are on disk as (E, 2) references. The
+process that started the run gathers those of one pass to sort them, 16 bytes a duplicate, and to find the clusters,
+32 bytes a pair of similar documents and 16 a document among them (`find_clusters`): 3 GB for a hundred million pairs.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,14 +30,14 @@ from pipeline.text.clusters import Edges, find_clusters
 
 STAGE = "dedup"
 # Keys a task joins, a piece at a time (`corpus.dedup.pairs`).
-KEYS_A_TASK = 16_000_000
+KEYS_PER_TASK = 16_000_000
 # A bucket of more documents than this pairs each with fewer neighbours, so that it makes at most 2^16 × window pairs.
 CROWDED = 1 << 16
 
 
 @dataclass(frozen=True)
 class VerifyTask:
-    """The candidate pairs whose first document lies in one shard."""
+    """The candidate pairs whose first document is in one shard."""
 
     judged: Judged
     shard: int
@@ -54,17 +54,17 @@ def remove_copies(
     Args:
         passed: documents that passed the rules, for choosing how finely to cut the keys.
         grown: `judged` together with the base that it is added to, whose documents always stay.
-    Returns: counts; the outcome lies in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
+    Returns: counts; the outcome is in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
         who falls, and for whom.
     """
-    parts = max(-(-passed // KEYS_A_TASK), 1)
+    parts = max(-(-passed // KEYS_PER_TASK), 1)
     fallen: Path | None = None
     counts, of_base = {}, 0
     for name, kind, task, label in (("url", URL_KEY, join_urls, "同じURL"), ("exact", TEXT_KEY, join_texts, "同じ本文")):
-        held = np.empty((2, 0), np.uint64)
+        existing = np.empty((2, 0), np.uint64)
         if grown:
-            held = falls_for_base(grown, like_base(artifact, grown, fallen, kind, parts, settings)[0])
-            fallen = _and_fallen(artifact, f"until_base_{name}", fallen, held)
+            existing = falls_for_base(grown, like_base(artifact, grown, fallen, kind, parts, settings)[0])
+            fallen = _and_fallen(artifact, f"until_base_{name}", fallen, existing)
         tasks = {
             f"{part:05}": JoinTask(judged, fallen, kind, part, parts, settings.window, artifact.work / name / f"{part:05}.npy")
             for part in range(parts)
@@ -72,10 +72,10 @@ def remove_copies(
         map_shards(task, tasks, artifact, step=name, label=f"重複除去（{label}）")
         edges = _gather([task.out for task in tasks.values()])
         fallen = _and_fallen(artifact, f"until_{name}", fallen, edges)
-        edges = np.concatenate([held, edges], axis=1)
+        edges = np.concatenate([existing, edges], axis=1)
         save_array(artifact.work / "fallen" / f"{name}.npy", edges[:, np.argsort(edges[0], kind="stable")])
-        counts[name], of_base = edges.shape[1], of_base + held.shape[1]
-        del edges, held
+        counts[name], of_base = edges.shape[1], of_base + existing.shape[1]
+        del edges, existing
     near = _near(artifact, judged, fallen, parts, settings, grown)
     of_base += near.pop("of_base")
     return counts | near | ({"of_base": of_base} if grown else {})
@@ -144,11 +144,11 @@ def join_texts(task: JoinTask) -> dict[str, Any]:
 
     def refine(groups_N: np.ndarray, references_N: np.ndarray) -> np.ndarray:
         digests_N2 = np.empty((len(references_N), 2), np.uint64)
-        for shard, places in task.judged.places(references_N):  # by ordinal: texts are read in the order of their file
+        for shard, indices in task.judged.by_shard(references_N):  # by ordinal: texts are read in the order of their file
             kept = task.judged.shard(shard)
-            for place in places.tolist():
-                digest = xxhash.xxh3_128_intdigest(kept.raw(int(references_N[place]) & 0xFFFFFFFF))
-                digests_N2[place] = digest >> 64, digest & 0xFFFFFFFFFFFFFFFF
+            for index in indices.tolist():
+                digest = xxhash.xxh3_128_intdigest(kept.raw(int(references_N[index]) & 0xFFFFFFFF))
+                digests_N2[index] = digest >> 64, digest & 0xFFFFFFFFFFFFFFFF
         order = np.lexsort((digests_N2[:, 1], digests_N2[:, 0], groups_N))
         new = np.ones(len(order), np.int64)
         ordered_groups, ordered = groups_N[order], digests_N2[order]
@@ -227,7 +227,7 @@ REASONS = ("", "url", "exact", "near")
 def fallen_of_shard(work: Path, shard: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of the `kept` documents of a shard fell, and for whom.
 
-    Returns: (kept,) uint8 index into REASONS, 0 where it stays; (kept,) uint64 reference of the survivor.
+    Returns: (kept,) uint8 index into REASONS, 0 where it stays; (kept,) uint64 reference of the kept representative.
     """
     low, high = np.array([shard << 32, (shard + 1) << 32], np.uint64)
     reasons, survivors = np.zeros(kept, np.uint8), np.zeros(kept, np.uint64)

@@ -22,10 +22,10 @@ class DedupSettings:
 
 @dataclass(frozen=True)
 class BoilerplateSettings:
-    """`[corpus.boilerplate]`: a line is boilerplate that stands on so many of a host's pages."""
+    """`[corpus.boilerplate]`: a line is boilerplate that is on so many of a host's pages."""
 
     enabled: bool = False  # it changes texts, so who wants it says so
-    min_pages: int = 10  # below, a line may be a title that a few pages share, or near-copies that dedup is to find
+    min_pages: int = 10  # below, a line may be a title that a few pages share, or near-duplicates that dedup is to find
     min_share: float = 0.3  # of the host's pages; templates of a section of a site reach less than of the whole
     min_characters: int = 8  # visible: shorter ones are headings that pages of a kind share (附則, 参照, 施行期日)
 

@@ -29,7 +29,7 @@ def clean_aozora(text: str) -> str:
 def header_of(text: str) -> str:
     """Title and author of a raw Aozora text, "こころ／夏目漱石": its first line and the last before the first blank one.
 
-    The lines between are subtitles and titles in the original language; translators and editors stand behind the author.
+    The lines between are subtitles and titles in the original language; translators and editors follow the author.
     """
     lines = [line.strip("\u3000 ") for line in text.partition("\n\n")[0].lstrip("\ufeff\n").split("\n")]
     if len(lines) > _TITLE_LINES:
@@ -40,16 +40,16 @@ def header_of(text: str) -> str:
 
 def gaiji(note: str) -> str:
     """The character that a note describes, or 〓."""
-    if found := _PLACE.search(note):
-        plane, row, cell = (int(number) for number in found.groups())
+    if match := _PLACE.search(note):
+        plane, row, cell = (int(number) for number in match.groups())
         if 1 <= row <= 94 and 1 <= cell <= 94:
             code = bytes((row + 0xA0, cell + 0xA0))
             try:
                 return (code if plane == 1 else b"\x8f" + code).decode("euc_jis_2004")
             except UnicodeDecodeError:
                 return GETA
-    if found := _UNICODE.search(note):
-        number = int(found[1], 16)
+    if match := _UNICODE.search(note):
+        number = int(match[1], 16)
         return chr(number) if number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF else GETA
     return GETA
 
@@ -65,5 +65,5 @@ def _without_header(text: str) -> str:
 
 
 def _without_colophon(text: str) -> str:
-    found = list(_COLOPHON.finditer(text))
-    return text[: found[-1].start()] if found else text
+    result = list(_COLOPHON.finditer(text))
+    return text[: result[-1].start()] if result else text

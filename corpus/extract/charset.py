@@ -65,8 +65,8 @@ def decode(raw: bytes, declared: str = "") -> Decoded | None:
         declared: what the transport (an HTTP header) says; the page's own declaration is looked up here.
     Returns: None where no charset fits the bytes.
     """
-    found = _decode(raw, declared)
-    return found and mend(found)
+    result = _decode(raw, declared)
+    return result and mend(result)
 
 
 def mend(found: Decoded) -> Decoded:
@@ -88,8 +88,8 @@ def _decode(raw: bytes, declared: str) -> Decoded | None:
         if _ESCAPE.search(raw):
             if (text := _iso2022(raw)) is not None:
                 return Decoded(text, "iso2022_jp")
-            if (found := _tolerant(raw, ("iso2022_jp",))) is not None:
-                return found
+            if (result := _tolerant(raw, ("iso2022_jp",))) is not None:
+                return result
         return Decoded(raw.decode("ascii"), "utf-8")
     if (text := _strict(raw, "utf-8")) is not None:
         return Decoded(text, "utf-8")
@@ -100,8 +100,8 @@ def _decode(raw: bytes, declared: str) -> Decoded | None:
 
 def meta_charset(raw: bytes) -> str:
     """The charset that an HTML page or XML file declares in its own first bytes, or ""."""
-    found = _META.search(raw, 0, _META_BYTES)
-    return found[1].decode("ascii") if found else ""
+    match = _META.search(raw, 0, _META_BYTES)
+    return match[1].decode("ascii") if match else ""
 
 
 def codec_name(label: str) -> str:
@@ -131,7 +131,7 @@ def plausibility(text: str) -> float:
 
 
 def _legacy(raw: bytes, hints: list[str]) -> Decoded | None:
-    """Eight-bit bytes that are no UTF-8: CP932, EUC-JP, or the charset of another language."""
+    """Eight-bit bytes that are not UTF-8: CP932, EUC-JP, or the charset of another language."""
     readings = {name: text for name in ("cp932", "euc_jp") if (text := _strict(raw, name)) is not None}
     scores = {name: plausibility(text) + (1e-3 if name in hints else 0.0) for name, text in readings.items()}
     best = max(scores, key=lambda name: scores[name], default="")

@@ -60,10 +60,10 @@ def extract(document: RawDocument, language: str = "ja", least_kana: int = MIN_K
     if language == "ja" and (why := is_foreign(decoded.text, least_kana)):
         return drop(document, "foreign_page", why)
     try:
-        found = main_text(decoded.text)
+        result = main_text(decoded.text)
     except Unparsable as error:
         return drop(document, "unparsable", str(error))
-    return _finish(document, decoded, found)
+    return _finish(document, decoded, result)
 
 
 def _finish(document: RawDocument, decoded: Decoded, found: MainText) -> Extracted | DroppedRecord:
@@ -77,7 +77,7 @@ def _finish(document: RawDocument, decoded: Decoded, found: MainText) -> Extract
 
 
 def full_width(text: str) -> str:
-    """Half-width katakana and their punctuation as NFKC writes them; a sound mark that fits no kana stands alone (゛ ゜)."""
+    """Half-width katakana and their punctuation as NFKC writes them; a sound mark that fits no kana is alone (゛ ゜)."""
     return _HALF_WIDTH.sub(_widen, text)
 
 

@@ -44,7 +44,7 @@ _MAIN = {"main, [role=main]": ("<main", 'role="main"'), "article": ("<article",)
 # more sentences: 11 of 1,523 Japanese pages of a crawl, most of them tables and lists full of links.
 KEPT_SHARE, KEPT_CHARACTERS = 0.3, 200
 
-# Elements inside elements from which a page is no page: browsers stop at 512 (Blink's kMaximumHTMLParserDOMTreeDepth), and
+# Elements inside elements from which a page is not a page: browsers stop at 512 (Blink's kMaximumHTMLParserDOMTreeDepth), and
 # taking blocks out of deeper trees costs resiliparse quadratic time and lxml its stack.
 MAX_DEPTH = 512
 # Beyond these a page is not parsed at all: deeper trees cost the parser quadratic time (300,000 deep: 40 s); it makes about 400
@@ -118,7 +118,7 @@ def _check(html: str) -> int:
 
 
 def depth(root: Any) -> int:
-    """How many elements the deepest node below `root` lies in."""
+    """How many elements the deepest node below `root` is in."""
     from resiliparse.parse.html import DOMContext, traverse_dom
 
     deepest = 0
@@ -140,11 +140,11 @@ def prune(tree: Any) -> tuple[int, int, int]:
     page = _census(root)
     whole = page.characters - page.linked
     for selector, signs in _MAIN.items():
-        found = tree.body.query_selector_all(selector) if any(sign in page.html for sign in signs) else ()
-        if len(found) == 1 and found.item(0).tag not in PRUNABLE:  # <div role=main> never was taken alone
-            part = _census(found.item(0))
+        result = tree.body.query_selector_all(selector) if any(sign in page.html for sign in signs) else ()
+        if len(result) == 1 and result.item(0).tag not in PRUNABLE:  # <div role=main> never was taken alone
+            part = _census(result.item(0))
             if part.characters - part.linked >= MAIN_SHARE * whole:
-                root, page = found.item(0), part
+                root, page = result.item(0), part
                 _keep_only(root, tree.body)
                 break
     kept, linked = page.characters - page.linked, page.linked
@@ -158,18 +158,18 @@ def prune(tree: Any) -> tuple[int, int, int]:
 
 def _census(root: Any) -> Census:
     """Count characters in an element, as they are written out; the page stays as it is."""
-    found = census(root.html)
-    if not found.has_raw:
-        return found
+    result = census(root.html)
+    if not result.has_raw:
+        return result
     raws = [raw for raw in (root, *root.query_selector_all(", ".join(RAW)).values()) if raw.tag in RAW]
     texts = [node for raw in raws for node in raw.child_nodes if node.tag == "#text"]
     values = [node.value for node in texts]
     for node, value in zip(texts, values, strict=True):
         node.value = escape(value, quote=False)
-    found = census(root.html)
+    result = census(root.html)
     for node, value in zip(texts, values, strict=True):
         node.value = value
-    return found
+    return result
 
 
 def _navigation(page: Census) -> Iterator[Block]:
@@ -182,7 +182,7 @@ def _navigation(page: Census) -> Iterator[Block]:
 
 
 def is_navigation(block: Block) -> bool:
-    """Whether the name of a block with characters, or its links, say that it is no text."""
+    """Whether the name of a block with characters, or its links, say that it is not text."""
     said, share = _said(block.names), block.linked / block.characters
     if said == "navigation":
         return True
@@ -203,7 +203,7 @@ def _say(names: str) -> str:
 
 
 def _keep_only(node: Any, body: Any) -> None:
-    """Remove what stands beside `node` on every level up to the body."""
+    """Remove what is beside `node` on every level up to the body."""
     while node is not None and node != body:
         node.parent.replace_children(node)
         node = node.parent

@@ -1,7 +1,7 @@
-"""Compiled scans of markup: source lines to join before a page is parsed, and what stands in its blocks once it is.
+"""Compiled scans of markup: source lines to join before a page is parsed, and what is in its blocks once it is.
 
 A walk over a parsed page costs microseconds a node in Python. Written out as HTML, a parsed page is the same tree in a form
-without doubt (HTML Standard §13.3: every element but the void ones is closed, values stand in double quotes, and & < > and
+without doubt (HTML Standard §13.3: every element but the void ones is closed, values are in double quotes, and & < > and
 the no-break space of texts are references), so one pass over its characters counts what a walk would.
 """
 
@@ -31,7 +31,7 @@ _CHARACTERS, _LINKED, _LINKS, _SENTENCES, _END, _CLASS, _CLASS_END, _ID, _ID_END
 
 
 class Block(NamedTuple):
-    """What stands below an element that may go as a whole."""
+    """What is below an element that may go as a whole."""
 
     names: str  # class and id, as they are written out
     place: int  # among the elements PRUNABLE, in document order
@@ -39,12 +39,12 @@ class Block(NamedTuple):
     linked: int  # those inside links
     links: int  # that hold anything
     sentences: int  # 。 outside links
-    end: int  # place of the first that stands after it, not in it
+    end: int  # place of the first that is after it, not in it
 
 
 @dataclass(frozen=True)
 class Census:
-    """What stands in an element."""
+    """What is in an element."""
 
     html: str
     characters: int
@@ -57,10 +57,10 @@ class Census:
         held_B, linked_B = self.table[:, _CHARACTERS], self.table[:, _LINKED]
         named_B = self.table[:, _CLASS_END] + self.table[:, _ID_END] > 0
         chosen = np.flatnonzero((held_B > 0) & (named_B | (linked_B / np.maximum(held_B, 1) >= link_share)))
-        for place, row in zip(chosen.tolist(), self.table[chosen].tolist(), strict=True):
+        for offset, row in zip(chosen.tolist(), self.table[chosen].tolist(), strict=True):
             *counts, class_begin, class_end, id_begin, id_end = row
             names = f"{self.html[class_begin:class_end]} {self.html[id_begin:id_end]}"
-            yield Block(names, place, *counts)
+            yield Block(names, offset, *counts)
 
 
 def census(html: str) -> Census:
@@ -106,7 +106,7 @@ def _word_characters() -> np.ndarray:
 @compiled
 def _name(points: np.ndarray, at: int) -> tuple[np.uint64, int]:
     """The name of ASCII letters and digits at `at` in lower case, 6 bits each and 0 from 11 on, and where it ends."""
-    made, length = np.uint64(0), 0
+    result, length = np.uint64(0), 0
     while at < len(points):
         point = points[at]
         if 0x41 <= point <= 0x5A:
@@ -117,10 +117,10 @@ def _name(points: np.ndarray, at: int) -> tuple[np.uint64, int]:
             digit = point - 0x30 + 27
         else:
             break
-        made = (made << np.uint64(6)) | np.uint64(digit)
+        result = (result << np.uint64(6)) | np.uint64(digit)
         length += 1
         at += 1
-    return (made if length <= 10 else np.uint64(0)), at
+    return (result if length <= 10 else np.uint64(0)), at
 
 
 @compiled
@@ -165,12 +165,12 @@ def _tag_end(points: np.ndarray, at: int, word: np.ndarray) -> int:
 
 @compiled
 def _after_inline(points: np.ndarray, at: int, inline: np.ndarray, word: np.ndarray) -> int:
-    """Where the tags of elements inside a line end that stand at `at`; their names are in lower case."""
+    """Where the tags of elements inside a line end that are at `at`; their names are in lower case."""
     while at + 1 < len(points) and points[at] == 0x3C:
         begin = at + 1 + (points[at + 1] == 0x2F)
         name, stop = _name(points, begin)
-        for place in range(begin, stop):
-            if 0x41 <= points[place] <= 0x5A:
+        for index in range(begin, stop):
+            if 0x41 <= points[index] <= 0x5A:
                 return at
         stop = _tag_end(points, stop, word) if place_of(inline, name) >= 0 else -1
         if stop < 0:
@@ -184,24 +184,24 @@ def _line_ends(
     points: np.ndarray, inline: np.ndarray, literal: np.ndarray, cjk: np.ndarray, word: np.ndarray, most: int
 ) -> np.ndarray:
     """Line ends with the white space around them between Japanese characters, and tags of _INLINE, (N, 2)."""
-    cuts_N2, count, at, kind, begun = np.empty((most, 2), np.int64), 0, 0, -1, 0
-    while at < len(points):
-        point = points[at]
+    cuts_N2, count, offset, kind, begun = np.empty((most, 2), np.int64), 0, 0, -1, 0
+    while offset < len(points):
+        point = points[offset]
         if point > 0x3C or 0x20 < point < 0x3C:
-            at += 1
+            offset += 1
             continue
         if point == 0x3C:
-            is_end = at + 1 < len(points) and points[at + 1] == 0x2F
-            name, stop = _name(points, at + 1 + is_end)
-            found = place_of(literal, name)
-            if found >= 0 and (found == kind if is_end else kind < 0):
+            is_end = offset + 1 < len(points) and points[offset + 1] == 0x2F
+            name, stop = _name(points, offset + 1 + is_end)
+            result = place_of(literal, name)
+            if result >= 0 and (result == kind if is_end else kind < 0):
                 stop = _tag_end(points, stop, word)
                 if stop >= 0:
-                    at = begun = stop
-                    kind = -1 if is_end else found
+                    offset = begun = stop
+                    kind = -1 if is_end else result
                     continue
-        if kind < 0 and at > begun and points[at - 1] >= 0x2014 and _within(points[at - 1], cjk):
-            begin = stop = _after_inline(points, at, inline, word)
+        if kind < 0 and offset > begun and points[offset - 1] >= 0x2014 and _within(points[offset - 1], cjk):
+            begin = stop = _after_inline(points, offset, inline, word)
             while stop < len(points) and points[stop] in (0x20, 0x09):
                 stop += 1
             stop += stop + 1 < len(points) and points[stop] == 0x0D and points[stop + 1] == 0x0A
@@ -212,9 +212,9 @@ def _line_ends(
                 if after < len(points) and _within(points[after], cjk):
                     cuts_N2[count] = begin, stop
                     count += 1
-                    at = after
+                    offset = after
                     continue
-        at += 1
+        offset += 1
     return cuts_N2[:count]
 
 
@@ -231,13 +231,13 @@ def _attributes(points: np.ndarray, at: int, wanted: np.ndarray, spans: np.ndarr
         while at < len(points) and points[at] not in (0x20, 0x3D, 0x3E):
             at += 1
         name, stop = _name(points, begin)
-        found = place_of(wanted, name) if stop == at else -1
+        result = place_of(wanted, name) if stop == at else -1
         value = at = at + 2 if at < len(points) and points[at] == 0x3D else at
         if value > stop:
             while at < len(points) and points[at] != 0x22:
                 at += 1
-        if found >= 0:
-            spans[2 * found], spans[2 * found + 1] = value, at
+        if result >= 0:
+            spans[2 * result], spans[2 * result + 1] = value, at
         at += value > stop
     return at + 1
 
@@ -283,22 +283,22 @@ def _blocks(
     """
     table_BC, count = np.empty((most, _COLUMNS), np.int64), 0
     blocks, anchors = np.empty(most, np.int64), np.empty(most, np.bool_)
-    open_blocks, open_anchors, links, at = 0, 0, 0, 0
+    open_blocks, open_anchors, links, offset = 0, 0, 0, 0
     total, spans = np.zeros(_END + 1, np.int64), np.empty(2 * len(wanted), np.int64)
-    while at < len(points):
-        if points[at] != 0x3C or at + 1 >= len(points):
-            at = _text(points, at, links > 0, total)
+    while offset < len(points):
+        if points[offset] != 0x3C or offset + 1 >= len(points):
+            offset = _text(points, offset, links > 0, total)
             continue
-        if points[at + 1] in (0x21, 0x3F):
-            at = _after(points, at)
+        if points[offset + 1] in (0x21, 0x3F):
+            offset = _after(points, offset)
             continue
-        is_end = points[at + 1] == 0x2F
-        name, stop = _name(points, at + 1 + is_end)
+        is_end = points[offset + 1] == 0x2F
+        name, stop = _name(points, offset + 1 + is_end)
         kind = place_of(tags, name) if stop < len(points) and points[stop] in (0x20, 0x3E) else -1
         while stop < len(points) and points[stop] not in (0x20, 0x3E):
             stop += 1
-        at = _attributes(points, stop, wanted, spans)
-        is_empty = not is_end and at + 1 < len(points) and points[at] == 0x3C and points[at + 1] == 0x2F
+        offset = _attributes(points, stop, wanted, spans)
+        is_empty = not is_end and offset + 1 < len(points) and points[offset] == 0x3C and points[offset + 1] == 0x2F
         if kind < 0:
             continue
         if is_end and kind < prunable and open_blocks:  # it is, but in texts that are no markup

@@ -82,54 +82,54 @@ def _names(names: tuple[str, ...]) -> np.ndarray:
 @compiled
 def _name_at(units: np.ndarray, at: int) -> tuple[np.uint64, int]:
     """Hash of the tag name at `at` in lower case, and where it ends."""
-    made = np.uint64(0)
+    result = np.uint64(0)
     while at < len(units):
         unit = units[at]
         if unit in (0x3E, 0x2F, 0x20, 0x09, 0x0A, 0x0C, 0x0D):  # > / and white space
             break
         if 0x41 <= unit <= 0x5A:
             unit += 0x20
-        made = made * np.uint64(131) + np.uint64(unit)
+        result = result * np.uint64(131) + np.uint64(unit)
         at += 1
-    return made, at
+    return result, at
 
 
 @compiled
 def _find(units: np.ndarray, at: int, unit: int) -> int:
     """Where `unit` stands from `at` on, or -1."""
-    for place in range(at, len(units)):
-        if units[place] == unit:
-            return place
+    for index in range(at, len(units)):
+        if units[index] == unit:
+            return index
     return -1
 
 
 @compiled
 def _after_comment(units: np.ndarray, at: int) -> int:
     """Where the comment ends whose dashes begin at `at` (<!--> is whole, too), or -1."""
-    for place in range(at, len(units) - 2):
-        if units[place] == 0x2D and units[place + 1] == 0x2D:
-            if units[place + 2] == 0x3E:
-                return place + 3
-            if place + 3 < len(units) and units[place + 2] == 0x21 and units[place + 3] == 0x3E:
-                return place + 4
+    for index in range(at, len(units) - 2):
+        if units[index] == 0x2D and units[index + 1] == 0x2D:
+            if units[index + 2] == 0x3E:
+                return index + 3
+            if index + 3 < len(units) and units[index + 2] == 0x21 and units[index + 3] == 0x3E:
+                return index + 4
     return -1
 
 
 @compiled
 def _raw_end(units: np.ndarray, at: int, name: np.uint64) -> int:
     """Where the end tag </name begins from `at` on, or -1."""
-    for place in range(at, len(units) - 2):
-        if units[place] == 0x3C and units[place + 1] == 0x2F and _name_at(units, place + 2)[0] == name:
-            return place
+    for index in range(at, len(units) - 2):
+        if units[index] == 0x3C and units[index + 1] == 0x2F and _name_at(units, index + 2)[0] == name:
+            return index
     return -1
 
 
 @compiled
 def _is_kana(point: int, kana: np.ndarray) -> bool:
-    found = False
+    result = False
     for row in range(len(kana)):
-        found |= kana[row, 0] <= point <= kana[row, 1]
-    return found
+        result |= kana[row, 0] <= point <= kana[row, 1]
+    return result
 
 
 @compiled
@@ -158,27 +158,27 @@ def _count(units: np.ndarray, kana: np.ndarray, raw: np.ndarray, enough: int) ->
 
     A search that fails makes text of all that follows, so that time is linear.
     """
-    at, found, text_until, visible = 0, 0, 0, False
-    while at < len(units) and found < enough:
-        unit = units[at]
-        if unit == 0x26 and at + 1 < len(units) and units[at + 1] == 0x23:
-            found += _is_kana(_reference(units, at), kana)
+    offset, result, text_until, visible = 0, 0, 0, False
+    while offset < len(units) and result < enough:
+        unit = units[offset]
+        if unit == 0x26 and offset + 1 < len(units) and units[offset + 1] == 0x23:
+            result += _is_kana(_reference(units, offset), kana)
         elif unit >= 0x3041:
-            found += _is_kana(unit, kana)
-        if unit != 0x3C or at + 1 >= len(units) or at < text_until:
+            result += _is_kana(unit, kana)
+        if unit != 0x3C or offset + 1 >= len(units) or offset < text_until:
             visible |= unit > 0x20
-            at += 1
+            offset += 1
             continue
-        following = units[at + 1]
+        following = units[offset + 1]
         end = -1
-        if following == 0x21 and at + 3 < len(units) and units[at + 2] == 0x2D and units[at + 3] == 0x2D:
-            end = _after_comment(units, at + 2)
+        if following == 0x21 and offset + 3 < len(units) and units[offset + 2] == 0x2D and units[offset + 3] == 0x2D:
+            end = _after_comment(units, offset + 2)
             text_until = text_until if end >= 0 else len(units)
         elif following in (0x21, 0x2F, 0x3F) or 0x41 <= (following & 0xFFDF) <= 0x5A:
-            close = _find(units, at, 0x3E)
+            close = _find(units, offset, 0x3E)
             text_until = text_until if close >= 0 else len(units)
             end = close + 1 if close >= 0 else -1
-            name = _name_at(units, at + 1)[0]
+            name = _name_at(units, offset + 1)[0]
             for kind in range(len(raw)):
                 if close < 0 or raw[kind] != name:
                     continue
@@ -188,20 +188,20 @@ def _count(units: np.ndarray, kana: np.ndarray, raw: np.ndarray, enough: int) ->
                 else:
                     text_until = stop if stop >= 0 else len(units)
         visible |= end < 0
-        at = end if end > 0 else at + 1
-    return found, visible
+        offset = end if end > 0 else offset + 1
+    return result, visible
 
 
 @compiled
 def _nesting(units: np.ndarray, closed: np.ndarray, formatting: np.ndarray, open_names: np.ndarray) -> tuple[int, int]:
-    depth, deepest, total, most, at = 0, 0, 0, 0, 0
+    depth, deepest, total, most, offset = 0, 0, 0, 0, 0
     unclosed = np.zeros(len(formatting), np.int64)
-    while at + 1 < len(units):
-        is_end = units[at] == 0x3C and units[at + 1] == 0x2F
-        if units[at] != 0x3C or not (is_end or 0x41 <= (units[at + 1] & 0xFFDF) <= 0x5A):
-            at += 1
+    while offset + 1 < len(units):
+        is_end = units[offset] == 0x3C and units[offset + 1] == 0x2F
+        if units[offset] != 0x3C or not (is_end or 0x41 <= (units[offset + 1] & 0xFFDF) <= 0x5A):
+            offset += 1
             continue
-        name, at = _name_at(units, at + 1 + is_end)
+        name, offset = _name_at(units, offset + 1 + is_end)
         kind = place_of(formatting, name)
         if kind >= 0:
             if not is_end:

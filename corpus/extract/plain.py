@@ -34,7 +34,7 @@ _REPLACED = (
     (0xFF61, 0xFF9F),
     (0xFFFE, 0xFFFF),
 )
-# Jamo that join what stands before them (Unicode Standard §3.12); no decomposition lists them.
+# Jamo that join what is before them (Unicode Standard §3.12); no decomposition lists them.
 _JAMO = ((0x1161, 0x1175), (0x11A8, 0x11C2))
 _HIGHEST = 0x30000  # above are no characters that decompose, and none that is plain
 
@@ -58,7 +58,7 @@ def _kinds() -> np.ndarray:
         if point < _BMP and (unicodedata.combining(chr(point)) or not unicodedata.is_normalized("NFC", chr(point))):
             kinds[point] = _ODD
         if len(parts) == 2 and not parts[0].startswith("<") and int(parts[1], 16) < _BMP:
-            kinds[int(parts[1], 16)] = _ODD  # it may join what stands before it
+            kinds[int(parts[1], 16)] = _ODD  # it may join what is before it
     kinds[[ord(mark) for mark in SUSPICIOUS]] = _ODD
     kinds[[0x20, 0x3000]], kinds[0x0A] = _SPACE, _NEWLINE
     return kinds
@@ -67,11 +67,11 @@ def _kinds() -> np.ndarray:
 @compiled
 def _look(data: Any, bounds: Any, kinds: Any, plain: Any) -> None:
     for document in range(len(plain)):
-        at, end = bounds[document], bounds[document + 1]
+        offset, end = bounds[document], bounds[document + 1]
         # no space or line end at the ends (an ideographic space may come first), none before a line end, two of these at most
-        good, before, lines = at < end and data[at] != 0x20, _PLAIN, 2
-        while good and at < end:
-            point, at = decode(data, at)
+        good, before, lines = offset < end and data[offset] != 0x20, _PLAIN, 2
+        while good and offset < end:
+            point, offset = decode(data, offset)
             kind = _kind(point, kinds)
             if kind == _NEWLINE:
                 lines += 1

@@ -73,7 +73,7 @@ FOOTNOTES = (
     *("脚注・参考文献", "ギャラリー"),
 )
 _FOOTNOTES = frozenset(name.casefold() for name in FOOTNOTES)
-# Templates that stand in running text and show one of their arguments; which one. Names as in ja.wikipedia, in lower case.
+# Templates that are in running text and show one of their arguments; which one. Names as in ja.wikipedia, in lower case.
 _FIRST = (
     *(
         "ルビ",
@@ -149,42 +149,42 @@ def _hollow(found: re.Match[str]) -> str:
     out: list[str] = []
     for sign in found[0]:
         if sign in ")）":
-            held = len(out)
-            while held and out[held - 1] not in "（(":
-                held -= 1
-            if held:
-                del out[held - 1 :]
+            existing = len(out)
+            while existing and out[existing - 1] not in "（(":
+                existing -= 1
+            if existing:
+                del out[existing - 1 :]
                 continue
         out.append(sign)
     return "".join(out)
 
 
 def _without_silent(text: str) -> str:
-    """Without elements whose content is no text; one that is not closed costs the rest of its line."""
+    """Without elements whose content is not text; one that is not closed costs the rest of its line."""
     closers: dict[str, list[int]] = {}
     tags = list(_SILENT_TAG.finditer(text))
     for tag in tags:
         if tag[1]:
             closers.setdefault(tag[2].lower(), []).append(tag.end())
-    out, at = [], 0
+    out, offset = [], 0
     passed = dict.fromkeys(closers, 0)
     for tag in tags:
-        if tag.start() < at:
+        if tag.start() < offset:
             continue
-        out.append(text[at : tag.start()])
-        at, name = tag.end(), tag[2].lower()
+        out.append(text[offset : tag.start()])
+        offset, name = tag.end(), tag[2].lower()
         if tag[1] or tag[3].rstrip().endswith("/"):
             continue
         ends = closers.get(name, [])
-        while passed.get(name, 0) < len(ends) and ends[passed[name]] <= at:
+        while passed.get(name, 0) < len(ends) and ends[passed[name]] <= offset:
             passed[name] += 1
         if passed.get(name, 0) < len(ends):
-            at = ends[passed[name]]
-        elif (end := text.find("\n", at)) >= 0:
-            at = end
+            offset = ends[passed[name]]
+        elif (end := text.find("\n", offset)) >= 0:
+            offset = end
         else:
-            at = len(text)
-    return "".join([*out, text[at:]])
+            offset = len(text)
+    return "".join([*out, text[offset:]])
 
 
 def _unnested(text: str) -> str:
@@ -192,12 +192,12 @@ def _unnested(text: str) -> str:
     out: list[str] = []
     stack: list[_Open] = []
     depth = {"{": 0, "|": 0, "[": 0}
-    at = 0
+    offset = 0
     for token in _TOKEN.finditer(text):
-        if token.start() < at:
+        if token.start() < offset:
             continue
-        out.append(text[at : token.start()])
-        at = token.end()
+        out.append(text[offset : token.start()])
+        offset = token.end()
         sign = token[0].lstrip(" \t:*#;")
         if sign.startswith("{{"):
             _open_braces(len(sign), stack, out, depth)
@@ -210,7 +210,7 @@ def _unnested(text: str) -> str:
             _close("|", stack, out, depth)
         elif sign == "]]" and stack and stack[-1].kind == "[":
             _close("[", stack, out, depth)
-    out.append(text[at:])
+    out.append(text[offset:])
     for opened in reversed(stack):
         if opened.kind != "[" or _SILENT_LINK.match("".join(out[opened.place : opened.place + 1])):
             _cut_line(out, opened.place)
@@ -271,8 +271,8 @@ def _template(content: str) -> str:
     name = name.strip().lower().replace(" ", "_")
     if name in _SIGNS:
         return _SIGNS[name]
-    place = _SHOWN.get(name, 1 if name.startswith("lang-") else 0)
-    if not place:
+    offset = _SHOWN.get(name, 1 if name.startswith("lang-") else 0)
+    if not offset:
         return ""
     named, plain = {}, []
     for value in values:
@@ -286,7 +286,7 @@ def _template(content: str) -> str:
         return named.get("label") or named.get("3") or given[0]
     if name in _READINGS and given[1].strip():
         return f"{given[0]}（{given[1].strip()}）"
-    return given[place - 1]
+    return given[offset - 1]
 
 
 def _sections(lines: list[str]) -> list[str]:
@@ -317,8 +317,8 @@ def _sections(lines: list[str]) -> list[str]:
 def _plain_line(line: str) -> str:
     """A list item begins with ・; an indented line and the term of a definition with nothing."""
     line = _RULE.sub("", line).strip(" \u3000") if not line.startswith("\u3000") else line.rstrip(" \u3000")
-    found = _ITEM.match(line)
-    if not found:
+    match = _ITEM.match(line)
+    if not match:
         return line
-    rest = line[found.end() :]
-    return ("・" if found[1][-1] in "*#" else "") + rest if rest.strip() else ""
+    rest = line[match.end() :]
+    return ("・" if match[1][-1] in "*#" else "") + rest if rest.strip() else ""

@@ -1,4 +1,4 @@
-"""What is kept of fetched packages, with its licences: the settings of [fetch] and the work behind its recipe."""
+"""What is kept of fetched packages, with its licences: the settings of [fetch] and the work of its recipe."""
 
 import shutil
 from dataclasses import dataclass
@@ -68,14 +68,14 @@ def copy_kept(tree: Path, wanted: DebianPackage, into: Path) -> dict[str, int]:
 
     Raises: BadInput if a glob matches nothing: the package is no longer what the run file thinks.
     """
-    found: set[Path] = set()
+    results: set[Path] = set()
     for pattern in wanted.keep:
         matches = {path for path in tree.glob(pattern) if path.is_file() and not path.is_symlink()}
         if not matches:
             raise BadInput(f"Debian package {wanted.package}: no file matches {pattern!r}; look into it with `dpkg-deb -c`")
-        found |= matches
-    found -= {path for pattern in wanted.leave for path in tree.glob(pattern)}
-    for path in sorted(found):
+        results |= matches
+    results -= {path for pattern in wanted.leave for path in tree.glob(pattern)}
+    for path in sorted(results):
         target = into / path.relative_to(tree)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -85,7 +85,7 @@ def copy_kept(tree: Path, wanted: DebianPackage, into: Path) -> dict[str, int]:
             f"Debian package {wanted.package}: no usr/share/doc/{wanted.package}/copyright, so its licence is unknown"
         )
     shutil.copyfile(notice, into / "copyright")
-    return {"files": len(found), "bytes": sum(path.stat().st_size for path in found)}
+    return {"files": len(results), "bytes": sum(path.stat().st_size for path in results)}
 
 
 def keep_tatoeba(wanted: Tatoeba, cache: Path, artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:

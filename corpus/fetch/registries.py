@@ -59,13 +59,13 @@ def fetch_debian(packages: Sequence[str], cache: Path) -> dict[str, tuple[DebFil
     Returns: package -> (its description, the checked .deb file).
     Raises: ExternalServiceError if apt-get fails or what it brings is not what the package lists say.
     """
-    found = _describe(packages)
-    lacking = [deb for deb in found if not deb.stands_in(cache)]
+    result = _describe(packages)
+    lacking = [deb for deb in result if not deb.stands_in(cache)]
     if lacking:
         megabytes = sum(deb.size for deb in lacking) / 1e6
         echo(f"取得: Debian パッケージ {len(lacking)} 個をダウンロードします ({megabytes:.1f} MB)")
         _download(lacking, cache)
-    return {deb.package: (deb, cache / deb.file) for deb in found}
+    return {deb.package: (deb, cache / deb.file) for deb in result}
 
 
 def unpack_debian(deb: Path, into: Path) -> None:
@@ -123,7 +123,7 @@ def unpack_member(archive: Path, member: str, into: Path) -> None:
 def _describe(packages: Sequence[str]) -> list[DebFile]:
     """What the package lists say; as root with empty lists, after updating them."""
     words = ["apt-get", "--print-uris", "download", *packages]
-    with tempfile.TemporaryDirectory() as empty:  # apt-get says nothing about a file that stands where it runs
+    with tempfile.TemporaryDirectory() as empty:  # apt-get says nothing about a file that is where it runs
         done = _run(words, cwd=Path(empty))
         if done.returncode and _is_root():
             _update_lists()
@@ -132,14 +132,14 @@ def _describe(packages: Sequence[str]) -> list[DebFile]:
         raise ExternalServiceError(
             f"apt-get download: {_last_line(done)}; update the package lists with `sudo apt-get update`, {_OTHER_RUN}"
         )
-    found = {}
+    matches = {}
     for match in filter(None, map(_URI_LINE.match, done.stdout.splitlines())):
         name, version, *_ = match["file"].removesuffix(".deb").split("_")
         kind = match["kind"].lower().removesuffix("sum")
-        found[name] = DebFile(name, unquote(version), match["file"], int(match["size"]), kind, match["hash"])
-    if lost := sorted(set(packages) - found.keys()):
+        matches[name] = DebFile(name, unquote(version), match["file"], int(match["size"]), kind, match["hash"])
+    if lost := sorted(set(packages) - matches.keys()):
         raise ExternalServiceError(f"apt-get download: the package lists do not name a file of {lost}, {_OTHER_RUN}")
-    return [found[name] for name in packages]
+    return [matches[name] for name in packages]
 
 
 def _download(debs: Sequence[DebFile], cache: Path) -> None:

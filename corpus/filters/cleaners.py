@@ -22,7 +22,7 @@ _FOOTNOTE_SECTIONS = (
     "Footnotes", "See also", "Further reading", "Bibliography", "References", "Notes", "Citations", "Sources", "External links",
 )  # fmt: skip
 _CLOSED_BY = {"）": "（", ")": "("}
-# What may stand between brackets, beside spaces that end no line.
+# What may be between brackets, beside spaces that end no line.
 _FILLING = {"（": ",，、;；", "(": ",;"}
 
 
@@ -40,8 +40,8 @@ def japanese_lines(text: str) -> str:
 
 def wikipedia_footnotes(text: str) -> str:
     """The text up to the first line that is the heading of a section of notes, references or links."""
-    found = _patterns()["footnotes"].search(text)
-    return text[: found.start()] if found else text
+    match = _patterns()["footnotes"].search(text)
+    return text[: match.start()] if match else text
 
 
 def empty_parentheses(text: str) -> str:
@@ -62,7 +62,7 @@ def empty_parentheses(text: str) -> str:
 
 
 def _close(out: list[str], bracket: str) -> None:
-    """Add a closing bracket, or take its opening one away where nothing stands between them."""
+    """Add a closing bracket, or take its opening one away where nothing is between them."""
     opening = _CLOSED_BY[bracket]
     while out and out[-1] not in _FILLING and out[-1] not in _CLOSED_BY:
         last = out.pop()
@@ -86,7 +86,7 @@ def _filled(text: str, marks: str) -> int:
 
 
 def _japanese_line(line: str) -> str:
-    """What stays of one line, "" for nothing; one pass is enough, for what follows an address or a run is no part of one."""
+    """What stays of one line, "" for nothing; one pass is enough, for what follows an address or a run is not a part of one."""
     patterns = _patterns()
     if not patterns["kana"].search(line):
         return ""

@@ -7,11 +7,11 @@ import numpy as np
 
 from corpus.filters.hosts import HostLists
 
-# Columns of the table behind those of `corpus.stats.measure`; one that no rule of the preset reads stays 0.
+# Columns of the table after those of `corpus.stats.measure`; one that no rule of the preset reads stays 0.
 FEATURES = (
     "filled",  # 1 where the text has any character that Python's str.strip leaves
     "compressed_bytes",  # of the UTF-8 text by zlib at level 9, as LLM-jp v1 measures compression
-    "linked",  # visible characters of the extracted text that stood in links
+    "linked",  # visible characters of the extracted text that was in links
     "host_allowed",  # 1 or 0, by the preset's [hosts]
     "host_denied",
     "extension_allowed",
@@ -25,7 +25,7 @@ def measure_features(
 
     Args:
         wanted: names of FEATURES that a rule reads; the others are not computed.
-        linked: characters that stood in links; None: unknown, counted as 0.
+        linked: characters that was in links; None: unknown, counted as 0.
     """
     of_text: dict[str, Callable[[str], int]] = {
         "filled": lambda text: text != "" and not text.isspace(),

@@ -22,7 +22,7 @@ class HostLists:
         return not self.allow_last_labels or host_of(url).rpartition(".")[2] in self.allow_last_labels
 
     def denied(self, url: str) -> bool:
-        """Whether the address starts with a denied prefix or its host is, or lies below, a denied one."""
+        """Whether the address starts with a denied prefix or its host is, or is below, a denied one."""
         if self.deny_prefixes and url.startswith(self.deny_prefixes):
             return True
         host = host_of(url) if self.deny else ""
@@ -46,6 +46,6 @@ def host_of(url: str) -> str:
 
 
 def extension_of(url: str) -> str:
-    """What stands behind the last dot of the last part of the path, or that whole part where it has no dot."""
+    """What is after the last dot of the last part of the path, or that whole part where it has no dot."""
     name = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
     return name.rpartition(".")[2]

@@ -155,7 +155,7 @@ def table(texts: Sequence[str], urls: Sequence[str], preset: Preset, linked: Seq
 
     Args:
         urls: one for each text, for the host rules.
-        linked: for each text its characters that stood in links; None: unknown, counted as 0.
+        linked: for each text its characters that was in links; None: unknown, counted as 0.
     """
     counts_DS = measure.measure(texts, WordLists.load(preset.word_lists), preset.groups)
     features_DF = measure_features(texts, urls, preset.hosts, _columns(preset.rules), linked)
@@ -243,7 +243,7 @@ def _rule(entry: _RuleEntry, where: str) -> Rule:
 
 
 def _checked(rule: Rule, threshold: float) -> float:
-    """The threshold, if a value could stand on either side of it: a rule whose own threshold is a share keeps to shares."""
+    """The threshold, if a value could be on either side of it: a rule whose own threshold is a share keeps to shares."""
     share = bool(rule.below) and rule.threshold <= 1
     if not math.isfinite(threshold) or threshold < 0 or (share and threshold > 1):
         raise ConfigError(

@@ -28,17 +28,17 @@ class Base:
     @property
     def inputs(self) -> dict[str, str]:
         """What of it decides the bytes of the corpus that grows."""
-        made = {"base": self.manifest.digest}
-        return made | {"base remove": self.selection.digest} if self.selection else made
+        result = {"base": self.manifest.digest}
+        return result | {"base remove": self.selection.digest} if self.selection else result
 
     def name_shards(self, shards: Sequence[Shard]) -> list[Shard]:
         """New shards under names that the base has not used."""
         names = renumber([shard.name for shard in shards], self.corpus.names)
         return [dataclasses.replace(shard, name=names[shard.name]) for shard in shards]
 
-    def bring(self, artifact: Artifact) -> tuple[BaseCorpus, Accounts]:
+    def import_base(self, artifact: Artifact) -> tuple[BaseCorpus, Accounts]:
         """Put the base's files into the artifact, without what is to go. Returns: the base as it is there, its account."""
-        removed = removals.bring(artifact, self.corpus, self.selection)
+        removed = removals.import_base(artifact, self.corpus, self.selection)
         accounts = removals.account(self.manifest.stats["sources"], removed)
         return dataclasses.replace(self.corpus, data=artifact.data), accounts
 
@@ -54,7 +54,7 @@ def open_base(run: RunFile, base: BaseSettings, dedup: DedupSettings) -> Base | 
     return Base(manifest, BaseCorpus.open(manifest, dedup), removals.read_selection(base.remove))
 
 
-def together(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> Accounts:
+def merge_accounts(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> Accounts:
     """Two accounts by source added up."""
     total: Accounts = {}
     for name in dict.fromkeys([*one, *other]):

@@ -8,7 +8,7 @@ An entry of `[corpus.base] remove` is one of
 It holds for the base only. What comes in anew is judged by the rules of its preset, which has host lists.
 
 A removed document keeps its row in decisions/ (verdict dropped, stage "remove", rule "removed"), so that the account still
-balances; its text, its keys, and the clusters it was the survivor of are gone.
+balances; its text, its keys, and the clusters it was the kept representative of are gone.
 """
 
 import os
@@ -50,12 +50,12 @@ class Selection:
 
     def of(self, doc_id: str, url: str, host: str) -> set[str]:
         """The entries that choose a document, as they were written."""
-        found = {f"doc:{doc_id}"} if doc_id in self.docs else set[str]()
-        found |= {f"url:{url}"} if url in self.urls else set()
-        found |= {f"host:{host}"} if host in self.hosts else set()
+        result = {f"doc:{doc_id}"} if doc_id in self.docs else set[str]()
+        result |= {f"url:{url}"} if url in self.urls else set()
+        result |= {f"host:{host}"} if host in self.hosts else set()
         labels = host.split(".") if self.domains else []
         above = {".".join(labels[begin:]) for begin in range(len(labels))}
-        return found | {f"host:*.{domain}" for domain in above & self.domains}
+        return result | {f"host:*.{domain}" for domain in above & self.domains}
 
     def entries(self) -> list[str]:
         """All entries, in order."""
@@ -109,7 +109,7 @@ def host_of(url: str) -> str:
         return ""
 
 
-def bring(artifact: Artifact, base: BaseCorpus, selection: Selection) -> dict[str, dict[str, int]]:
+def import_base(artifact: Artifact, base: BaseCorpus, selection: Selection) -> dict[str, dict[str, int]]:
     """Put the base's shards into the artifact, without what is to go.
 
     Returns: source -> "removed" documents, their "characters" and "bytes".
@@ -121,8 +121,8 @@ def bring(artifact: Artifact, base: BaseCorpus, selection: Selection) -> dict[st
             name: SelectTask(base.data / "decisions" / f"{name}.parquet", selection, artifact.work / "removed" / f"{name}.txt")
             for name in base.names
         }
-        found = map_shards(select_removed, select, artifact, step="select", label="取り除く文書の検索")
-        _check_known(selection, found, base)
+        result = map_shards(select_removed, select, artifact, step="select", label="取り除く文書の検索")
+        _check_known(selection, result, base)
         removed = {name: task.out for name, task in select.items()}
         everything = artifact.work / "removed.txt"
         ids = sorted(line for path in removed.values() for line in path.read_text("utf-8").split())
@@ -208,8 +208,8 @@ def link(old: Path, new: Path) -> None:
 
 
 def _files(data: Path, name: str) -> list[Path]:
-    found = [path for folder in FOLDERS for path in sorted((data / folder).glob(f"{name}.*"))]
-    return found + sorted((data / "keys" / name).iterdir())
+    matches = [path for folder in FOLDERS for path in sorted((data / folder).glob(f"{name}.*"))]
+    return matches + sorted((data / "keys" / name).iterdir())
 
 
 def _check_known(selection: Selection, found: Mapping[str, Mapping[str, Any]], base: BaseCorpus) -> None:
@@ -223,7 +223,7 @@ def _check_known(selection: Selection, found: Mapping[str, Mapping[str, Any]], b
 
 
 def _entries(entries: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """Each entry and where it stands."""
+    """Each entry and where it is."""
     for entry in entries:
         if not entry.startswith("file:"):
             yield entry, "[corpus.base] remove"

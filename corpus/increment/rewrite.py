@@ -39,16 +39,16 @@ def rewrite_decisions(old: Path, new: Path, removed: frozenset[str], stage: str,
         kept = pc.call_function("equal", [table["verdict"], "kept"])
         mask = pc.call_function("and", [kept, pa.array(_among(table["doc_id"], removed))])
         for name, value in (("verdict", "dropped"), ("stage", stage), ("rule", rule)):
-            place = table.schema.get_field_index(name)
+            index = table.schema.get_field_index(name)
             values = pc.call_function("if_else", [mask, pa.scalar(value, pa.string()), table[name]])
-            table = table.set_column(place, table.schema.field(name), values)
+            table = table.set_column(index, table.schema.field(name), values)
         return table
 
     _rewrite(old, new, dropped)
 
 
 def rewrite_clusters(old: Path, new: Path, removed: frozenset[str]) -> bool:
-    """Leave out the clusters whose survivor went; False, and nothing written, where there are none."""
+    """Leave out the clusters whose kept representative went; False, and nothing written, where there are none."""
     if not _among(pq.read_table(old, columns=["survivor"])["survivor"], removed).any():
         return False
     _rewrite(old, new, lambda table: table.filter(pa.array(~_among(table["survivor"], removed))))

@@ -12,10 +12,10 @@ SELECTORS = ("doc:", "url:", "host:", "file:")
 class BaseSettings:
     """`[corpus.base]`: the run whose corpus grows, and what of it stays out.
 
-    Neither is part of the recipe as it stands: the base's digest and the digest of the list are inputs.
+    Neither is part of the recipe as it is: the base's digest and the digest of the list are inputs.
     """
 
-    run: str = field("", identity=False)  # its artifact stands beside this run's: artifacts/corpus/<run>; "": no base
+    run: str = field("", identity=False)  # its artifact is beside this run's: artifacts/corpus/<run>; "": no base
     remove: tuple[str, ...] = field((), identity=False)  # "doc:<id>", "url:<url>", "host:<host>", "file:<path of such lines>"
 
     def __post_init__(self) -> None:

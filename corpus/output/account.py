@@ -108,8 +108,8 @@ def check_identity(accounts: Mapping[str, Mapping[str, Any]], came: Mapping[str,
         assert account["in"] == came[name], f"{name}: {came[name]} read, {account['in']} decided"
         for folder, expected in (("decisions", account["in"]), ("documents", account["kept"])):
             files = (data / folder).glob(f"{name}-*.parquet")
-            found = sum(pq.read_metadata(file).num_rows for file in files)
-            assert found == expected, f"{name}: {found} rows in {folder}/, {expected} counted"
+            result = sum(pq.read_metadata(file).num_rows for file in files)
+            assert result == expected, f"{name}: {result} rows in {folder}/, {expected} counted"
 
 
 def write_benchmark_items(data: Path, settings: "DecontaminateSettings", base: Path | None) -> None:

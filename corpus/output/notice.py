@@ -27,5 +27,5 @@ def notice(licences: Sequence[Mapping[str, str]], fetched: Path | None, base: Pa
 def _packages(data: Path) -> list[str]:
     """The text of each package of a NOTICE, with its head."""
     text = (data / "NOTICE").read_text("utf-8")
-    begins = [found.start() for found in _HEAD.finditer(text)]
+    begins = [matches.start() for matches in _HEAD.finditer(text)]
     return [text[begin:end].rstrip() for begin, end in pairwise([*begins, len(text)])]

@@ -1,8 +1,8 @@
-"""One shard of the artifact: documents that stay, one decision for every record, who fell for whom, and the kept keys.
+"""One shard of the artifact: documents, decisions for every record, duplicates with what was kept in their favour, and keys.
 
 data/documents/<shard>.parquet   the documents that stay (`pipeline.documents`)
 data/decisions/<shard>.parquet   a row for every record that came in: verdict and the value of every rule of the preset
-data/clusters/<shard>.parquet    a row for every document that fell as a copy: the survivor, and how like it is
+data/clusters/<shard>.parquet    a row for every document that fell as a copy: the kept representative, and how like it is
 data/contamination/<shard>.jsonl a row for every benchmark text that a document holds; where benchmarks are given
 data/keys/<shard>/*.npy          keys, owners, ids, sizes as in `corpus.storage.judged`, of the documents that stay; `owners`
                                  are rows of the documents file. A later crawl is matched against these.
@@ -66,7 +66,7 @@ class WriteTask:
 
     @property
     def known(self) -> Judged | WithBase:
-        """Where the survivors of this shard's copies are found."""
+        """Where the kept representatives of this shard's copies are found."""
         return self.grown or self.judged
 
 
@@ -136,15 +136,13 @@ class _ShardWriter:
         fate |= {"duplicate_of": [None] * batch.num_rows, "masked": [None] * batch.num_rows}
         first = self.counts["in"]
         begin, end = np.searchsorted(self._rows, [first, first + batch.num_rows]).tolist()
-        places = (self._rows[begin:end] - first).tolist()
+        indices = (self._rows[begin:end] - first).tolist()
         with self.phases("copies"):
-            self._fell(begin, end, places, fate, copies)
+            self._fell(begin, end, indices, fate, copies)
         with self.phases("documents"):
-            self._documents(begin, end, places, columns, fate, documents)
+            self._documents(begin, end, indices, columns, fate, documents)
         with self.phases("decisions"):
-            assert STAGES.keys() >= {stage for stage in fate["stage"] if stage is not None}, (
-                "unknown stage"
-            )
+            assert STAGES.keys() >= {stage for stage in fate["stage"] if stage is not None}, "unknown stage"
             verdicts = ["kept" if rule is None else "dropped" for rule in fate["rule"]]
             decisions.add(columns | fate | {"verdict": verdicts})
             self.counts["in"] += batch.num_rows
@@ -178,14 +176,14 @@ class _ShardWriter:
         documents: TableWriter,
     ) -> None:
         """Write the documents that stay, a few megabytes at a time."""
-        rows, texts, held = list[int](), list[str](), 0
+        rows, texts, buffered = list[int](), list[str](), 0
 
         def write() -> None:
-            nonlocal rows, texts, held
+            nonlocal rows, texts, buffered
             if rows:
                 taken = pa.array(rows)
                 documents.add({name: columns[name].take(taken) for name in DOCUMENT_COLUMNS[:-1]} | {"text": texts})
-            rows, texts, held = [], [], 0
+            rows, texts, buffered = [], [], 0
 
         for ordinal in (begin + np.flatnonzero(self.alive[begin:end])).tolist():
             row = places[ordinal - begin]
@@ -195,10 +193,10 @@ class _ShardWriter:
             rows.append(row)
             texts.append(text)
             size = len(text.encode())
-            held += size
+            buffered += size
             self.counts["characters"] += len(text)
             self.counts["bytes"] += size
-            if held >= _WAITING_BYTES:
+            if buffered >= _WAITING_BYTES:
                 write()
         write()
 

@@ -57,7 +57,7 @@ _REACH = 120  # characters of the longest address
 
 
 def email(text: str, at: int) -> tuple[int, int] | None:
-    """The e-mail address whose @, or bracket with a written-out "at", stands at `at`; `text` in `ascii_form`."""
+    """The e-mail address whose @, or bracket with a written-out "at", is at `at`; `text` in `ascii_form`."""
     sign = _AT.match(text, at - 1 if at and text[at - 1] in " \u3000" else at) or _AT.match(text, at)
     if not sign:
         return None
@@ -73,7 +73,7 @@ def email(text: str, at: int) -> tuple[int, int] | None:
 
 
 def postal(line: str, at: int) -> Iterator[tuple[int, int]]:
-    """The postal code whose 〒 stands at `at`, with the address after it, on the same line or on the next one."""
+    """The postal code whose 〒 is at `at`, with the address after it, on the same line or on the next one."""
     match = _AFTER_POSTAL.match(line, at, at + _REACH)
     if not match:
         return

@@ -52,13 +52,13 @@ class Personal(NamedTuple):
 def find(text: str, kinds: tuple[str, ...] = KINDS) -> list[Personal]:
     """Personal data of a text in order, without overlaps."""
     marks = scan(text)
-    found = [*_numbers(text, marks, kinds), *_places(text, marks, kinds)]
-    found.sort(key=lambda one: (_PRIORITY.index(one.kind), one.begin))
+    matches = [*_numbers(text, marks, kinds), *_places(text, marks, kinds)]
+    matches.sort(key=lambda one: (_PRIORITY.index(one.kind), one.begin))
     chosen: list[Personal] = []  # by begin
-    for one in found:
-        at = bisect.bisect(chosen, one.begin, key=lambda other: other.begin)
-        if (not at or chosen[at - 1].end <= one.begin) and (at == len(chosen) or one.end <= chosen[at].begin):
-            chosen.insert(at, one)
+    for one in matches:
+        index = bisect.bisect(chosen, one.begin, key=lambda other: other.begin)
+        if (not index or chosen[index - 1].end <= one.begin) and (index == len(chosen) or one.end <= chosen[index].begin):
+            chosen.insert(index, one)
     return chosen
 
 
@@ -68,13 +68,13 @@ def mask(text: str, kinds: tuple[str, ...] = KINDS) -> tuple[str, Counter[str]]:
     Until nothing is found: next to a placeholder may stand what only then is a number of its own.
     """
     counts: Counter[str] = Counter()
-    while found := find(text, kinds):
-        parts, at = [], 0
-        for kind, begin, end in found:
-            parts += [text[at:begin], PLACEHOLDERS[kind]]
-            at = end
+    while result := find(text, kinds):
+        parts, offset = [], 0
+        for kind, begin, end in result:
+            parts += [text[offset:begin], PLACEHOLDERS[kind]]
+            offset = end
             counts[kind] += 1
-        text = "".join([*parts, text[at:]])
+        text = "".join([*parts, text[offset:]])
     return text, counts
 
 
@@ -92,21 +92,21 @@ def _numbers(text: str, marks: Marks, kinds: tuple[str, ...]) -> Iterator[Person
         for kind, finder in asked:
             for first, last in finder(line, begin - start, end - start):
                 yield Personal(kind, start + first, start + last)
-    for at in marks.banks if "bank" in kinds else ():
-        if span := numbers.post_account(number_form(text[at : at + _BEFORE])):
-            yield Personal("bank", at + span[0], at + span[1])
+    for offset in marks.banks if "bank" in kinds else ():
+        if span := numbers.post_account(number_form(text[offset : offset + _BEFORE])):
+            yield Personal("bank", offset + span[0], offset + span[1])
 
 
 def _places(text: str, marks: Marks, kinds: tuple[str, ...]) -> Iterator[Personal]:
-    for at in marks.ats if "email" in kinds else ():
-        start = max(0, at - 96)
-        if span := addresses.email(ascii_form(text[start : at + 288]), at - start):
+    for offset in marks.ats if "email" in kinds else ():
+        start = max(0, offset - 96)
+        if span := addresses.email(ascii_form(text[start : offset + 288]), offset - start):
             yield Personal("email", start + span[0], start + span[1])
     if "address" not in kinds:
         return
-    for at in marks.postals:
-        for first, last in addresses.postal(number_form(text[at : at + 256]), 0):
-            yield Personal("address", at + first, at + last)
-    for at in marks.addresses:
-        if span := addresses.announced(number_form(text[at : at + 128])):
-            yield Personal("address", at + span[0], at + span[1])
+    for offset in marks.postals:
+        for first, last in addresses.postal(number_form(text[offset : offset + 256]), 0):
+            yield Personal("address", offset + first, offset + last)
+    for offset in marks.addresses:
+        if span := addresses.announced(number_form(text[offset : offset + 128])):
+            yield Personal("address", offset + span[0], offset + span[1])

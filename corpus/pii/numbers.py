@@ -61,16 +61,16 @@ _POST_BANK = re.compile(
 
 def phones(line: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """Japanese telephone numbers, domestic and with +81."""
-    at = max(0, begin - 2)
-    while match := _PHONE.search(line, at):
+    offset = max(0, begin - 2)
+    while match := _PHONE.search(line, offset):
         if match.start() >= end:
             return
         first, last = match.span()
         if last <= end + 1 and _is_phone(line, match):
             yield first, last
-            at = last
+            offset = last
         else:
-            at = first + 1
+            offset = first + 1
 
 
 def my_numbers(line: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -172,7 +172,7 @@ def _sizes_fit(number: str, sizes: tuple[int, ...]) -> bool:
 
 
 def _stands_alone(line: str, begin: int, end: int, *, spaced: bool = False) -> bool:
-    """Whether a number is no part of a longer number, a decimal, a word or a chain of numbers."""
+    """Whether a number is not a part of a longer number, a decimal, a word or a chain of numbers."""
     before, after = line[max(0, begin - 5) : begin], line[end : end + 3]
     if re.search(r"\d[-.,/:_+(]? ?$" if spaced else r"\d[-.,/:_+(]?$", before):
         return False

@@ -1,4 +1,4 @@
-"""Where personal data could stand in a text: one compiled pass for digits, @ and 〒; and characters made comparable."""
+"""Where personal data could be in a text: one compiled pass for digits, @ and 〒; and characters made comparable."""
 
 import functools
 from typing import Any, NamedTuple
@@ -32,14 +32,14 @@ class Marks(NamedTuple):
 
 def scan(text: str) -> Marks:
     """All places of a text where personal data could stand."""
-    points, found = _points(text), np.empty((256, 3), np.int64)
+    points, matches = _points(text), np.empty((256, 3), np.int64)
     classes, pairs = _tables()
-    count = _scan(points, classes, pairs, found)
-    if count > len(found):
-        found = np.empty((count, 3), np.int64)
-        _scan(points, classes, pairs, found)
+    count = _scan(points, classes, pairs, matches)
+    if count > len(matches):
+        matches = np.empty((count, 3), np.int64)
+        _scan(points, classes, pairs, matches)
     marks = Marks([], [], [], [], [])
-    for kind, begin, end in found[:count].tolist():
+    for kind, begin, end in matches[:count].tolist():
         marks[kind].append((begin, end) if kind == _NUMBERS else begin)
     return marks
 
@@ -125,7 +125,7 @@ def _scan(points: Any, classes: Any, pairs: Any, found: Any) -> int:
 
 @compiled
 def _writes_at(first: int, second: int) -> bool:
-    """Whether what stands after an opening bracket begins like at, アット, or an a that is closed at once."""
+    """Whether what is after an opening bracket begins like at, アット, or an a that is closed at once."""
     if first == 0x30A2:  # ア
         return second == 0x30C3  # ッ
     if first not in (0x41, 0x61, 0xFF21, 0xFF41):  # A a Ａ ａ

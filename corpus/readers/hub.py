@@ -24,15 +24,15 @@ def read_dataset(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
     rows = iter(dataset.shard(num_shards=parts, index=shard.begin))
     share = -(-source.rows // parts)
     name = source.dataset or source.name
-    place = f"{name}/{source.config}/{source.split}" if source.config else f"{name}/{source.split}"
+    index = f"{name}/{source.config}/{source.split}" if source.config else f"{name}/{source.split}"
     try:
         for number, row in enumerate(rows, 1):
             if source.rows and number > share:
                 return
-            yield document_of_row(row, source, f"{place}/{shard.begin}#{number}")
+            yield document_of_row(row, source, f"{index}/{shard.begin}#{number}")
     except _unreachable() as error:
         raise ExternalServiceError(
-            f"source {source.name!r}: the Hub broke off {place} ({_first(error)}); run again, finished shards stay"
+            f"source {source.name!r}: the Hub broke off {index} ({_first(error)}); run again, finished shards stay"
         ) from error
 
 

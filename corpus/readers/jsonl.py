@@ -23,8 +23,8 @@ def document_of_row(row: Mapping[str, Any], source: SourceSettings, place: str) 
     text = row.get(source.text_column)
     url = _cell(row, source.url_column) or place
     if not isinstance(text, str) or not text.strip():
-        found = "no" if source.text_column not in row else "an empty" if isinstance(text, str) else f"a {type(text).__name__}"
-        return lost(source.name, url, "no_text", f"{found} column {source.text_column!r}")
+        result = "no" if source.text_column not in row else "an empty" if isinstance(text, str) else f"a {type(text).__name__}"
+        return lost(source.name, url, "no_text", f"{result} column {source.text_column!r}")
     raw = text.encode("utf-8", "surrogatepass")
     if len(raw) > source.max_document_bytes:
         return too_large(source.name, url, raw, f"{len(raw)} bytes")
@@ -44,14 +44,14 @@ def plan_jsonl(size: int, shard_bytes: int) -> list[tuple[int, int]]:
 
 
 def read_jsonl(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
-    """A document a line; a line that is no JSON object is a drop, and so is what is left of a damaged compressed file."""
+    """A document a line; a line that is not JSON object is a drop, and so is what is left of a damaged compressed file."""
     source = shard.source
     for name in shard.files:
         where, packed, number, end = relative(name, shard.base), name.endswith(COMPRESSED), 0, 0
         with open_file(name) as file:
-            found = lines(chunks(file, name), source.max_document_bytes) if packed else _range(file, shard)
+            result = lines(chunks(file, name), source.max_document_bytes) if packed else _range(file, shard)
             try:
-                for number, line in enumerate(found, 1):
+                for number, line in enumerate(result, 1):
                     end = line.begin + line.size + 1
                     if line.data is None or line.data.strip():
                         yield _line(line, source, f"{where}#{number}" if packed else f"{where}@{line.begin}")
@@ -65,12 +65,12 @@ def _range(file: IO[bytes], shard: Shard) -> Iterator[Line]:
     begin = shard.begin
     if begin:
         file.seek(begin - 1)
-        at = begin - 1
+        offset = begin - 1
         while (end := (part := file.read(CHUNK)).find(b"\n")) < 0 and part:
-            at += len(part)
+            offset += len(part)
         if not part:
             return
-        begin = at + end + 1
+        begin = offset + end + 1
         file.seek(begin)
     for line in lines(chunks(file, ""), shard.source.max_document_bytes, begin):
         if shard.end and line.begin >= shard.end:

@@ -90,9 +90,9 @@ def _group(
         reader = pq.ParquetFile(file, read_dictionary=way.dictionary, pre_buffer=False)
         try:
             for batch in reader.iter_batches(way.rows, row_groups=[group], columns=columns):
-                for place in range(batch.num_rows):
+                for index in range(batch.num_rows):
                     number += 1
-                    row = {column: batch.column(column)[place].as_py() for column in columns}
+                    row = {column: batch.column(column)[index].as_py() for column in columns}
                     yield document_of_row(row, source, f"{where}#{number}")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
             problem, reason = str(error), "damaged_record"

@@ -21,7 +21,7 @@ def join(base: str, name: str) -> str:
 
 
 def relative(name: str, base: str) -> str:
-    """The name of a file below `base`; the whole name where it lies elsewhere."""
+    """The name of a file below `base`; the whole name where it is elsewhere."""
     start = base.rstrip("/") + "/"
     return name.removeprefix(start)
 
@@ -62,17 +62,17 @@ def list_place(place: str, globs: tuple[str, ...], exclude: tuple[str, ...]) -> 
         place: a file, a folder of which `globs` chooses, or a glob; a path or a URL.
     Raises: MissingInput, ConfigError, ExternalServiceError.
     """
-    base, found = _remote_files(place, globs, exclude) if is_url(place) else _local_files(place, globs, exclude)
-    if not found:
+    base, result = _remote_files(place, globs, exclude) if is_url(place) else _local_files(place, globs, exclude)
+    if not result:
         raise MissingInput(f"no file at {place} matches {list(globs)}")
-    return base, sorted(found, key=lambda name: relative(name, base))
+    return base, sorted(result, key=lambda name: relative(name, base))
 
 
 def files_below(base: Path, globs: tuple[str, ...], exclude: tuple[str, ...] = ()) -> set[str]:
     """Files of a local folder by globs."""
     left_out = {path for pattern in exclude for path in base.glob(pattern)}
-    found = {path for pattern in globs for path in base.glob(pattern) if path.is_file() and not path.is_symlink()}
-    return {str(path) for path in found - left_out}
+    result = {path for pattern in globs for path in base.glob(pattern) if path.is_file() and not path.is_symlink()}
+    return {str(path) for path in result - left_out}
 
 
 def _local_files(place: str, globs: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[str, set[str]]:
@@ -109,11 +109,13 @@ def _split_glob(place: str, magic: int) -> tuple[str, str]:
 
 def _matches(system: Any, base: str, patterns: tuple[str, ...]) -> set[str]:
     """URLs of the files below `base` that match."""
-    found: set[str] = set()
+    matches: set[str] = set()
     root = system._strip_protocol(base)
     for pattern in patterns:
         listed = tried(base, functools.partial(system.glob, join(root, pattern), detail=True))
         for name, info in listed.items():
             if info.get("type") == "file":
-                found.add(join(base, name[len(root) :].lstrip("/")) if name.startswith(root) else system.unstrip_protocol(name))
-    return found
+                matches.add(
+                    join(base, name[len(root) :].lstrip("/")) if name.startswith(root) else system.unstrip_protocol(name)
+                )
+    return matches

@@ -165,7 +165,7 @@ def source_files(source: SourceSettings, fetched: Path | None) -> tuple[str, lis
 
 
 def _listed(source: SourceSettings) -> tuple[str, list[str]]:
-    """The files that a list names, in its order, each behind `prefix` (a URL, or a folder; none: the list's own folder)."""
+    """The files that a list names, in its order, each after `prefix` (a URL, or a folder; none: the list's own folder)."""
     if not is_url(source.paths) and not Path(source.paths).is_file():
         raise MissingInput(f"source {source.name!r}: no list of files at {source.paths}; see `paths` in the run file")
     with open_file(source.paths) as file:
@@ -186,10 +186,10 @@ def _input_rows(base: str, files: list[str]) -> list[list[str]]:
         known = checksum_of(name)
         if not known:
             with open_file(name) as file:
-                made = hashlib.sha256()
+                result = hashlib.sha256()
                 for part in chunks(file, ""):
-                    made.update(part)
-            known = made.hexdigest()
+                    result.update(part)
+            known = result.hexdigest()
         rows.append([relative(name, base), known])
     return rows
 

@@ -1,4 +1,4 @@
-"""Files behind URLs, by fsspec (s3://, https://, memory://): what is known of them, reading, copying, in bounded tries.
+"""Files at URLs, by fsspec (s3://, https://, memory://): what is known of them, reading, copying, in bounded tries.
 
 A request that fails is tried again, a read from where it stopped, TRIES times in all; then the task ends as
 ExternalServiceError. The network's failures are never taken for damage of the input, nor for a file that is not there.
@@ -94,8 +94,8 @@ def is_file(name: str) -> bool:
 def checksum_of(name: str) -> str:
     """Checksum and size that the store of a remote file gives, or "" where it gives none."""
     info = info_of(name)
-    found = next((str(info[key]) for key in _CHECKSUMS if info.get(key)), "")
-    return f"{found.strip(chr(34))} {info.get('size')}" if found else ""
+    result = next((str(info[key]) for key in _CHECKSUMS if info.get(key)), "")
+    return f"{result.strip(chr(34))} {info.get('size')}" if result else ""
 
 
 def tried(name: str, work: Callable[[], _Got]) -> _Got:
@@ -246,7 +246,7 @@ class _Ranges(io.RawIOBase):
 
 
 def _is_missing(error: Exception) -> bool:
-    """fsspec's HTTP says FileNotFoundError of every failure; what stands behind it tells."""
+    """fsspec's HTTP says FileNotFoundError of every failure; the cause tells."""
     behind = error.__cause__ if isinstance(error, FileNotFoundError) else error
     return behind is None or getattr(behind, "status", 0) in _GONE
 

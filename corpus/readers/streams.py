@@ -25,7 +25,7 @@ class BrokenStream(Exception):
 def chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
     """The content of a file in pieces of at most 1 MiB, decompressed as its name's ending says (.gz, .bz2, .zst).
 
-    Streams that stand behind one another in a file are one content, as for gunzip, bunzip2 and unzstd.
+    Streams that are one after another in a file are one content, as for gunzip, bunzip2 and unzstd.
 
     Raises: BrokenStream; what the file's own read raises.
     """
@@ -39,7 +39,7 @@ def chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 def gunzip(file: IO[bytes]) -> Iterator[bytes]:
-    """Members of gzip; zeros behind one are padding. Raises: BrokenStream."""
+    """Members of gzip; zeros after one are padding. Raises: BrokenStream."""
     return _streams(file, lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), "gzip")
 
 
@@ -49,7 +49,7 @@ def bunzip2(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _streams(file: IO[bytes], make: Callable[[], Any], what: str) -> Iterator[bytes]:
-    """Decompress streams that stand one behind the other, at most CHUNK bytes a step."""
+    """Decompress streams that stand back to back, at most CHUNK bytes a step."""
     inflater, data, inside, pending = make(), b"", False, False
     taken, begin = 0, 0  # bytes of input, and of it before the stream that is open
     while True:
@@ -112,24 +112,24 @@ def lines(parts: Iterator[bytes], limit: int, begin: int = 0) -> Iterator[Line]:
     Args:
         begin: offset of the first byte.
     """
-    held: list[bytes] = []
+    existing: list[bytes] = []
     size, seen = 0, b""
     for part in parts:
-        at = 0
+        offset = 0
         while True:
-            end = part.find(b"\n", at)
-            piece = part[at:] if end < 0 else part[at:end]
+            end = part.find(b"\n", offset)
+            piece = part[offset:] if end < 0 else part[offset:end]
             size += len(piece)
             if size <= limit:
-                held.append(piece)
+                existing.append(piece)
             elif not seen:
-                seen, held = b"".join([*held, piece])[:SEEN], []
+                seen, existing = b"".join([*existing, piece])[:SEEN], []
             if end < 0:
                 break
-            yield Line(begin, None if size > limit else b"".join(held), seen, size)
-            begin, at, size, held, seen = begin + size + 1, end + 1, 0, [], b""
+            yield Line(begin, None if size > limit else b"".join(existing), seen, size)
+            begin, offset, size, existing, seen = begin + size + 1, end + 1, 0, [], b""
     if size:
-        yield Line(begin, None if size > limit else b"".join(held), seen, size)
+        yield Line(begin, None if size > limit else b"".join(existing), seen, size)
 
 
 def read_whole(file: IO[bytes], name: str, limit: int) -> tuple[bytes, bool]:

@@ -23,7 +23,7 @@ def count_documents(path: str, sentences: int) -> int:
 def read_tatoeba(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
     """Documents begin…end of the table: so many distinct Japanese sentences each, one a line, in the table's order.
 
-    A line that is no row of the table is a drop beside the document that it stands in; `end` 0 stands for the last one.
+    A line that is no row of the table is a drop beside the document that it is in; `end` 0 stands for the last one.
     """
     path, source = shard.files[0], shard.source
     name = relative(path, shard.base)

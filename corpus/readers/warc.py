@@ -1,6 +1,6 @@
 """Crawls in WARC (ISO 28500): HTML answers with status 200; and WET, Common Crawl's plain text of them.
 
-A remote file is copied to a temporary file of the worker first, removed after: finding the next record behind a damaged one
+A remote file is copied to a temporary file of the worker first, removed after: finding the next record after a damaged one
 looks back and ahead in the file, and a crawl's store closes connections that are read as slowly as text is judged.
 """
 

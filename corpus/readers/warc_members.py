@@ -52,38 +52,38 @@ def pieces(data: mmap.mmap, where: str, limit: int) -> Iterator[Piece]:
 
 def lie(record: bytes) -> str:
     """What is wrong with the lengths that the records in `record` give, or ""."""
-    at = 0
-    while record[at : at + 5] == _RECORD:
-        head = record.find(b"\r\n\r\n", at, at + _HEADER)
-        length = _LENGTH.search(record, at, head + 2) if head >= 0 else None
+    offset = 0
+    while record[offset : offset + 5] == _RECORD:
+        head = record.find(b"\r\n\r\n", offset, offset + _HEADER)
+        length = _LENGTH.search(record, offset, head + 2) if head >= 0 else None
         if not length:
             return "no header that says how long the record is" if head < 0 else "no Content-Length, or none that is a number"
         end = head + 4 + int(length[1])
         if end > len(record):
             return f"{len(record) - head - 4} bytes instead of {int(length[1])}"
-        at = end
-        while at < len(record) and record[at] in b"\r\n":
-            at += 1
-        if at < len(record) and (at == end or record[at : at + 5] != _RECORD):
+        offset = end
+        while offset < len(record) and record[offset] in b"\r\n":
+            offset += 1
+        if offset < len(record) and (offset == end or record[offset : offset + 5] != _RECORD):
             return f"goes on after its {int(length[1])} bytes"
-    return "" if at else "no WARC header"
+    return "" if offset else "no WARC header"
 
 
 def _members(data: mmap.mmap, where: str, limit: int) -> Iterator[Piece]:
     """Gzip members; after a damaged one, go on at the next that holds a record."""
-    at = 0
-    while at < len(data):
-        piece, end = _inflate(data, at, limit)
+    offset = 0
+    while offset < len(data):
+        piece, end = _inflate(data, offset, limit)
         if piece.problem in ("", "too_large"):
-            if piece.problem and at == 0 and _has_second(piece.data):
+            if piece.problem and offset == 0 and _has_second(piece.data):
                 raise BadInput(
                     f"{where}: its first gzip member is over {limit >> 20} MiB large, so records are not compressed "
                     f"one by one; recompress it with `warcio recompress`"
                 )
-            at = end
+            offset = end
         else:
-            at = _next_member(data, at + 1)
-            if piece.problem == "truncated_record" and at < len(data):
+            offset = _next_member(data, offset + 1)
+            if piece.problem == "truncated_record" and offset < len(data):
                 piece = Piece(piece.offset, piece.data, "damaged_record", "gzip stream runs over its end")
         yield piece
 
@@ -128,31 +128,31 @@ def _next_member(data: mmap.mmap, at: int) -> int:
             if zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data[at : at + _PROBE], len(_RECORD)) == _RECORD:
                 return at
         except zlib.error:
-            pass  # the three bytes stood inside compressed data; look on
+            pass  # the three bytes was inside compressed data; look on
         at += 1
     return len(data)
 
 
 def _frames(data: mmap.mmap, limit: int) -> Iterator[Piece]:
     """Zstandard frames; after a damaged one, go on at the next that holds a record."""
-    at, dictionary = 0, None
-    while at < len(data):
-        end = frame_end(data, at)
-        if end and _ZSTD_SKIPPABLE.match(data[at : at + 4]):
-            if at == 0 and data[:4] == _ZSTD_DICTIONARY:
+    offset, dictionary = 0, None
+    while offset < len(data):
+        end = frame_end(data, offset)
+        if end and _ZSTD_SKIPPABLE.match(data[offset : offset + 4]):
+            if offset == 0 and data[:4] == _ZSTD_DICTIONARY:
                 dictionary = _dictionary(data[8:end])
-            at = end
+            offset = end
             continue
         if not end:
-            following = _next_frame(data, at + 1, dictionary)
+            following = _next_frame(data, offset + 1, dictionary)
             problem = "truncated_record" if following == len(data) else "damaged_record"
-            part = _unpack(data[at : min(following, at + limit)], dictionary, limit)[0]
-            yield Piece(at, part, problem, "a zstd frame that does not end")
-            at = following
+            part = _unpack(data[offset : min(following, offset + limit)], dictionary, limit)[0]
+            yield Piece(offset, part, problem, "a zstd frame that does not end")
+            offset = following
             continue
-        body, problem, detail = _unpack(data[at:end], dictionary, limit)
-        yield Piece(at, body, problem, detail)
-        at = end
+        body, problem, detail = _unpack(data[offset:end], dictionary, limit)
+        yield Piece(offset, body, problem, detail)
+        offset = end
 
 
 def frame_end(data: mmap.mmap | bytes, at: int) -> int:
@@ -215,20 +215,22 @@ def _next_frame(data: mmap.mmap, at: int, dictionary: bytes | None) -> int:
 
 def _plain_records(data: mmap.mmap, limit: int) -> Iterator[Piece]:
     """Records of an uncompressed file, by their lengths; after a damaged one, go on at the next header."""
-    at = 0
-    while at < len(data):
-        head = data.find(b"\r\n\r\n", at, at + _HEADER)
-        length = _LENGTH.search(data[at : head + 2]) if head >= 0 else None
+    offset = 0
+    while offset < len(data):
+        head = data.find(b"\r\n\r\n", offset, offset + _HEADER)
+        length = _LENGTH.search(data[offset : head + 2]) if head >= 0 else None
         end = head + 4 + int(length[1]) if length else len(data) + 1
-        whole = data[at : at + 5] == _RECORD and end + 4 <= len(data) and data[end : end + 4] == b"\r\n\r\n"
-        following = end + 4 if whole else data.find(b"\r\n" + _RECORD, at + 1) + 2
+        whole = data[offset : offset + 5] == _RECORD and end + 4 <= len(data) and data[end : end + 4] == b"\r\n\r\n"
+        following = end + 4 if whole else data.find(b"\r\n" + _RECORD, offset + 1) + 2
         if following < 2:
             following = len(data)
         if not whole:
             problem = "truncated_record" if following == len(data) and length else "damaged_record"
-            yield Piece(at, data[at : min(following, at + CHUNK)], problem, "length and content of a record disagree")
-        elif end - at > limit:
-            yield Piece(at, data[at : head + 4], "too_large", f"{end - at} bytes")
+            yield Piece(
+                offset, data[offset : min(following, offset + CHUNK)], problem, "length and content of a record disagree"
+            )
+        elif end - offset > limit:
+            yield Piece(offset, data[offset : head + 4], "too_large", f"{end - offset} bytes")
         else:
-            yield Piece(at, data[at:following])
-        at = following
+            yield Piece(offset, data[offset:following])
+        offset = following

@@ -2,7 +2,7 @@
 
 A multistream dump (https://meta.wikimedia.org/wiki/Data_dumps/Dump_format) is many bzip2 streams of 100 pages; with its index
 beside it (…-multistream-index.txt.bz2) it is cut into shards at streams, and a damaged stream costs only its pages.
-Any other dump is one shard a file, and what stands behind damage is lost with it, counted once.
+Any other dump is one shard a file, and what is after damage is lost with it, counted once.
 """
 
 import bz2
@@ -71,7 +71,7 @@ def read_dump(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
 
 
 def _parts(file: IO[bytes], name: str, start: int, end: int) -> Iterator[bytes]:
-    """The content of a byte range; where that begins behind the dump's root, with a root put before it."""
+    """The content of a byte range; where that begins after the dump's root, with a root put before it."""
     file.seek(start)
     if start:
         yield _ROOT
@@ -91,27 +91,27 @@ class _Bounded:
 
 
 def _next_stream(file: IO[bytes], at: int, end: int) -> int | None:
-    """Where the next bzip2 stream begins behind `at` that holds a page, before `end`."""
+    """Where the next bzip2 stream begins after `at` that holds a page, before `end`."""
     file.seek(at)
-    held = b""
+    existing = b""
     while part := file.read(CHUNK):
-        held = held[-len(_STREAM) :] + part
-        base, found = file.tell() - len(held), held.find(_STREAM)
-        while found >= 0:
-            place = base + found
-            if end and place >= end:
+        existing = existing[-len(_STREAM) :] + part
+        base, result = file.tell() - len(existing), existing.find(_STREAM)
+        while result >= 0:
+            index = base + result
+            if end and index >= end:
                 return None
-            if place > at:
+            if index > at:
                 back = file.tell()
-                file.seek(place)
+                file.seek(index)
                 try:
                     head = bz2.BZ2Decompressor().decompress(file.read(CHUNK), 100)
                 except OSError:
                     head = b""
                 if head.lstrip().startswith(b"<page>"):
-                    return place
+                    return index
                 file.seek(back)
-            found = held.find(_STREAM, found + 1)
+            result = existing.find(_STREAM, result + 1)
     return None
 
 
@@ -141,7 +141,7 @@ class _Pages:
             self._parser.Parse(part, False)
         except self._error as error:
             if self._depth == 0 and self._parser.CurrentByteIndex >= 0 and "junk after" in str(error):
-                return  # what stands behind the root's end
+                return  # what is after the root's end
             raise _Broken(str(error)) from error
 
     def end(self) -> None:

@@ -30,7 +30,7 @@ class ItemRow:
     """An item that documents hold; of several texts, the one that most documents hold."""
 
     item: str
-    text: str  # the field of the benchmark that the text stands in
+    text: str  # the field of the benchmark that the text is in
     documents: int
     share: float  # the largest
     holdings: list[Holding] = field(default_factory=list)  # the clearest
@@ -76,22 +76,22 @@ def read_benchmarks(data: Path) -> list[BenchmarkRow]:
 
 def _add_documents(data: Path, rows: dict[str, BenchmarkRow]) -> None:
     shown = {(row.file, item.item, item.text): item for row in rows.values() for item in row.worst}
-    held: dict[str, set[str]] = {file: set() for file in rows}
+    existing: dict[str, set[str]] = {file: set() for file in rows}
     shard_of: dict[str, str] = {}
     for path in sorted((data / "contamination").glob("*.jsonl")):
-        found: dict[tuple[str, str, str], dict[str, float]] = {}
+        matches: dict[tuple[str, str, str], dict[str, float]] = {}
         for hit in _rows(path):
-            held[hit["file"]].add(hit["doc_id"])
+            existing[hit["file"]].add(hit["doc_id"])
             key = hit["file"], hit["item"], hit["field"]
             if key in shown:
-                shares = found.setdefault(key, {})
+                shares = matches.setdefault(key, {})
                 shares[hit["doc_id"]] = max(hit["share"], shares.get(hit["doc_id"], 0.0))
-        for key, shares in found.items():
+        for key, shares in matches.items():
             clearest = [*shown[key].holdings, *(Holding(doc_id, share) for doc_id, share in shares.items())]
             shown[key].holdings = sorted(clearest, key=lambda one: (-one.share, one.doc_id))[:DOCUMENTS]
             shard_of |= dict.fromkeys(shares, path.stem)
     for row in rows.values():
-        row.documents = len(held[row.file])
+        row.documents = len(existing[row.file])
     holdings = [one for item in shown.values() for one in item.holdings]
     urls = _urls(data, {one.doc_id: shard_of[one.doc_id] for one in holdings})
     for one in holdings:
@@ -102,14 +102,14 @@ def _urls(data: Path, shard_of: dict[str, str]) -> dict[str, str]:
     """Addresses of documents, by the decisions of the shards that they came in."""
     import pyarrow.parquet as pq
 
-    found: dict[str, str] = {}
+    matches: dict[str, str] = {}
     for shard in sorted(set(shard_of.values())):
         ids = [doc_id for doc_id, of in shard_of.items() if of == shard]
         table = pq.read_table(
             data / "decisions" / f"{shard}.parquet", columns=["doc_id", "url"], filters=[("doc_id", "in", ids)]
         )
-        found |= dict(zip(table["doc_id"].to_pylist(), table["url"].to_pylist(), strict=True))
-    return found
+        matches |= dict(zip(table["doc_id"].to_pylist(), table["url"].to_pylist(), strict=True))
+    return matches
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

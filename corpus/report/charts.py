@@ -16,7 +16,7 @@ import numpy as np
 WIDTH, BAR, GAP, TEXT = 720, 16, 8, 12
 # Width of a wide and of a narrow character at TEXT pixels, in the fonts of the page's style sheet.
 _WIDE, _NARROW = 12.0, 6.7
-# Room for labels before bars, and for the figures behind them.
+# Room for labels before bars, and for the figures after them.
 _LABEL, _FIGURE = 190, 170
 # Below such a part of the tallest bar a bar is three pixels or less, and the axis of counts becomes logarithmic.
 _TALL = 50
@@ -29,7 +29,7 @@ class Bar:
 
     label: str
     parts: tuple[float, ...]
-    figure: str  # what stands behind it
+    figure: str  # what is after it
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def short(number: float) -> str:
 
 
 def bars(title: str, rows: Sequence[Bar], names: Sequence[str] = (), *, first_class: int = 0) -> str:
-    """Horizontal bars on a common scale; parts of a bar lie behind one another.
+    """Horizontal bars on a common scale; parts of a bar lie one after another.
 
     Args:
         names: what the parts are, for the legend.
@@ -85,8 +85,8 @@ def bars(title: str, rows: Sequence[Bar], names: Sequence[str] = (), *, first_cl
     height = top + len(rows) * (BAR + GAP)
     room = WIDTH - _LABEL - _FIGURE
     out = [_legend(names, first_class)] if names else []
-    for place, row in enumerate(rows):
-        y, x = top + place * (BAR + GAP), float(_LABEL)
+    for index, row in enumerate(rows):
+        y, x = top + index * (BAR + GAP), float(_LABEL)
         base = y + BAR - 4
         out.append(f"<g><title>{_text(f'{row.label}: {row.figure}')}</title>")
         out.append(f'<text x="{_LABEL - 8}" y="{base}" text-anchor="end">{_text(shorten(row.label, _LABEL - 12))}</text>')
@@ -122,16 +122,16 @@ def histogram(title: str, data: Histogram) -> str:
         return _PLOT_HEIGHT * (math.log10(1 + count) / math.log10(1 + most) if tall else count / most)
 
     out = _count_axis(most, floor, size_of, tall)
-    for place, count in enumerate(total.tolist()):
+    for index, count in enumerate(total.tolist()):
         if not count:
             continue
-        left, right = float(data.edges[place]), float(data.edges[place + 1])
+        left, right = float(data.edges[index]), float(data.edges[index + 1])
         fails = inside and limit is not None and _is_beyond((left + right) / 2, limit, data.beyond)
         label = f"{short(_back(left, data.log))} – {short(_back(right, data.log))}: {int(count):,}"
         out.append(f"<g><title>{_text(label)}</title>")
         y = float(floor)
         for layer, counts in enumerate(data.counts):
-            size = size_of(float(counts[place]))
+            size = size_of(float(counts[index]))
             y -= size
             if size > 0:
                 shown = max(size, 0.7)
@@ -210,17 +210,17 @@ def _count_axis(most: float, floor: int, size_of: Callable[[float], float], tall
 def _value_axis(low: float, high: float, log: bool, at: Callable[[float], float], floor: int) -> list[str]:
     """Values below the bars: powers of ten on a logarithmic axis, a round step elsewhere."""
     if log:
-        places = [float(power) for power in range(math.ceil(low), math.floor(high) + 1)] or [low]
+        indices = [float(power) for power in range(math.ceil(low), math.floor(high) + 1)] or [low]
     else:
         step = _round_step((high - low) / 6)
-        places = [round(low / step) * step + step * i for i in range(9)]
-        places = [place for place in places if low - 1e-12 <= place <= high + 1e-12]
+        indices = [round(low / step) * step + step * i for i in range(9)]
+        indices = [index for index in indices if low - 1e-12 <= index <= high + 1e-12]
     out = [f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>']
-    for place in places:
-        x = at(place)
+    for index in indices:
+        x = at(index)
         out.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{floor}" y2="{floor + 4}"/>')
-        value = _back(place, log)
-        name = "≤1" if log and place == 0 else short(0.0 if abs(value) < 1e-12 else value)
+        value = _back(index, log)
+        name = "≤1" if log and index == 0 else short(0.0 if abs(value) < 1e-12 else value)
         out.append(f'<text class="tick" x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{name}</text>')
     return out
 
@@ -235,8 +235,8 @@ def _round_step(rough: float) -> float:
 
 def _legend(names: Sequence[str], first: int) -> str:
     out, x = [], float(_LEFT)
-    for place, name in enumerate(names):
-        out.append(f'<rect class="k{first + place}" x="{x:.1f}" y="4" width="12" height="12" rx="2"/>')
+    for index, name in enumerate(names):
+        out.append(f'<rect class="k{first + index}" x="{x:.1f}" y="4" width="12" height="12" rx="2"/>')
         out.append(f'<text x="{x + 17:.1f}" y="14">{_text(name)}</text>')
         x += 17 + width(name) + 20
     return "".join(out)

@@ -83,13 +83,13 @@ class ReportData:
     masked_items: int = 0
     kinds: Counter[str] = field(default_factory=Counter)  # of copies
     cluster_sizes: Counter[int] = field(default_factory=Counter)
-    sampled: int = 1  # cluster sizes are those of one survivor in so many
+    sampled: int = 1  # cluster sizes are those of one kept representative in so many
     similarities: np.ndarray = field(default_factory=lambda: np.zeros(len(SIMILARITIES) - 1, np.int64))
     benchmarks: list[BenchmarkRow] = field(default_factory=list)
 
     @property
     def stages(self) -> list[str]:
-        """Stages that dropped something or stand in any rule, in the order in which documents pass them."""
+        """Stages that dropped something or are in any rule, in the order in which documents pass them."""
         seen = {stage for fates in self.fates.values() for stage, _ in fates} | {r.rule.stage for r in self.rules.values()}
         seen |= {"read"}
         seen.discard("")
@@ -116,7 +116,7 @@ def collect(decisions: Decisions) -> ReportData:
 
 
 def cluster_sizes(decisions: Decisions, limit: int = _SURVIVORS) -> tuple[Counter[int], int]:
-    """How many clusters have how many documents, the survivor included; and of one survivor in how many that is."""
+    """How many clusters have how many documents, kept ones included; and the sampling: one cluster in how many was counted."""
     counts: Counter[str] = Counter()
     every = 1
     for table in decisions.clusters(("survivor",)):
@@ -135,11 +135,11 @@ def _prepare(data: ReportData, file: DecisionFile) -> None:
 
     with pq.ParquetFile(file.path) as parquet:
         meta = parquet.metadata
-        place = {meta.schema.column(i).name: i for i in range(len(meta.schema))}
+        index = {meta.schema.column(i).name: i for i in range(len(meta.schema))}
         for rule in file.rules:
             low, high = np.inf, -np.inf
             for group in range(meta.num_row_groups):
-                stats = meta.row_group(group).column(place[rule.name]).statistics
+                stats = meta.row_group(group).column(index[rule.name]).statistics
                 if stats is not None and stats.has_min_max:
                     low, high = min(low, float(stats.min)), max(high, float(stats.max))
             if high < low:  # no document was judged
@@ -210,12 +210,12 @@ def _add_rules(data: ReportData, file: DecisionFile, table: "pa.Table") -> None:
     fails_NR = np.stack([rule.fails(numbers_NR[:, i]) for i, rule in enumerate(file.rules)], axis=1)
     sole = fails_NR.sum(axis=1) == 1
     firsts = np.bincount(fails_NR.argmax(axis=1)[fails_NR.any(axis=1)], minlength=len(file.rules))
-    for place, rule in enumerate(file.rules):
+    for index, rule in enumerate(file.rules):
         have = data.rules[file.preset, rule.name]
-        column = numbers_NR[:, place]
+        column = numbers_NR[:, index]
         column = column[~np.isnan(column)]
         have.judged += len(column)
         have.counts += np.histogram(np.clip(on_axis(column, log=have.log), have.edges[0], have.edges[-1]), have.edges)[0]
-        have.fails += int(fails_NR[:, place].sum())
-        have.sole += int((fails_NR[:, place] & sole).sum())
-        have.first += int(firsts[place])
+        have.fails += int(fails_NR[:, index].sum())
+        have.sole += int((fails_NR[:, index] & sole).sum())
+        have.first += int(firsts[index])

@@ -67,7 +67,7 @@ def render(decisions: Decisions, data: ReportData, speed: Speed) -> str:
         copies=_copies(decisions, data),
         masked=_masked(decisions, data),
         benchmarks=data.benchmarks,
-        benchmark_hits=sum(n for f in data.fates.values() for (at, _), n in f.items() if at == "decontaminate"),
+        benchmark_hits=sum(n for f in data.fates.values() for (offset, _), n in f.items() if offset == "decontaminate"),
         speed=_speed(speed),
         bounds=[(bound.name, in_mb(bound.rate)) for bound in speed.bounds],
     )
@@ -106,7 +106,7 @@ def _table(decisions: Decisions, data: ReportData, came: Mapping[str, int]) -> d
     rows = []
     for source in sorted(data.kept):
         kept, size = data.kept[source]
-        dropped = [sum(n for (at, _), n in data.fates[source].items() if at == stage) for stage in stages]
+        dropped = [sum(n for (offset, _), n in data.fates[source].items() if offset == stage) for stage in stages]
         cells = [came[source], *dropped, kept]
         rows.append([source, *(f"{n:,}" for n in cells), f"{kept / max(came[source], 1):.1%}", f"{size:,}"])
     presets = sorted({(file.source, file.preset) for file in decisions.files})
@@ -116,7 +116,7 @@ def _table(decisions: Decisions, data: ReportData, came: Mapping[str, int]) -> d
 def _reasons(decisions: Decisions, data: ReportData) -> str:
     """How many documents each reason dropped, in the order of judging."""
     labels = decisions.labels
-    order = {name: place for place, name in enumerate(decisions.rule_names)}
+    order = {name: index for index, name in enumerate(decisions.rule_names)}
     total: dict[tuple[str, str], int] = {}
     for fates in data.fates.values():
         for key, count in fates.items():

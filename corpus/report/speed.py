@@ -98,11 +98,11 @@ def _bounds(table: "pa.Table") -> list[Bound]:
 
     text = "\n".join(table["text"].to_pylist()).encode()
     packed = gzip.compress(text, 6)
-    made = io.BytesIO()
-    pq.write_table(table, made, compression="zstd")
+    result = io.BytesIO()
+    pq.write_table(table, result, compression="zstd")
 
     def through_parquet() -> None:
-        pq.write_table(pq.read_table(io.BytesIO(made.getvalue()), use_threads=False), io.BytesIO(), compression="zstd")
+        pq.write_table(pq.read_table(io.BytesIO(result.getvalue()), use_threads=False), io.BytesIO(), compression="zstd")
 
     # A megabyte again and again would stay in the cache: copied is the whole sample.
     raw = np.frombuffer(text, np.uint8)

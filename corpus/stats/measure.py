@@ -17,7 +17,7 @@ from corpus.stats.word_lists import ENGLISH, LISTS, NO_WORDS, WordLists, tried
 from corpus.stats.words import TOKENS
 from pipeline.text.characters import buffer_of, class_table, trait_table
 
-# What each column counts stands beside its name in the module of its kernel.
+# What each column counts is beside its name in the module of its kernel.
 STATISTICS = (
     *TEXT,
     *REPETITION,

@@ -1,4 +1,4 @@
-"""How much of a text repeats: the most frequent n-grams and those that stood earlier, of characters or of words.
+"""How much of a text repeats: the most frequent n-grams and those that was earlier, of characters or of words.
 
 Definitions (Gopher, arXiv:2112.11446 §A1.1 and table A1), over a sequence of symbols: visible characters, or words:
 top n-gram: count times the characters of the n-gram that occurs most often, the longest of those; 0 if it occurs once.
@@ -7,7 +7,7 @@ A sequence is measured in windows of WINDOW symbols, whose counts are added: scr
 a long novel is not taken for spam because its phrases meet again after 100 pages.
 
 How: a first sweep without branches tells the few places that can matter: where the count of all n-grams with the same hash
-is high enough for the top, or where some n-gram with the same hash stood before or comes again. Only those places are then
+is high enough for the top, or where some n-gram with the same hash was before or comes again. Only those places are then
 compared exactly, symbol by symbol, through a table of places or along the chain of those with one hash. How far a place
 agrees with an earlier one says at once which n-grams that begin there are duplicates.
 """
@@ -45,9 +45,9 @@ def count_repetition(data: Any, bounds: Any, classes: Any, rows: Any) -> None:
     symbols, starts = np.empty(room, np.uint32), np.arange(room + 1)
     scratch = new_scratch(room)
     for document in range(len(rows)):
-        at, end = bounds[document], bounds[document + 1]
-        while at < end:
-            count, at = copy_visible(data, at, end, classes, symbols)
+        offset, end = bounds[document], bounds[document + 1]
+        while offset < end:
+            count, offset = copy_visible(data, offset, end, classes, symbols)
             add_repetition(symbols[:count], starts, scratch, rows[document])
 
 
@@ -94,16 +94,16 @@ def _cleared(table: Any, entries: int) -> Any:
 @compiled
 def _bound(symbols: Any, width: int, hashes: Any, bounds: Any, table: Any) -> None:
     """Bound the count of the n-gram of 2 to 4 symbols at each place by that of all with its hash."""
-    places = len(symbols) - width + 1
-    free = _cleared(table, max(places // 2, 1))
+    indices = len(symbols) - width + 1
+    free = _cleared(table, max(indices // 2, 1))
     last, third, fourth = len(free) - 1, min(width - 1, 2), width - 1
     c, d = _C if width > 2 else np.uint32(0), _D if width > 3 else np.uint32(0)
-    for i in range(places):
+    for i in range(indices):
         sums = symbols[i] * _A + symbols[i + 1] * _B + symbols[i + third] * c + symbols[i + fourth] * d
         hashes[i] = (sums >> np.uint32(8)) & last
-    for i in range(places):
+    for i in range(indices):
         free[hashes[i]] += np.uint32(1)
-    for i in range(places):
+    for i in range(indices):
         bounds[i] = free[hashes[i]]
 
 
@@ -147,18 +147,18 @@ def _mixed(symbols: Any, place: int, width: int) -> Any:
 
 @compiled
 def _first_place(mixed: Any, place: int, width: int, table: Any, symbols: Any) -> Any:
-    """Where the n-gram of `width` symbols at `place` stood first, or `place`, which is then noted as the first.
+    """Where the n-gram of `width` symbols at `place` was first, or `place`, which is then noted as the first.
 
     Args:
         mixed: any hash of the n-gram.
     """
     last = len(table) - 1
-    at = np.int64(mixed >> np.uint64(40)) & last
+    offset = np.int64(mixed >> np.uint64(40)) & last
     tag = np.uint32(mixed >> np.uint64(16)) & np.uint32(0x7FFF) | _TAG
     for _ in range(_PROBES):
-        entry = table[at]
+        entry = table[offset]
         if entry == 0:
-            table[at] = tag << np.uint32(16) | np.uint32(place)
+            table[offset] = tag << np.uint32(16) | np.uint32(place)
             return place
         if entry >> np.uint32(16) == tag:
             first, differ = np.int64(entry & _PLACE), np.uint32(0)
@@ -166,7 +166,7 @@ def _first_place(mixed: Any, place: int, width: int, table: Any, symbols: Any) -
                 differ |= symbols[first + k] ^ symbols[place + k]
             if differ == 0:
                 return first
-        at = (at + 1) & last
+        offset = (offset + 1) & last
     return place
 
 
@@ -187,13 +187,13 @@ def _add_duplicates(symbols: Any, starts: Any, table: Any, numbers: Any, row: An
 
 @compiled
 def _lengths_of_repeats(symbols: Any, hashes: Any, active: Any, table: Any, earlier: Any, lengths: Any) -> None:
-    """How many symbols at each place stood somewhere earlier too, counted up to the longest n-gram.
+    """How many symbols at each place was somewhere earlier too, counted up to the longest n-gram.
 
     As LZ77's match finders do: places of one hash are a chain, latest first, and only what could agree further than the best
-    is compared. A place behind one that repeats is first compared with what stands behind that one's source.
+    is compared. A place after one that repeats is first compared with what is after that one's source.
 
     Args:
-        active: the places whose 5-gram may stand elsewhere too, ascending.
+        active: the places whose 5-gram may be elsewhere too, ascending.
         earlier: scratch, at each active place the one before it in its chain, -1 for none.
         lengths: written at the active places.
     """
@@ -201,21 +201,21 @@ def _lengths_of_repeats(symbols: Any, hashes: Any, active: Any, table: Any, earl
     last, before, source = np.uint32(len(heads) - 1), -2, 0
     for i in active:
         slot = np.uint32(hashes[i]) >> _CHAIN_SHIFT & last
-        at = np.int64(heads[slot]) - 1
-        heads[slot], earlier[i] = i + 1, at
+        offset = np.int64(heads[slot]) - 1
+        heads[slot], earlier[i] = i + 1, offset
         limit, longest, best = min(_LAST, len(symbols) - i), 0, 0
         if before == i - 1:
             longest, best = lengths[before] - 1, source + 1
             while longest < limit and symbols[best + longest] == symbols[i + longest]:
                 longest += 1
-        while at >= 0 and longest < limit:
-            if symbols[at + longest] == symbols[i + longest]:
+        while offset >= 0 and longest < limit:
+            if symbols[offset + longest] == symbols[i + longest]:
                 length = 0
-                while length < limit and symbols[at + length] == symbols[i + length]:
+                while length < limit and symbols[offset + length] == symbols[i + length]:
                     length += 1
                 if length > longest:
-                    longest, best = length, at
-            at = earlier[at]
+                    longest, best = length, offset
+            offset = earlier[offset]
         lengths[i] = longest
         if longest >= _FIRST:
             before, source = i, best
@@ -224,21 +224,21 @@ def _lengths_of_repeats(symbols: Any, hashes: Any, active: Any, table: Any, earl
 @compiled
 def _places_of_repeats(symbols: Any, table: Any, hashes: Any, active: Any) -> int:
     """Put into `active` the places whose 5-gram shares its hash with another; returns how many."""
-    places = len(symbols) - _FIRST + 1
-    if places < 2:
+    indices = len(symbols) - _FIRST + 1
+    if indices < 2:
         return 0
-    words = _cleared(table, places // 2)  # as many words as places, or up to twice as many
+    words = _cleared(table, indices // 2)  # as many words as places, or up to twice as many
     last = len(words) * _SLOTS_A_WORD - 1
-    for i in range(places):
+    for i in range(indices):
         sums = symbols[i] * _A + symbols[i + 1] * _B + symbols[i + 2] * _C + symbols[i + 3] * _D + symbols[i + 4] * _E
         hashes[i] = sums
-    for i in range(places):
+    for i in range(indices):
         slot = (hashes[i] >> 4) & last
         shift = np.uint32(2 * (slot % _SLOTS_A_WORD))
         word = words[slot // _SLOTS_A_WORD]
         words[slot // _SLOTS_A_WORD] = word | (np.uint32(1) | (word >> shift & np.uint32(1)) << np.uint32(1)) << shift
     chosen = 0
-    for i in range(places):
+    for i in range(indices):
         slot = (hashes[i] >> 4) & last
         active[chosen] = i
         chosen += words[slot // _SLOTS_A_WORD] >> np.uint32(2 * (slot % _SLOTS_A_WORD) + 1) & np.uint32(1)

@@ -39,7 +39,7 @@ TEXT = (
 _CHARACTERS, _BYTES, _VISIBLE, _REPLACEMENT, _LINES, _CLOSED, _ELLIPSIS, _REPEATED, _REPEATED_CHARACTERS, _SENTENCES = range(
     len(CLASSES), len(CLASSES) + 10
 )
-_LONGEST, _LONG, _KUTEN, _MARU, _FIRST_KANA, _LONGEST_LINE, _LINE_ENDS, _ALPHANUMERIC, _HASH_SIGNS, _URL, _BULLETS = range(
+_MAX_LENGTH, _LONG, _KUTEN, _MARU, _FIRST_KANA, _MAX_LINE, _LINE_ENDS, _ALPHANUMERIC, _HASH_SIGNS, _URL, _BULLETS = range(
     _SENTENCES + 1, _SENTENCES + 12
 )
 _PARAGRAPHS, _REPEATED_PARAGRAPHS, _REPEATED_SENTENCES = _BULLETS + 1, _BULLETS + 2, _BULLETS + 4
@@ -55,7 +55,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: its upper bits 
 # A set of blocks starts with a slot for so many bytes of text; a text with shorter blocks is counted again with a larger set.
 _BYTES_A_SLOT = 16
 _WIDER = 4
-_LEAST_SLOTS = 64
+_MIN_SLOTS = 64
 # Slots looked at before a block counts as new: at half load a run of 60 is one in thousands of sets; against made-up hashes.
 _PROBES = 256
 
@@ -63,10 +63,10 @@ _PROBES = 256
 @compiled
 def count_texts(data: Any, bounds: Any, traits: Any, blocks: bool, rows: Any) -> None:
     """Fill the columns TEXT of `rows`, a row a text; those from "paragraphs" on only if `blocks`."""
-    slots = np.empty(_LEAST_SLOTS, np.uint64)
+    slots = np.empty(_MIN_SLOTS, np.uint64)
     for document in range(len(rows)):
         text, row = data[bounds[document] : bounds[document + 1]], rows[document]
-        size = _LEAST_SLOTS
+        size = _MIN_SLOTS
         while size * _BYTES_A_SLOT < len(text):
             size *= 2
         whole = False
@@ -99,16 +99,16 @@ def _count_bytes(data: Any, row: Any) -> None:
 @compiled
 def _url_characters(data: Any) -> int:
     """Characters in matches of https?://[!-~]+ ."""
-    total, at = 0, 0
-    while at < len(data):
-        if data[at] == _COLON and at + 3 < len(data) and data[at + 1] == 0x2F and data[at + 2] == 0x2F:
-            begin, end = _scheme(data, at), at + 3
+    total, offset = 0, 0
+    while offset < len(data):
+        if data[offset] == _COLON and offset + 3 < len(data) and data[offset + 1] == 0x2F and data[offset + 2] == 0x2F:
+            begin, end = _scheme(data, offset), offset + 3
             while begin >= 0 and end < len(data) and 0x21 <= data[end] <= 0x7E:
                 end += 1
-            if end > at + 3:
+            if end > offset + 3:
                 total += end - begin
-                at = end
-        at += 1
+                offset = end
+        offset += 1
     return total
 
 
@@ -123,12 +123,12 @@ def _scheme(data: Any, colon: int) -> int:
 
 @compiled
 def _first_kana(data: Any) -> int:
-    found, at, looked = 0, 0, 0
-    while at < len(data) and looked < LOOKUP:
-        point, at = decode(data, at)
-        found += 0x3041 <= point <= 0x3093 or 0x30A1 <= point <= 0x30F3  # ぁ-ん ァ-ン
+    result, offset, looked = 0, 0, 0
+    while offset < len(data) and looked < LOOKUP:
+        point, offset = decode(data, offset)
+        result += 0x3041 <= point <= 0x3093 or 0x30A1 <= point <= 0x30F3  # ぁ-ん ァ-ン
         looked += 1
-    return found
+    return result
 
 
 @compiled
@@ -143,18 +143,18 @@ def _count_blocks(data: Any, traits: Any, blocks: bool, slots: Any, row: Any) ->
 
     Returns: False if the set is too small.
     """
-    used, length, sentence, at, characters, line_begin = 0, 0, 0, 0, 0, 0
+    used, length, sentence, offset, characters, line_begin = 0, 0, 0, 0, 0, 0
     last, before, third, last_trait, before_trait = 0, 0, 0, 0, 0  # the line's latest visible characters
     line_mark, sentence_mark, paragraph_mark, paragraph = _FNV_LINE, _FNV_SENTENCE, _FNV_PARAGRAPH, 0
     end = len(data)
-    while at <= end:
-        point, after = (_LINE_FEED, end + 1) if at == end else decode(data, at)
+    while offset <= end:
+        point, after = (_LINE_FEED, end + 1) if offset == end else decode(data, offset)
         trait = class_of(point, traits)
         kind = trait & CLASS
-        if at < end:
+        if offset < end:
             row[kind] += 1
             characters += 1
-        at = after
+        offset = after
         if kind < SPACE or kind > NEWLINE:
             line_mark = (line_mark ^ np.uint64(point)) * _FNV_PRIME
             sentence_mark = (sentence_mark ^ np.uint64(point)) * _FNV_PRIME
@@ -169,7 +169,7 @@ def _count_blocks(data: Any, traits: Any, blocks: bool, slots: Any, row: Any) ->
                 row[_MARU] += point == _MARU_MARK
         if sentence and (trait & ENDS or kind == NEWLINE or (kind == SPACE and last == _FULL_STOP)):
             row[_SENTENCES] += 1
-            row[_LONGEST] = max(row[_LONGEST], sentence)
+            row[_MAX_LENGTH] = max(row[_MAX_LENGTH], sentence)
             row[_LONG] += sentence if sentence > LONG_SENTENCE else 0
             if blocks:
                 used += _count_block(sentence_mark, sentence, _REPEATED_SENTENCES, slots, row)
@@ -184,12 +184,12 @@ def _count_blocks(data: Any, traits: Any, blocks: bool, slots: Any, row: Any) ->
                 row[_ELLIPSIS] += _breaks_off(last, before, third)
                 used += _count_block(line_mark, length, _REPEATED, slots, row)
                 paragraph_mark, paragraph = (paragraph_mark ^ line_mark) * _SPREAD, paragraph + length
-            if paragraph and blocks and (length == 0 or at > end):
+            if paragraph and blocks and (length == 0 or offset > end):
                 row[_PARAGRAPHS] += 1
                 used += _count_block(paragraph_mark, paragraph, _REPEATED_PARAGRAPHS, slots, row)
             if length == 0:
                 paragraph_mark, paragraph = _FNV_PARAGRAPH, 0
-            row[_LONGEST_LINE] = max(row[_LONGEST_LINE], characters - line_begin - (at <= end))
+            row[_MAX_LINE] = max(row[_MAX_LINE], characters - line_begin - (offset <= end))
             line_begin = characters
             length, last, before, third, line_mark, last_trait, before_trait = 0, 0, 0, 0, _FNV_LINE, 0, 0
     row[_CHARACTERS], row[_VISIBLE] = characters, characters - row[SPACE] - row[NEWLINE]
@@ -203,14 +203,14 @@ def _count_block(mark: Any, length: int, column: int, slots: Any, row: Any) -> i
     Returns: how many blocks joined the set, 0 or 1.
     """
     last = len(slots) - 1
-    at = np.int64((mark * _SPREAD) >> np.uint64(32)) & last
+    offset = np.int64((mark * _SPREAD) >> np.uint64(32)) & last
     for _ in range(_PROBES):
-        if slots[at] == mark:
+        if slots[offset] == mark:
             row[column] += 1
             row[column + 1] += length
             return 0
-        if slots[at] == 0:
-            slots[at] = mark
+        if slots[offset] == 0:
+            slots[offset] = mark
             return 1
-        at = (at + 1) & last
+        offset = (offset + 1) & last
     return 0

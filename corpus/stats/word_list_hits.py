@@ -1,9 +1,9 @@
 """Hits of word lists in texts, counted as regular expressions with one alternation a list would find them.
 
 All lists share a trie over code points. At each character that may open a word the trie is walked once; of the words of a
-list that stand there the first in the list's order is the hit, and the list goes on behind it, as `re.findall` does.
-English lists have a trie of their own, over letters without case, which is walked behind each space.
-Source: Aho and Corasick 1975 for the trie; filters of pairs and triples of characters stand in for the failure links,
+list that are there the first in the list's order is the hit, and the list goes on after it, as `re.findall` does.
+English lists have a trie of their own, over letters without case, which is walked after each space.
+Source: Aho and Corasick 1975 for the trie; filters of pairs and triples of characters are in for the failure links,
 since the few places that pass them are cheaper to walk than a link a character is to follow.
 """
 
@@ -38,14 +38,14 @@ class Trie(NamedTuple):
     targets: np.ndarray  # int32
     ranks: np.ndarray  # int32, the first place in each list of the word that ends at a node; _NO_RANK: none does
     ends: np.ndarray  # (N,) bool, whether any does
-    alone: np.ndarray  # (N, L) bool, whether that word must not stand beside katakana
+    alone: np.ndarray  # (N, L) bool, whether that word must not be beside katakana
 
 
 def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold: bool) -> Trie:
-    """The trie of some lists, whose words stand in the order in which they are tried.
+    """The trie of some lists, whose words are in the order in which they are tried.
 
     Args:
-        alone: for each list and word, whether the word is hit only where no katakana stands beside it.
+        alone: for each list and word, whether the word is hit only where no katakana is beside it.
         fold: whether the trie holds the words in lower case.
 
     Raises: ValueError on an empty word, which a regular expression would find between any two characters, and, with
@@ -76,8 +76,8 @@ def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold:
         for point, target in out.items():
             _add_edge(edges, targets, node, point, target)
     ranks = np.full((len(nodes), max(len(lists), 1)), _NO_RANK, np.int32)
-    for place, rank in ends.items():
-        ranks[place] = rank
+    for offset, rank in ends.items():
+        ranks[offset] = rank
     pairs, shorts, triples = np.packbits(filters, axis=1, bitorder="little").view(np.uint64)
     flags = np.zeros(ranks.shape, bool)
     for (node, index), rank in ends.items():
@@ -105,21 +105,21 @@ def _edge(node: int, point: int) -> Any:
 @compiled
 def _add_edge(edges: Any, targets: Any, node: int, point: int, target: int) -> None:
     edge, last = _edge(node, point), len(edges) - 1
-    at = np.int64((edge * _SPREAD) >> np.uint64(32)) & last
-    while edges[at] != 0:
-        at = (at + 1) & last
-    edges[at], targets[at] = edge, target
+    offset = np.int64((edge * _SPREAD) >> np.uint64(32)) & last
+    while edges[offset] != 0:
+        offset = (offset + 1) & last
+    edges[offset], targets[offset] = edge, target
 
 
 @compiled
 def _step(trie: Any, node: int, point: int) -> int:
-    """The node behind `node` by a code point, or _NOWHERE."""
+    """The node after `node` by a code point, or _NOWHERE."""
     edge, last = _edge(node, point), len(trie.edges) - 1
-    at = np.int64((edge * _SPREAD) >> np.uint64(32)) & last
-    while trie.edges[at] != 0:
-        if trie.edges[at] == edge:
-            return trie.targets[at]
-        at = (at + 1) & last
+    offset = np.int64((edge * _SPREAD) >> np.uint64(32)) & last
+    while trie.edges[offset] != 0:
+        if trie.edges[offset] == edge:
+            return trie.targets[offset]
+        offset = (offset + 1) & last
     return _NOWHERE
 
 
@@ -134,16 +134,16 @@ def count_hits(data: Any, bounds: Any, trie: Any, rows: Any) -> None:
 
 @compiled
 def _cursors(lists: int) -> Any:
-    """For each list: the byte behind its latest hit, and rank and end of the best word at hand."""
+    """For each list: the byte after its latest hit, and rank and end of the best word at hand."""
     return np.empty(lists, np.int64), np.empty(lists, np.int32), np.empty(lists, np.int64)
 
 
 @compiled
 def _count_hits(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: Any, ends: Any, row: Any) -> None:
-    at, opens = begin, 0
+    offset, opens = begin, 0
     before, before_at = 0, begin
-    while at < end:
-        point, after = decode(data, at)
+    while offset < end:
+        point, after = decode(data, offset)
         pair = _pair(before, point)
         # one branch, almost never taken: whether a character opens a word is a coin's toss that no processor predicts
         if opens & _ALONE | opens & _is_in(trie.pairs, pair):
@@ -151,7 +151,7 @@ def _count_hits(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: 
             if may or (after < end and _is_in(trie.triples, _pair(pair, decode(data, after)[0]))):
                 _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
         opens = trie.opens[min(point, 0xFFFF)]
-        before, before_at, at = point, at, after
+        before, before_at, offset = point, offset, after
     if opens & _ALONE:
         _hit(data, begin, before_at, end, trie, behind, ranks, ends, row)
 
@@ -160,17 +160,17 @@ def _count_hits(data: Any, begin: int, end: int, trie: Any, behind: Any, ranks: 
 def _hit(data: Any, start: int, begin: int, end: int, trie: Any, behind: Any, ranks: Any, ends: Any, row: Any) -> None:
     """Count, for each list that is free again, the first of its words at byte `begin` of the text from `start` on."""
     ranks[:] = _NO_RANK
-    node, at = _ROOT, begin
-    while at < end:
-        point, at = decode(data, at)
+    node, offset = _ROOT, begin
+    while offset < end:
+        point, offset = decode(data, offset)
         node = _step(trie, node, point)
         if node == _NOWHERE:
             break
         if trie.ends[node]:
             for index in range(len(ranks)):
                 rank = trie.ranks[node, index]
-                if rank < ranks[index] and not (trie.alone[node, index] and _beside_katakana(data, start, begin, at, end)):
-                    ranks[index], ends[index] = rank, at
+                if rank < ranks[index] and not (trie.alone[node, index] and _beside_katakana(data, start, begin, offset, end)):
+                    ranks[index], ends[index] = rank, offset
     for index in range(len(ranks)):
         if ranks[index] != _NO_RANK and behind[index] <= begin:
             row[index] += 1
@@ -179,7 +179,7 @@ def _hit(data: Any, start: int, begin: int, end: int, trie: Any, behind: Any, ra
 
 @compiled
 def _beside_katakana(data: Any, start: int, begin: int, behind: int, end: int) -> bool:
-    """Whether [ァ-ヴー] stands before byte `begin` or at byte `behind` of the text from `start` to `end`."""
+    """Whether [ァ-ヴー] is before byte `begin` or at byte `after` of the text from `start` to `end`."""
     if behind < end and _is_katakana(decode(data, behind)[0]):
         return True
     return begin >= start + 3 and data[begin - 3] == _LEAD and _is_katakana(decode(data, begin - 3)[0])
@@ -199,29 +199,29 @@ def count_english(data: Any, bounds: Any, trie: Any, rows: Any) -> None:
         behind[:] = begin
         if begin < end:
             _hit_english(data, begin, begin, end, trie, behind, ranks, ends, rows[document])
-        for at in range(begin, end):
-            if data[at] == _SPACE:
-                _hit_english(data, at, at + 1, end, trie, behind, ranks, ends, rows[document])
+        for index in range(begin, end):
+            if data[index] == _SPACE:
+                _hit_english(data, index, index + 1, end, trie, behind, ranks, ends, rows[document])
 
 
 @compiled
 def _hit_english(
     data: Any, opening: int, begin: int, end: int, trie: Any, behind: Any, ranks: Any, ends: Any, row: Any
 ) -> None:
-    """As `_hit`, for words at `begin` behind the space at `opening`; a space, comma, full stop or the end must follow."""
+    """As `_hit`, for words at `begin` after the space at `opening`; a space, comma, full stop or the end must follow."""
     ranks[:] = _NO_RANK
-    node, at = _ROOT, begin
-    while at < end:
-        point, at = decode(data, at)
+    node, offset = _ROOT, begin
+    while offset < end:
+        point, offset = decode(data, offset)
         node = _step(trie, node, _folded(point))
         if node == _NOWHERE:
             break
         if trie.ends[node]:
-            follows = at < end and data[at] in (_SPACE, _COMMA, _FULL_STOP)
-            if follows or at == end or (at + 1 == end and data[at] == _LINE_FEED):
+            follows = offset < end and data[offset] in (_SPACE, _COMMA, _FULL_STOP)
+            if follows or offset == end or (offset + 1 == end and data[offset] == _LINE_FEED):
                 for index in range(len(ranks)):
                     if trie.ranks[node, index] < ranks[index]:
-                        ranks[index], ends[index] = trie.ranks[node, index], at + follows
+                        ranks[index], ends[index] = trie.ranks[node, index], offset + follows
     for index in range(len(ranks)):
         if ranks[index] != _NO_RANK and behind[index] <= opening:
             row[index] += 1
@@ -261,15 +261,15 @@ def count_footers(data: Any, bounds: Any, trie: Any, lines: int, tenths: int, cl
 @compiled
 def _covered(data: Any, begin: int, end: int, trie: Any, classes: Any, behind: Any, ranks: Any, ends: Any) -> tuple[int, int]:
     """Visible characters of a line, and those of them in words of the trie's one list."""
-    at, visible, covered = begin, 0, 0
+    offset, visible, covered = begin, 0, 0
     behind[:] = begin
     hits = np.zeros(1, np.int64)
-    while at < end:
-        point, after = decode(data, at)
-        if behind[0] <= at and trie.opens[min(point, 0xFFFF)]:
-            _hit(data, begin, at, end, trie, behind, ranks, ends, hits)
+    while offset < end:
+        point, after = decode(data, offset)
+        if behind[0] <= offset and trie.opens[min(point, 0xFFFF)]:
+            _hit(data, begin, offset, end, trie, behind, ranks, ends, hits)
         if is_visible(point, classes):
             visible += 1
-            covered += behind[0] > at
-        at = after
+            covered += behind[0] > offset
+        offset = after
     return visible, covered

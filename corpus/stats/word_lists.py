@@ -24,7 +24,7 @@ _FILES = {
 LISTS = tuple(_FILES)
 # Found as whole English words in any case (NgWordsFilterEn).
 ENGLISH = frozenset({"adult_en"})
-# Words all of katakana are found only where no katakana stands beside them: アス is not in アスパラガス (NgWordsFilterJa with
+# Words all of katakana are found only where no katakana is beside them: アス is not in アスパラガス (NgWordsFilterJa with
 # `ignore_confused`, as LLM-jp runs it). They are tried after the others.
 UNCONFUSED = frozenset({"adult", "discrimination", "violence"})
 KATAKANA = "[ァ-ヴー]"
@@ -63,7 +63,7 @@ class WordLists:
         if name not in self.names:
             raise ValueError(f"word list {name!r}: expected one of {', '.join(self.names) or 'none, as none is loaded'}")
         words, group = dict(self.lists)[name], 1 if name in ENGLISH else 0
-        return [found.span(group) for found in _pattern(name, words).finditer(text)] if words else []
+        return [matches.span(group) for matches in _pattern(name, words).finditer(text)] if words else []
 
 
 NO_WORDS = WordLists()
@@ -75,7 +75,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def tried(name: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """Words of a list in the order in which they are tried, and which of them must not stand beside katakana."""
+    """Words of a list in the order in which they are tried, and which of them must not be beside katakana."""
     if name not in UNCONFUSED:
         return words, (False,) * len(words)
     katakana = [re.fullmatch(f"{KATAKANA}+", word) is not None for word in words]

@@ -49,14 +49,14 @@ def count_tokens(data: Any, bounds: Any, classes: Any, stops: Any, rows: Any) ->
     marks, starts, symbols = np.empty(room, np.uint64), np.empty(room + 1, np.int64), np.empty(room, np.uint32)
     slots, scratch = np.empty(_SLOTS, np.int32), new_scratch(room)
     for document in range(len(rows)):
-        row, at, end, found = rows[document], bounds[document], bounds[document + 1], 0
-        while at < end:
-            count, at, found = _words(data, at, end, classes, stops, marks, starts, row, found)
+        row, offset, end, result = rows[document], bounds[document], bounds[document + 1], 0
+        while offset < end:
+            count, offset, result = _words(data, offset, end, classes, stops, marks, starts, row, result)
             _name(marks[:count], slots, symbols)
             add_repetition(symbols[:count], starts, scratch, row[_REPETITION:])
-        while found:
-            row[_STOP] += found & 1
-            found >>= 1
+        while result:
+            row[_STOP] += result & 1
+            result >>= 1
 
 
 @compiled
@@ -65,7 +65,7 @@ def _words(
 ) -> tuple[int, int, int]:
     """Hash words from byte `at` on into `marks`, until it is full.
 
-    Returns: how many words, the byte behind the last of them, and a bit for each stop word found so far.
+    Returns: how many words, the byte after the last of them, and a bit for each stop word found so far.
     """
     count, characters = 0, 0
     while at < end and count < len(marks):
@@ -96,21 +96,21 @@ def _words(
 
 @compiled
 def _name(marks: Any, slots: Any, symbols: Any) -> None:
-    """Name each word by the place where it stands first in the window."""
+    """Name each word by the place where it is first in the window."""
     size = 2
     while size < 2 * len(marks):
         size *= 2
     free = slots[:size]
     free[:] = -1
     for i in range(len(marks)):
-        at = np.int64((marks[i] * _SPREAD) >> np.uint64(32)) & (size - 1)
+        offset = np.int64((marks[i] * _SPREAD) >> np.uint64(32)) & (size - 1)
         symbols[i] = i
         for _ in range(_PROBES):
-            first = free[at]
+            first = free[offset]
             if first < 0:
-                free[at] = i
+                free[offset] = i
                 break
             if marks[first] == marks[i]:
                 symbols[i] = first
                 break
-            at = (at + 1) & (size - 1)
+            offset = (offset + 1) & (size - 1)

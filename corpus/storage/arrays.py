@@ -55,11 +55,11 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 def forget(array: np.ndarray) -> None:
     """Give back the pages of a memory map that were read: they stay in the system's cache, not in this process's memory."""
-    held: object = array
-    while held is not None and not isinstance(held, mmap.mmap):
-        held = getattr(held, "base", None)
-    if isinstance(held, mmap.mmap):
-        held.madvise(mmap.MADV_DONTNEED)
+    existing: object = array
+    while existing is not None and not isinstance(existing, mmap.mmap):
+        existing = getattr(existing, "base", None)
+    if isinstance(existing, mmap.mmap):
+        existing.madvise(mmap.MADV_DONTNEED)
 
 
 def sorted_ranges(raw: Path, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -76,10 +76,10 @@ def sorted_ranges(raw: Path, count: int) -> Iterator[tuple[np.ndarray, np.ndarra
     for part in range(parts):
         low, high = np.uint64((part << 64) // parts), np.uint64(((part + 1) << 64) // parts - 1)
         inside = [_inside(keys[begin : begin + _LOOK], low, high) + begin for begin in range(0, count, _LOOK)]
-        places = np.concatenate(inside)
-        found = keys[places]
-        order = np.argsort(found, kind="stable")
-        yield found[order], places[order]
+        indices = np.concatenate(inside)
+        result = keys[indices]
+        order = np.argsort(result, kind="stable")
+        yield result[order], indices[order]
 
 
 def _inside(keys: np.ndarray, low: np.uint64, high: np.uint64) -> np.ndarray:

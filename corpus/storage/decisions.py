@@ -147,12 +147,12 @@ class Decisions:
             name: a doc_id, an unambiguous beginning of one (6 hex digits or more), or a URL.
         Raises: BadInput if no document, or more than one, is called so.
         """
-        found = self._matches(name)
-        if len(found) == 1:
-            return found[0][0], found[0][1]
-        if found:
-            ids = ", ".join(doc_id for _, _, doc_id in found[:5]) + (", …" if len(found) > 5 else "")
-            raise BadInput(f"DOC={name}: {len(found)} documents of {self.manifest.root} are called so; give one of {ids}")
+        result = self._matches(name)
+        if len(result) == 1:
+            return result[0][0], result[0][1]
+        if result:
+            ids = ", ".join(doc_id for _, _, doc_id in result[:5]) + (", …" if len(result) > 5 else "")
+            raise BadInput(f"DOC={name}: {len(result)} documents of {self.manifest.root} are called so; give one of {ids}")
         raise BadInput(
             f"DOC={name}: no document of {self.manifest.root} has this doc_id or URL; expected a doc_id of {ID_DIGITS} hex "
             f"digits, its first {ID_SHORTEST} or more, or the URL as decisions/ has it"
@@ -163,17 +163,17 @@ class Decisions:
 
         digits = name.lower()
         is_prefix = ID_SHORTEST <= len(digits) <= ID_DIGITS and not set(digits) - set("0123456789abcdef")
-        found = []
+        matches = []
         for file in self.files:
             for begin, _, table in file.chunks(("doc_id", "url")):
                 hit = pc.call_function("equal", [table["url"], name])
                 if is_prefix:
                     prefix = pc.call_function("starts_with", [table["doc_id"]], pc.MatchSubstringOptions(digits))
                     hit = pc.call_function("or_kleene", [hit, prefix])
-                places = np.flatnonzero(hit.fill_null(False).to_numpy())
+                indices = np.flatnonzero(hit.fill_null(False).to_numpy())
                 ids = table["doc_id"]
-                found += [(file, begin + int(place), ids[int(place)].as_py()) for place in places]
-        return found
+                matches += [(file, begin + int(index), ids[int(index)].as_py()) for index in indices]
+        return matches
 
 
 def open_decisions(root: Path, *, check: bool = True) -> Decisions:
@@ -235,10 +235,10 @@ def _open(path: Path) -> DecisionFile:
 
 def values(table: "pa.Table", names: Sequence[str]) -> np.ndarray:
     """Columns of numbers as (rows, len(names)) float64; null becomes NaN."""
-    made = np.empty((table.num_rows, len(names)))
-    for place, name in enumerate(names):
-        made[:, place] = table[name].to_numpy()
-    return made
+    results = np.empty((table.num_rows, len(names)))
+    for index, name in enumerate(names):
+        results[:, index] = table[name].to_numpy()
+    return results
 
 
 def codes(column: "pa.ChunkedArray", names: Sequence[str]) -> np.ndarray:
@@ -246,5 +246,5 @@ def codes(column: "pa.ChunkedArray", names: Sequence[str]) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.call_function("index_in", [column], pc.SetLookupOptions(pa.array(names, pa.string())))
-    return found.fill_null(-1).to_numpy().astype(np.int64)
+    result = pc.call_function("index_in", [column], pc.SetLookupOptions(pa.array(names, pa.string())))
+    return result.fill_null(-1).to_numpy().astype(np.int64)

@@ -3,7 +3,7 @@
 work/judged/<shard>/
     rows.parquet    one row for every record that came in, in order: its fate so far and the value of every rule
     kept.npy        (kept,) rows.parquet row of every document that passed the rules; `ordinal` means an index into it
-    texts.bin       their texts, UTF-8, one behind the other; ends.npy: (kept,) where each ends
+    texts.bin       their texts, UTF-8, back to back; ends.npy: (kept,) where each ends
     sizes.npy       (kept,) characters; ids.npy: (kept, 2) the doc_id as two big halves
     keys.npy        (2 + bands, kept) sorted hashes of url, of text, and of each MinHash band
     owners.npy      (2 + bands, kept) the ordinal that each key belongs to
@@ -88,19 +88,19 @@ class Judged:
     def ranks(self, references_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What rank depends on: (N,) uint32 characters, (N, 2) uint64 halves of the doc_id."""
         sizes_N, ids_N2 = np.empty(len(references_N), np.uint32), np.empty((len(references_N), 2), np.uint64)
-        for index, places in self.places(references_N):
-            kept, ordinals = self.shard(index), references_N[places] & np.uint64(0xFFFFFFFF)
-            sizes_N[places], ids_N2[places] = kept.sizes[ordinals], kept.ids[ordinals]
+        for index, indices in self.by_shard(references_N):
+            kept, ordinals = self.shard(index), references_N[indices] & np.uint64(0xFFFFFFFF)
+            sizes_N[indices], ids_N2[indices] = kept.sizes[ordinals], kept.ids[ordinals]
         return sizes_N, ids_N2
 
-    def places(self, references_N: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def by_shard(self, references_N: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Where the references of each shard stand: (shard index, places), shard by shard, places by ordinal."""
         order = np.argsort(references_N, kind="stable")
         shards = references_N[order] >> np.uint64(32)
         cuts = np.flatnonzero(shards[1:] != shards[:-1]) + 1
-        for places in np.split(order, cuts) if len(order) else ():
-            index = int(references_N[places[0]] >> np.uint64(32))
-            yield index, places
+        for indices in np.split(order, cuts) if len(order) else ():
+            index = int(references_N[indices[0]] >> np.uint64(32))
+            yield index, indices
             self.shard(index).forget()
 
     def keys(self, kind: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,14 +179,14 @@ class KeptWriter:
             for file, dtype in ((keys, np.uint64), (owners, np.uint32)):
                 file.write(npy_header(dtype, (len(self._keys), count)))
             for raw in self._keys:
-                for sorted_keys, places in sorted_ranges(Path(raw.name), count):
+                for sorted_keys, indices in sorted_ranges(Path(raw.name), count):
                     keys.write(sorted_keys.data)
-                    owners.write(places.data)
+                    owners.write(indices.data)
                 Path(raw.name).unlink()
 
 
 def _range(row: np.ndarray, part: int, parts: int) -> tuple[int, int]:
-    """Where the keys of one of `parts` equal ranges stand in a sorted row."""
+    """Where the keys of one of `parts` equal ranges are in a sorted row."""
     low, high = np.uint64(part * _KEYS // parts), np.uint64((part + 1) * _KEYS // parts - 1)
     return int(np.searchsorted(row, low, "left")), int(np.searchsorted(row, high, "right"))
 

@@ -128,12 +128,12 @@ class BenchmarkIndex:
 
     def hits(self, text: str) -> list[Hit]:
         """Return the benchmark texts that a document holds, the largest share first, then in the order of the files."""
-        held = self.held(fold(text))
-        if not held:
+        existing = self.held(fold(text))
+        if not existing:
             return []
         offsets = fold_offsets(text)
         hits = []
-        for one in held:
+        for one in existing:
             begin, end = one.longest()
             hit = Hit(*self.texts[one.text][:3], one.share, int(offsets[begin]), int(offsets[end - 1]) + 1)
             hits.append((-one.share, one.text, hit))
@@ -151,31 +151,33 @@ class BenchmarkIndex:
         shares = counts / np.diff(self.long.first_gram)
         order = np.argsort(grams, kind="stable")
         ordered = grams[order]
-        held = []
+        existing = []
         for number in np.flatnonzero(shares >= self.min_share):
             own = self.long.grams_of(int(number))
             here = order[ranges(np.searchsorted(ordered, own), np.searchsorted(ordered, own, "right"))]
             here.sort()  # `find` returns ascending offsets
             text = int(self.long_texts[number])
             whole = _whole_occurrences(folded, self.folded[text], offsets[here])
-            held.append(HeldText(text, float(shares[number]), offsets[here], grams[here], self.long.width, whole, "ngrams"))
-        return held
+            existing.append(HeldText(text, float(shares[number]), offsets[here], grams[here], self.long.width, whole, "ngrams"))
+        return existing
 
     def _held_whole(self, folded: np.ndarray) -> list[HeldText]:
         offsets, grams = self.short.find(folded)
-        held = []
+        existing = []
         for number in np.unique(self.short.texts_of(np.unique(grams))) if len(grams) else ():
             text = int(self.short_texts[number])
             whole = _whole_occurrences(folded, self.folded[text], offsets[np.isin(grams, self.short.grams_of(int(number)))])
             if len(whole):
-                held.append(HeldText(text, 1.0, whole, np.zeros(len(whole), np.int64), len(self.folded[text]), whole, "whole"))
-        return held
+                existing.append(
+                    HeldText(text, 1.0, whole, np.zeros(len(whole), np.int64), len(self.folded[text]), whole, "whole")
+                )
+        return existing
 
 
 def _whole_occurrences(folded: np.ndarray, text: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Return those of the candidate offsets at which the whole folded text begins."""
     fits = candidates[candidates + len(text) <= len(folded)]
-    return np.array([at for at in fits.tolist() if np.array_equal(folded[at : at + len(text)], text)], np.int64)
+    return np.array([offset for offset in fits.tolist() if np.array_equal(folded[offset : offset + len(text)], text)], np.int64)
 
 
 def _longest_run(offsets: np.ndarray) -> tuple[int, int]:

@@ -43,7 +43,7 @@ _PICTOGRAPHS = (0x1F000, 0x1FBFF)  # game tiles, emoji, arrows, legacy computing
 
 
 def buffer_of(texts: Sequence[str], errors: str = "strict") -> tuple[np.ndarray, np.ndarray]:
-    """Texts one behind the other as UTF-8.
+    """Texts back to back as UTF-8.
 
     Args:
         errors: as of `str.encode`: what becomes of a lone surrogate.
@@ -119,7 +119,7 @@ def is_visible(point: int, classes: Any) -> bool:
 def copy_visible(data: Any, at: int, end: int, classes: Any, out: Any) -> tuple[int, int]:
     """Copy visible code points from byte `at` on until `end`, or until `out` is full.
 
-    Returns: how many were copied, and the byte behind the last one.
+    Returns: how many were copied, and the byte after the last one.
     """
     count = 0
     while at < end and count < len(out):

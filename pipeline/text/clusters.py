@@ -13,7 +13,7 @@ Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the ot
 
 
 def find_clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
-    """Who falls for whom: all members of a connected component for the one of least rank; sorted by who falls.
+    """Who is dropped in favour of whom: all members of a connected component for the one of least rank; sorted by who falls.
 
     Args:
         order: (groups, references) -> the permutation by group and, inside a group, by rank.
@@ -54,6 +54,6 @@ def _unite(parents: Any, ones: Any, others: Any) -> None:
 
 @compiled
 def _flatten(parents: Any) -> None:
-    """Every node's parent becomes its root; a parent never stands behind its child."""
+    """Every node's parent becomes its root; a parent never is after its child."""
     for node in range(len(parents)):
         parents[node] = parents[parents[node]]

@@ -138,16 +138,16 @@ def _keys(data: Any, bounds: Any, classes: Any, width: int, factors: Any, terms:
     points, hashes = np.empty(_BLOCK + width, np.uint32), np.empty(_BLOCK + width, np.uint64)
     least = np.empty(len(factors), np.uint32)
     for document in range(len(keys_DB)):
-        at, end, kept = bounds[document], bounds[document + 1], 0
+        offset, end, kept = bounds[document], bounds[document + 1], 0
         least[:] = np.uint32(0xFFFFFFFF)
         first = True
-        while at < end:
-            read, at = copy_visible(data, at, end, classes, points[kept:])
+        while offset < end:
+            read, offset = copy_visible(data, offset, end, classes, points[kept:])
             count = kept + read
             if read and (count >= width or first):  # a text shorter than a shingle is one
-                made = hashes[: max(count - width + 1, 1)]
-                _hash(points[:count], width, made)
-                _lower(made, factors, terms, least)
+                result = hashes[: max(count - width + 1, 1)]
+                _hash(points[:count], width, result)
+                _lower(result, factors, terms, least)
                 first = False
             kept = min(count, width - 1)
             for i in range(kept):  # shingles go on across blocks

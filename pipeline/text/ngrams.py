@@ -1,4 +1,4 @@
-"""Where runs of code points of a fixed width stand in a text: rolling hash, then exact comparison."""
+"""Where runs of code points of a fixed width are in a text: rolling hash, then exact comparison."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -36,11 +36,11 @@ class NgramIndex:
         points = np.concatenate([np.empty(0, np.uint32), *texts])
         starts = np.cumsum([0, *map(len, texts)])[:-1]
         counts = np.array([len(text) - width + 1 if windows is None else windows for text in texts], np.int64)
-        places, owners = ranges(starts, starts + counts), np.repeat(np.arange(len(texts)), counts)
+        indices, owners = ranges(starts, starts + counts), np.repeat(np.arange(len(texts)), counts)
         for base in _BASES:
-            values = _hashes(points, places, width, np.uint64(base))
+            values = _hashes(points, indices, width, np.uint64(base))
             hashes, first, gram = np.unique(values, return_index=True, return_inverse=True)
-            if _same(points, places, places[first][gram], width):
+            if _same(points, indices, indices[first][gram], width):
                 break
         else:
             raise AssertionError("three hash functions in a row gave different n-grams the same hash")
@@ -52,15 +52,15 @@ class NgramIndex:
         first_text = np.searchsorted(by_gram[:, 0], np.arange(len(hashes) + 1))
         first_gram = np.searchsorted(by_text[:, 1], np.arange(len(texts) + 1))
         pairs = (first_text, by_gram[:, 1].copy(), first_gram, by_text[:, 0].copy())
-        return NgramIndex(width, base, points, hashes, places[first], *pairs, bitmap, slots)
+        return NgramIndex(width, base, points, hashes, indices[first], *pairs, bitmap, slots)
 
     def find(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every window of a text that is a gram: (found,) int64 positions, ascending, and (found,) int64 gram numbers."""
         if not len(self.hashes):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         base = np.uint64(self.base)
-        found = _find(points, self.width, base, self.bitmap, self.slots, self.hashes, self.places, self.points)
-        return found[0], found[1]
+        result = _find(points, self.width, base, self.bitmap, self.slots, self.hashes, self.places, self.points)
+        return result[0], result[1]
 
     def texts_of(self, grams: np.ndarray) -> np.ndarray:
         """Which texts hold each of the grams, one after the other: (pairs,) int64."""
@@ -104,48 +104,48 @@ def _same(points: Any, ones: Any, others: Any, width: int) -> bool:
 
 @compiled
 def _fill(hashes: Any, bitmap: Any, slots: Any) -> None:
-    bits, places = np.uint64(8 * len(bitmap) - 1), np.uint64(len(slots) - 1)
+    bits, indices = np.uint64(8 * len(bitmap) - 1), np.uint64(len(slots) - 1)
     for gram in range(len(hashes)):
         mixed = (hashes[gram] * _MIX) >> np.uint64(24)
         bit = mixed & bits
         bitmap[bit >> np.uint64(3)] |= np.uint8(1) << np.uint8(bit & np.uint64(7))
-        place = mixed & places
-        while slots[place] >= 0:
-            place = (place + np.uint64(1)) & places
-        slots[place] = gram
+        index = mixed & indices
+        while slots[index] >= 0:
+            index = (index + np.uint64(1)) & indices
+        slots[index] = gram
 
 
 @compiled
 def _lookup(value: Any, slots: Any, hashes: Any) -> Any:
-    places = np.uint64(len(slots) - 1)
-    place = ((value * _MIX) >> np.uint64(24)) & places
-    while slots[place] >= 0:
-        if hashes[slots[place]] == value:
-            return np.int64(slots[place])
-        place = (place + np.uint64(1)) & places
+    indices = np.uint64(len(slots) - 1)
+    index = ((value * _MIX) >> np.uint64(24)) & indices
+    while slots[index] >= 0:
+        if hashes[slots[index]] == value:
+            return np.int64(slots[index])
+        index = (index + np.uint64(1)) & indices
     return np.int64(-1)
 
 
 @compiled
 def _find(points: Any, width: int, base: Any, bitmap: Any, slots: Any, hashes: Any, places: Any, indexed: Any) -> Any:
-    found, count = np.empty((2, 64), np.int64), 0
+    matches, count = np.empty((2, 64), np.int64), 0
     if len(points) < width:
-        return found[:, :0]
-    at, value = 0, _hash(points, 0, width, base)
+        return matches[:, :0]
+    offset, value = 0, _hash(points, 0, width, base)
     while True:
-        at, value = _next(points, at, value, width, base, bitmap)
-        if at < 0:
-            return found[:, :count]
+        offset, value = _next(points, offset, value, width, base, bitmap)
+        if offset < 0:
+            return matches[:, :count]
         gram = _lookup(value, slots, hashes)
-        if gram >= 0 and _equal(points, at, indexed, places[gram], width):
-            if count == found.shape[1]:
-                found = np.concatenate((found, np.empty_like(found)), axis=1)
-            found[0, count], found[1, count] = at, gram
+        if gram >= 0 and _equal(points, offset, indexed, places[gram], width):
+            if count == matches.shape[1]:
+                matches = np.concatenate((matches, np.empty_like(matches)), axis=1)
+            matches[0, count], matches[1, count] = offset, gram
             count += 1
-        if at + width == len(points):
-            return found[:, :count]
-        value = value * base + np.uint64(points[at + width]) - np.uint64(points[at]) * _power(base, width)
-        at += 1
+        if offset + width == len(points):
+            return matches[:, :count]
+        value = value * base + np.uint64(points[offset + width]) - np.uint64(points[offset]) * _power(base, width)
+        offset += 1
 
 
 @compiled

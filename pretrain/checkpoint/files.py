@@ -2,7 +2,7 @@
 
 checkpoints/
     iter_0000100/                megatron's torch_dist format: weights, fp32 main weights, Adam's moments
-        checkpoint.json          where the run stood, the precision, and size and sha256 of every other file
+        checkpoint.json          where the run was, the precision, and size and sha256 of every other file
     iter_0000200.partial-1a2b/   being written, or left by a run that was killed
     latest.json                  name and digest of the last checkpoint that became whole
 

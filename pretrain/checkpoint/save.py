@@ -1,7 +1,7 @@
-"""Writing checkpoints while training goes on: every rank forks a process that writes its part as it stood at the fork.
+"""Writing checkpoints while training goes on: every rank forks a process that writes its part as it was at the fork.
 
 The parts become a checkpoint when all ranks have written theirs: `Saver.poll`, once an iteration, or `Saver.finish`.
-A writer dies with its rank, so a killed run leaves nothing behind but a folder without a name.
+A writer dies with its rank, so a killed run leaves nothing but a folder without a name.
 
 Host memory while one is written: a copy of the weights and of the optimizer's state (12 bytes a parameter of this
 rank's stage and tensor-parallel part in fp32; with the distributed optimizer on every data-parallel rank, for
@@ -141,7 +141,7 @@ class _PendingCheckpoint:
 
 @contextmanager
 def _explained_errors(place: Path) -> Iterator[None]:
-    """Whatever goes wrong inside, who can mend it hears how; `place`, where it is an unfinished checkpoint, goes away."""
+    """Whatever goes wrong inside, who can fix it hears how; `place`, where it is an unfinished checkpoint, goes away."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
@@ -169,7 +169,7 @@ _FULL_BYTES = 1 << 20  # a disk with less than this left is full: no writer fail
 
 
 def _explain(error: Any, folder: Path) -> _Explanation | None:
-    """What went wrong in our words, and what to do; None if nothing did, RuntimeError if nobody but us can mend it."""
+    """What went wrong in our words, and what to do; None if nothing did, RuntimeError if nobody but us can fix it."""
     if not isinstance(error, Exception):
         return None
     text = str(error)

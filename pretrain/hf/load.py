@@ -42,7 +42,7 @@ def start_inputs(settings: PretrainSettings, tokenizer_data: Path, memory: Path)
 
 
 def start_licences(settings: PretrainSettings) -> list[dict[str, str]]:
-    """Rows of source, licence, attribution of the start folder: of the artifact it lies in, or as the settings state.
+    """Rows of source, licence, attribution of the start folder: of the artifact it is in, or as the settings state.
 
     Raises: ConfigError if neither knows.
     """

@@ -131,7 +131,7 @@ def _by_group(x_SBHD: Tensor, G: int) -> Tensor:
 
 
 class _BlockwiseAttention(torch.autograd.Function):
-    """`_dense_attention` in fp32 a block of positions of one group at a time: what stands behind a block is never computed."""
+    """`_dense_attention` in fp32 a block of positions of one group at a time: what is after a block is never computed."""
 
     @staticmethod
     def forward(ctx: Any, q_BGSRD: Tensor, k_BGS1D: Tensor, v_BGS1D: Tensor, bias_B1SS: Tensor | None) -> Tensor:
@@ -169,7 +169,7 @@ class _BlockwiseAttention(torch.autograd.Function):
 
 
 def _blocks(B: int, G: int, S: int) -> Iterator[tuple[int, int, int, int]]:
-    """Sample, group, first position and the one behind the last."""
+    """Sample, group, first position and the one after the last."""
     for b, g, begin in itertools.product(range(B), range(G), range(0, S, BLOCK)):
         yield b, g, begin, min(begin + BLOCK, S)
 
@@ -198,7 +198,7 @@ def _unflatten_samples(x_N: Tensor, like_SBHD: Tensor) -> Tensor:
 
 
 def with_document_boundaries(core_attention: Any) -> Any:
-    """A subclass of Transformer Engine's attention whose samples may hold several documents, and several may lie side by side.
+    """A subclass of Transformer Engine's attention whose samples may hold several documents, and several may are side by side.
 
     Its kernel takes documents only in a row ("thd"), which megatron's layers take for a batch of one sample: too
     few for what pipeline stages send each other. So the samples are put in a row here, and only here.

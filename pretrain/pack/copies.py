@@ -1,4 +1,4 @@
-"""Training documents that are copies or near-copies of held-out ones: to measure on those would be to measure memory.
+"""Training documents that are copies or near-duplicates of held-out ones: to measure on those would be to measure memory.
 
 Of each held-out text, folded, up to MAX_FINGERPRINTS character n-grams of NGRAM_CHARS characters are taken, evenly spaced.
 A document is a copy where it has at least a share of one held-out text's n-grams, anywhere: a copy, one with passages

@@ -20,7 +20,7 @@ MAGIC = b"MMIDIDX\x00\x00"
 HEADER = struct.Struct("<9sQBQQ")
 # DType in megatron.core.datasets.indexed_dataset.
 CODES = {4: np.dtype(np.int32), 8: np.dtype(np.uint16)}
-# Beside a source's `train.bin`: how often each token stands in it, (vocabulary,) int64.
+# Beside a source's `train.bin`: how often each token is in it, (vocabulary,) int64.
 COUNTS = "counts.npy"
 # DType.optimal_dtype there: below this vocabulary size a token fits two bytes.
 UINT16_BELOW = 65500

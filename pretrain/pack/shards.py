@@ -98,7 +98,7 @@ def merge_source(merge: MergeSource) -> Mapping[str, Any]:
             raise BadInput(_no_training_documents(merge.source, copies))
     with atomic_file(merge.output / COUNTS) as file:
         np.save(file, writers["train"].counts, allow_pickle=False)
-    for split, writer in writers.items():  # the index last: it names a `.bin` that stands there whole
+    for split, writer in writers.items():  # the index last: it names a `.bin` that is there whole
         write_index(merge.output / f"{split}.idx", np.concatenate(writer.lengths), token_dtype(merge.vocab_size))
     write_copies(merge.output / "copies.parquet", copies.values())
     left_out = documents - len(copies) - sum(split["documents"] for split in totals.values())

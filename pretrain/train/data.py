@@ -113,7 +113,7 @@ class Datasets:
         return self.settings.samples
 
     def save_order(self, folder: Path) -> None:
-        """Write what `pipeline.reading_order.Order.open` reads, where it does not stand there already; call it on one rank."""
+        """Write what `pipeline.reading_order.Order.open` reads, where it does not be there already; call it on one rank."""
         parts: list[Any]
         if isinstance(self.train, BlendedDataset):
             parts, source_of, sample_of = list(self.train.datasets), self.train.dataset_index, self.train.dataset_sample_index
@@ -210,7 +210,7 @@ def valid_batches(
 
 
 def load_token_counts(pack_data: Path, vocab_size: int) -> np.ndarray:
-    """(vocab_size,) int64: how often each token stands in the training data, for the unigram baseline; packing counted them.
+    """(vocab_size,) int64: how often each token is in the training data, for the unigram baseline; packing counted them.
 
     Raises: BadInput if a token is none of the vocabulary; MissingInput if the tokens were not counted.
     """

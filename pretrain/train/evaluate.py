@@ -74,7 +74,7 @@ def sum_scores(scores: Mapping[str, Score]) -> Score:
 
 
 def token_counts(datasets: Datasets, vocab_size: int) -> np.ndarray:
-    """(vocab_size,) how often each token stands in the training data; rank 0 reads it all, the others are told.
+    """(vocab_size,) how often each token is in the training data; rank 0 reads it all, the others are told.
 
     Raises: BadInput if packed data has a token that is none of the vocabulary.
     """

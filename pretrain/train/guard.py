@@ -31,7 +31,7 @@ def judge(guard: Guard, position: Position, loss: float, norm: float) -> Verdict
 
 
 def advance(guard: Guard, position: Position, verdict: Verdict, *, samples: int, loss: float) -> Position:
-    """The position behind an iteration of so many samples."""
+    """The position after an iteration of so many samples."""
     iteration = position.iteration + 1
     moved = dataclasses.replace(position, iteration=iteration, samples=position.samples + samples, skipped_in_row=0)
     if verdict == "kept":

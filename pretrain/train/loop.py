@@ -55,7 +55,7 @@ class Run:
     paths: RunPaths
     precision: Precision
     eos_id: int
-    counts: np.ndarray  # (vocabulary,) how often each token stands in the training data
+    counts: np.ndarray  # (vocabulary,) how often each token is in the training data
     datasets: Datasets
     chunks: list[Any]  # this rank's pieces of the model
     optimizer: Any
@@ -84,7 +84,7 @@ class Run:
         return losses, partial(token_loss, batch["loss_mask"])
 
     def validate(self) -> dict[str, Score]:
-        """Scores of the held-out text as the model stands."""
+        """Scores of the held-out text as the model is."""
         if self.scored != self.position.iteration:
             self.scores = evaluate.score_held_out(self.chunks, self.forward_step, self.datasets, self.settings, self.counts)
             self.scored = self.position.iteration

@@ -144,7 +144,7 @@ class Log:
 def open_log(
     settings: PretrainSettings, root: Path, datasets: "Datasets", position: Position, vocab_size: int, **facts: Any
 ) -> Iterator[Log]:
-    """The log of the run in `root`, going on behind `position`.
+    """The log of the run in `root`, going on after `position`.
 
     Args:
         facts: for the row that says where this process began.
@@ -165,7 +165,7 @@ def open_log(
 
 
 class TensorBoard:
-    """Event files; rows behind the point where the run goes on are hidden, for they come again."""
+    """Event files; rows after the point where the run goes on are hidden, for they come again."""
 
     def __init__(self, folder: Path, iteration: int) -> None:
         from torch.utils.tensorboard import SummaryWriter

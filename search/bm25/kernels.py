@@ -39,14 +39,14 @@ def make_table(keys: Sequence[int], values: Sequence[int]) -> tuple[np.ndarray, 
 @compiled
 def _fill(keys: Any, values: Any, bits: int) -> Any:
     slots = np.full(1 << bits, EMPTY, np.int64)
-    held = np.zeros(1 << bits, np.int32)
+    existing = np.zeros(1 << bits, np.int32)
     for number in range(len(keys)):
         slot = _slot(keys[number], bits)
         while slots[slot] != EMPTY:
             slot = (slot + 1) & (len(slots) - 1)
         slots[slot] = keys[number]
-        held[slot] = values[number]
-    return slots, held
+        existing[slot] = values[number]
+    return slots, existing
 
 
 @inlined
@@ -72,20 +72,20 @@ def nominate(places: Any, size: int, begins: Any, weight: float, sums: Any) -> A
     fresh = np.empty(min(len(places), len(begins)), np.int64)
     count, last = 0, -1
     for number in range(len(places)):
-        place = places[number]
+        offset = places[number]
         # Steps that double from the last passage on: places that are many lie near each other.
         first, step = max(last, 0), 1
-        while first + step < len(begins) and np.int64(begins[first + step]) <= place:
+        while first + step < len(begins) and np.int64(begins[first + step]) <= offset:
             first += step
             step *= 2
         end = min(first + step, len(begins))
         while end - first > 1:
             middle = (first + end) >> 1
-            if np.int64(begins[middle]) <= place:
+            if np.int64(begins[middle]) <= offset:
                 first = middle
             else:
                 end = middle
-        if first + 1 < len(begins) and place + size > np.int64(begins[first + 1]):
+        if first + 1 < len(begins) and offset + size > np.int64(begins[first + 1]):
             continue  # the next passage has the end of it
         if first != last:
             if sums[first] == 0:
@@ -107,19 +107,19 @@ def _count(text: Any, begins: Any, passage: int, characters: Any, grams: Any, co
     points, ids, point_bits = characters
     keys, numbers, key_bits = grams
     counts[:] = 0
-    place, end = np.int64(begins[passage]), len(text)
+    offset, end = np.int64(begins[passage]), len(text)
     if passage + 1 < len(begins):
         end = np.int64(begins[passage + 1])
     length, run = 0, np.int64(0)
-    while place < end and text[place] != SEPARATOR:
-        point, width = character(text, place)
-        place += width
+    while offset < end and text[offset] != SEPARATOR:
+        point, width = character(text, offset)
+        offset += width
         length += 1
-        found = np.int64(find(points, ids, point_bits, point, 0))
-        run = (run & _MASK) << ID_BITS | found
-        if not found:
+        result = np.int64(find(points, ids, point_bits, point, 0))
+        run = (run & _MASK) << ID_BITS | result
+        if not result:
             continue
-        number = find(keys, numbers, key_bits, found, EMPTY)
+        number = find(keys, numbers, key_bits, result, EMPTY)
         if number >= 0:
             counts[number] += 1
         if run >> ID_BITS & _SECOND:
@@ -148,19 +148,19 @@ def scores(
     """BM25 of some passages.
 
     Args:
-        text: (n,) uint8, UTF-8 with SEPARATOR behind every document. begins: (P,) where passages begin.
+        text: (n,) uint8, UTF-8 with SEPARATOR after every document. begins: (P,) where passages begin.
         passages: (C,) which ones.
         characters: `make_table` of code points and their ids, 1 and up, all spellings of a character with the same one.
         grams: `make_table` of the n-grams, each a number of ids, and which of the G it is.
         weights: (G,) float64. saturation, length: k1 and b. mean: characters of a passage.
     Returns: (C,) float64.
     """
-    found = np.zeros(len(passages))
+    matches = np.zeros(len(passages))
     counts = np.zeros(len(weights), np.int64)
     for number in range(len(passages)):
         size = _count(text, begins, passages[number], characters, grams, counts)
         damped = saturation * (1 - length + length * size / mean)
         for gram in range(len(weights)):
             if counts[gram]:
-                found[number] += weights[gram] * counts[gram] * (saturation + 1) / (counts[gram] + damped)
-    return found
+                matches[number] += weights[gram] * counts[gram] * (saturation + 1) / (counts[gram] + damped)
+    return matches

@@ -32,9 +32,9 @@ BUDGET, CHARACTERS_PER_SUFFIX = 10_000, 4_000
 # Nominated passages whose text is read. R@3 there: 50 .927, 100 to 1,000 .928.
 CANDIDATES = 200
 # Characters of a query that are looked at: an answer of a bot and more.
-LONGEST_QUERY = 2000
+MAX_QUERY = 2000
 # Shorter shared runs are single characters: noise.
-LEAST_SPAN = 2
+MIN_SPAN = 2
 # How much a hiragana counts beside a kanji, katakana, letter or digit, which carry the content of a Japanese sentence: a run
 # of five is worth one of those.
 HIRAGANA = 0.2
@@ -81,33 +81,35 @@ def rank(shards: Sequence[Indexed], query: str, most: int = CANDIDATES) -> list[
     is not found, but still counts in how rare something is, until the shard is made again.
 
     Args:
-        query: any text; beyond LONGEST_QUERY characters it is not looked at.
+        query: any text; beyond MAX_QUERY characters it is not looked at.
         most: at most CANDIDATES are found.
     Returns: [] where no shard has any of its n-grams.
     """
-    made = _query(shards, fold(query[:LONGEST_QUERY]))
-    if not made.counts.any():
+    result = _query(shards, fold(query[:MAX_QUERY]))
+    if not result.counts.any():
         return []
     mean = sum(shard.suffixes.size for shard in shards) / sum(len(shard.passage_begins) for shard in shards)
-    found = []
-    for number, passages in enumerate(_nominated(shards, made)):
+    matches = []
+    for number, passages in enumerate(_nominated(shards, result)):
         shard = shards[number]
         text, begins = np.frombuffer(shard.suffixes.text, np.uint8), shard.passage_begins
-        scores = kernels.scores(text, begins, passages, made.characters, made.grams, made.weights, SATURATION, LENGTH, mean)
-        found += [Ranked(number, *row) for row in zip(passages.tolist(), scores.tolist(), strict=True)]
-    return sorted(found, key=lambda row: (-row.score, row.shard, row.passage))[:most]
+        scores = kernels.scores(
+            text, begins, passages, result.characters, result.grams, result.weights, SATURATION, LENGTH, mean
+        )
+        matches += [Ranked(number, *row) for row in zip(passages.tolist(), scores.tolist(), strict=True)]
+    return sorted(matches, key=lambda row: (-row.score, row.shard, row.passage))[:most]
 
 
 def highlights(query: str, passage: str) -> tuple[tuple[int, int], ...]:
     """Where the passage has what made it answer: character ranges, ascending and disjoint.
 
-    They are the places of the maximal runs of at least LEAST_SPAN characters that both share, but for case and width; those
+    They are the places of the maximal runs of at least MIN_SPAN characters that both share, but for case and width; those
     with the content of one kanji at least, where there are any.
     """
     text = passage.translate(_folds())
     asked = fold(query)
     shared = {asked[begin:end] for begin, end in shared_spans(asked, text)}
-    return places({span for span in shared if content(span) >= 1} or shared, text)
+    return find_spans({span for span in shared if content(span) >= 1} or shared, text)
 
 
 def fold(text: str) -> str:
@@ -125,13 +127,13 @@ def _query(shards: Sequence[Indexed], query: str) -> _Query:
         [[(*shard.suffixes.range(spelling), len(spelling)) for spelling in spellings] for shard in shards]
         for spellings in map(_spellings, grams)
     ]
-    counts = np.array([sum(high - low for shard in found for low, high, _ in shard) for found in ranges], np.int64)
+    counts = np.array([sum(high - low for shard in matches for low, high, _ in shard) for matches in ranges], np.int64)
     passages = sum(len(shard.passage_begins) for shard in shards)
     order = np.array([ORDERS[len(gram) - 1] for gram in grams])
     points = [
         (point, number) for character, number in ids.items() for point in (ord(character), *_variants().get(character, ()))
     ]
-    numbers = [sum(ids[c] << kernels.ID_BITS * place for place, c in enumerate(reversed(gram))) for gram in grams]
+    numbers = [sum(ids[c] << kernels.ID_BITS * index for index, c in enumerate(reversed(gram))) for gram in grams]
     return _Query(
         ranges,
         order * np.log1p(passages / np.maximum(counts, 1)),
@@ -146,12 +148,12 @@ def _nominated(shards: Sequence[Indexed], query: _Query) -> list[np.ndarray]:
     budget = max(BUDGET, sum(shard.suffixes.size for shard in shards) // CHARACTERS_PER_SUFFIX)
     rarest = [number for number in np.argsort(query.counts, kind="stable").tolist() if query.counts[number]]
     reach = int(np.searchsorted(np.cumsum(query.counts[rarest]), budget, side="right"))
-    found = [_partial(shard, number, query, rarest[: max(reach, 1)]) for number, shard in enumerate(shards)]
-    every = np.concatenate([partial for _, partial in found])
+    matches = [_partial(shard, number, query, rarest[: max(reach, 1)]) for number, shard in enumerate(shards)]
+    every = np.concatenate([partial for _, partial in matches])
     best = np.zeros(len(every), bool)
     best[np.argsort(-every, kind="stable")[:CANDIDATES]] = True
-    ends = np.cumsum([len(passages) for passages, _ in found])
-    return [passages[kept] for (passages, _), kept in zip(found, np.split(best, ends[:-1]), strict=True)]
+    ends = np.cumsum([len(passages) for passages, _ in matches])
+    return [passages[kept] for (passages, _), kept in zip(matches, np.split(best, ends[:-1]), strict=True)]
 
 
 def _partial(shard: Indexed, number: int, query: _Query, grams: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -160,14 +162,14 @@ def _partial(shard: Indexed, number: int, query: _Query, grams: Sequence[int]) -
     for gram in grams:
         for low, high, size in query.ranges[gram][number]:
             if low < high:
-                places = shard.suffixes.positions(low, high)
-                passages.append(kernels.nominate(places, size, shard.passage_begins, query.weights[gram], sums))
-    held = np.sort(np.concatenate(passages))
-    return held, sums[held]
+                offsets = shard.suffixes.positions(low, high)
+                passages.append(kernels.nominate(offsets, size, shard.passage_begins, query.weights[gram], sums))
+    existing = np.sort(np.concatenate(passages))
+    return existing, sums[existing]
 
 
 def _spellings(gram: str) -> list[bytes]:
-    """How a folded n-gram may stand in a text: as it is; with letters, digits or marks of ASCII, in capitals and full width."""
+    """How a folded n-gram may be in a text: as it is; with letters, digits or marks of ASCII, in capitals and full width."""
     if not any(character.isascii() or character != character.upper() for character in gram):
         return [gram.encode()]
     cases = dict.fromkeys((gram, gram.upper(), gram.capitalize(), gram[0] + gram[1:].upper()))
@@ -187,16 +189,16 @@ def _folds() -> dict[int, str]:
 @cache
 def _variants() -> dict[str, list[int]]:
     """The other way round: code points of a folded character's other forms."""
-    found: dict[str, list[int]] = {}
+    matches: dict[str, list[int]] = {}
     for point, folded in _folds().items():
-        found.setdefault(folded, []).append(point)
-    return found
+        matches.setdefault(folded, []).append(point)
+    return matches
 
 
 def shared_spans(query: str, passage: str) -> list[tuple[int, int]]:
     """Maximal [begin, end) of `query` that occur in `passage`: none can be longer on either side.
 
-    At least LEAST_SPAN characters each; ascending; they may overlap.
+    At least MIN_SPAN characters each; ascending; they may overlap.
     """
     spans: list[tuple[int, int]] = []
     end = 0
@@ -205,7 +207,7 @@ def shared_spans(query: str, passage: str) -> list[tuple[int, int]]:
         before = end
         while end < len(query) and query[begin : end + 1] in passage:
             end += 1
-        if end - begin >= LEAST_SPAN and end > before:
+        if end - begin >= MIN_SPAN and end > before:
             spans.append((begin, end))
     return spans
 
@@ -225,26 +227,26 @@ def weight(text: str, count: int, characters: int) -> float:
     return content(text) * math.log(characters / count)
 
 
-def places(texts: set[str], passage: str) -> tuple[tuple[int, int], ...]:
+def find_spans(texts: set[str], passage: str) -> tuple[tuple[int, int], ...]:
     """Where any of `texts` occurs in `passage`, overlapping and touching places joined, ascending."""
-    found: list[tuple[int, int]] = []
+    matches: list[tuple[int, int]] = []
     for text in texts:
         begin = passage.find(text)
         while begin >= 0:
-            found.append((begin, begin + len(text)))
+            matches.append((begin, begin + len(text)))
             begin = passage.find(text, begin + 1)
-    return joined(found)
+    return joined(matches)
 
 
 def joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """The same characters as disjoint spans, ascending."""
-    made: list[tuple[int, int]] = []
+    results: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
-        if made and begin <= made[-1][1]:
-            made[-1] = (made[-1][0], max(made[-1][1], end))
+        if results and begin <= results[-1][1]:
+            results[-1] = (results[-1][0], max(results[-1][1], end))
         else:
-            made.append((begin, end))
-    return tuple(made)
+            results.append((begin, end))
+    return tuple(results)
 
 
 def _content(character: str) -> float:

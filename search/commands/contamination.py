@@ -98,13 +98,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoints = _parse_numbers(arguments.checkpoints) if arguments.checkpoints else saved_checkpoints(run)
     documents = sum(shard.documents for shard in searcher.texts.shards)
     with Progress("汚染検査", documents, "文書") as progress:
-        found = contamination(
+        result = contamination(
             searcher, passages, checkpoints, settings, benchmark=arguments.bench.name, advance=progress.update
         )
     if arguments.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        print(json.dumps(result.as_dict(), ensure_ascii=False, indent=1))
         return
-    print(render(found, limit=arguments.limit))
+    print(render(result, limit=arguments.limit))
 
 
 def _settings(arguments: argparse.Namespace) -> MatchSettings:
@@ -126,23 +126,23 @@ def _words(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made, default = (
+    result, default = (
         cli.stage_parser("search.commands.contamination", (__doc__ or "").split("\n", 1)[0]),
         MatchSettings(),
     )
-    made.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON Lines, CSV, TSV, Parquet or text")
-    made.add_argument(
+    result.add_argument("--bench", type=Path, required=True, help="benchmark: JSON, JSON Lines, CSV, TSV, Parquet or text")
+    result.add_argument(
         "--fields", default="", help="fields that are read, for example question,choice*; those of known benchmarks if left out"
     )
-    made.add_argument("--checkpoints", help="iterations, for example 100,200; the checkpoints of the run if left out")
-    made.add_argument("--ngram", type=int, default=default.ngram, help="characters of an n-gram")
-    made.add_argument("--share", type=float, default=default.min_share, help="share of n-grams from which a text is near")
-    made.add_argument(
+    result.add_argument("--checkpoints", help="iterations, for example 100,200; the checkpoints of the run if left out")
+    result.add_argument("--ngram", type=int, default=default.ngram, help="characters of an n-gram")
+    result.add_argument("--share", type=float, default=default.min_share, help="share of n-grams from which a text is near")
+    result.add_argument(
         "--shortest", type=int, default=default.shortest, help="characters of a text that is searched for at least"
     )
-    made.add_argument("--limit", type=int, default=20, help="contaminated texts listed at most")
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
+    result.add_argument("--limit", type=int, default=20, help="contaminated texts listed at most")
+    result.add_argument("--json", action="store_true", help="print JSON")
+    return result
 
 
 if __name__ == "__main__":

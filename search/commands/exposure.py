@@ -29,29 +29,29 @@ _BAR = 40  # cells of the longest bar at the terminal
 def facts(found: Exposure) -> dict[str, str]:
     """Japanese name -> figure, for the terminal and the page's head."""
     read = "未読" if found.first is None else f"{found.first:,}–{found.last:,}/{found.total_iterations:,}"
-    made = {
+    result = {
         "学習データでの出現": f"{found.occurrences:,} か所、{found.documents:,} 文書",
         "読んだ回数": f"{found.total:,} 回",
         "イテレーション": read,
         "出典": "、".join(f"{name} {count:,}" for name, count in found.by_source.items()) or "なし",
         "読まれなかった分": f"{found.unread:,} 回",
     }
-    if found.undone_ranges:
-        lost = sum(last - first + 1 for first, last in found.undone_ranges)
-        made["無効になった反復"] = f"{lost:,} 反復 (除いた読み込み {found.undone:,} 回)"
-    return made | {"検索した範囲": f"{found.searched_bytes:,} バイト、索引 {short_digest(found.index)}"}
+    if found.discarded_ranges:
+        lost = sum(last - first + 1 for first, last in found.discarded_ranges)
+        result["無効になった反復"] = f"{lost:,} 反復 (除いた読み込み {found.discarded:,} 回)"
+    return result | {"検索した範囲": f"{found.searched_bytes:,} バイト、索引 {short_digest(found.index)}"}
 
 
 def figure(found: Exposure, title: str) -> Any:
-    """The picture: reads by bucket and source, and their sums up to each iteration; undone iterations in grey.
+    """The picture: reads by bucket and source, and their sums up to each iteration; discarded iterations in grey.
 
     Returns: a matplotlib Figure; its words are short and English, for its own font has no Japanese.
     """
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=INCHES, layout="constrained")
-    bars, sums = made.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
-    made.suptitle(_plain(title))
+    result = Figure(figsize=INCHES, layout="constrained")
+    bars, sums = result.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
+    result.suptitle(_plain(title))
     reads_BS = np.array(found.reads, np.int64).reshape(len(found.reads), len(found.sources))
     edges = np.array([0, *(found.bounds(bucket)[1] for bucket in range(len(reads_BS)))])
     below = np.zeros(len(reads_BS), np.int64)
@@ -66,11 +66,11 @@ def figure(found: Exposure, title: str) -> Any:
     for axes in (bars, sums):
         axes.grid(alpha=0.25)
         axes.set_ylim(bottom=0)
-        for first, last in found.undone_ranges:
+        for first, last in found.discarded_ranges:
             axes.axvspan(first - 1, last, color=_REST, alpha=0.3, linewidth=0)
     if found.sources:
         bars.legend(loc="upper right", fontsize="small")
-    return made
+    return result
 
 
 def _coloured(sources: Sequence[str], reads_BS: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
@@ -82,8 +82,8 @@ def _coloured(sources: Sequence[str], reads_BS: np.ndarray) -> list[tuple[str, s
 
 def _plain(name: str) -> str:
     """A name as matplotlib's font can write it, without its mathematics; a leading "_" would hide it."""
-    made = name.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
-    return f" {made}" if made.startswith("_") else made
+    result = name.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
+    return f" {result}" if result.startswith("_") else result
 
 
 def render(found: Exposure, name: str, picture: Any) -> str:
@@ -139,24 +139,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     from search.searcher import Searcher
 
-    found = exposure(Searcher.open(run), arguments.query, buckets=arguments.buckets)
+    result = exposure(Searcher.open(run), arguments.query, buckets=arguments.buckets)
     if arguments.out:
-        save(found, run.name, arguments.out)
+        save(result, run.name, arguments.out)
     if arguments.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        print(json.dumps(result.as_dict(), ensure_ascii=False, indent=1))
         return
-    print(shown(found))
+    print(shown(result))
     if arguments.out:
         echo(f"図: {arguments.out / PNG}  {arguments.out / HTML}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = cli.stage_parser("search.commands.exposure", (__doc__ or "").split("\n", 1)[0])
-    made.add_argument("--query", required=True, help="string whose reads are counted")
-    made.add_argument("--buckets", type=int, default=BUCKETS, help="stretches that the iterations are cut into")
-    made.add_argument("--out", type=Path, help=f"folder to write {JSON}, {PNG} and {HTML} to")
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
+    result = cli.stage_parser("search.commands.exposure", (__doc__ or "").split("\n", 1)[0])
+    result.add_argument("--query", required=True, help="string whose reads are counted")
+    result.add_argument("--buckets", type=int, default=BUCKETS, help="stretches that the iterations are cut into")
+    result.add_argument("--out", type=Path, help=f"folder to write {JSON}, {PNG} and {HTML} to")
+    result.add_argument("--json", action="store_true", help="print JSON")
+    return result
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pipeline.files import short_digest
 from pipeline.progress import echo
 from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
 from search.bm25.rank import joined
-from search.provenance.trace import Snippet, Source, Span, Trace, TraceSettings, trace
+from search.provenance.trace import Snippet, Span, Trace, TracedDocument, TraceSettings, trace
 
 # Brackets that Japanese text seldom has, where there are no colours.
 OPEN, CLOSE = "⟦", "⟧"
@@ -26,8 +26,8 @@ def render(trace: Trace, *, colour: bool) -> str:
     lines = [_marked(trace.text, joined([(span.begin, span.end) for span in trace.spans]), marks).strip("\n"), ""]
     lines += [_span(number, span, trace.total_iterations) for number, span in enumerate(trace.spans, 1)]
     for number, document in enumerate(trace.documents):
-        held = [str(place) for place, span in enumerate(trace.spans, 1) if number in span.shown]
-        lines += ["", *_document(number + 1, document, held, trace.total_iterations, marks)]
+        existing = [str(index) for index, span in enumerate(trace.spans, 1) if number in span.shown]
+        lines += ["", *_document(number + 1, document, existing, trace.total_iterations, marks)]
     return "\n".join([*lines, "", _summary(trace), ""])
 
 
@@ -43,8 +43,8 @@ def _span(number: int, span: Span, total: int) -> str:
     text = strip_control_chars(span.text).replace("\n", "⏎").replace("\t", " ")
     sources = "、".join(f"{strip_control_chars(name)} {count:,}" for name, count in span.sources)
     where = f"{span.documents:,} 文書 ({sources})"
-    if span.looked < span.count:
-        where = f"最初の {span.looked:,} か所を調べたかぎり {where}"
+    if span.examined < span.count:
+        where = f"最初の {span.examined:,} か所を調べたかぎり {where}"
     return f"[{number}] 「{text}」 {span.count:,} か所、{where}、イテレーション: {_when(span, total)}"
 
 
@@ -54,10 +54,10 @@ def _when(span: Span, total: int) -> str:
     return f"{span.first:,}–{span.last:,}/{total:,}" if span.first < span.last else f"{span.first:,}/{total:,}"
 
 
-def _document(number: int, document: Source, held: list[str], total: int, marks: tuple[str, str]) -> list[str]:
+def _document(number: int, document: TracedDocument, held: list[str], total: int, marks: tuple[str, str]) -> list[str]:
     origin = "  ".join(strip_control_chars(part) for part in (document.title, document.url, document.doc_id) if part)
     lines = [
-        f"({number}) {origin}  出典: {strip_control_chars(document.source)}  一致: {' '.join(f'[{place}]' for place in held)}"
+        f"({number}) {origin}  出典: {strip_control_chars(document.source)}  一致: {' '.join(f'[{number}]' for number in held)}"
     ]
     for snippet in document.snippets:
         text = _marked(snippet.text, snippet.spans, marks).replace("\n", "\n    ")
@@ -75,27 +75,32 @@ def _read(snippet: Snippet, total: int) -> str:
 def _summary(trace: Trace) -> str:
     searched = f"{trace.searched_bytes:,} バイトの学習データ、索引 {short_digest(trace.index)}"
     if not trace.found:
-        return f"追跡: {trace.least} 文字以上の一致はありません ({searched})"
+        return f"追跡: {trace.min_chars} 文字以上の一致はありません ({searched})"
     kept = f"、まれな {len(trace.spans):,} か所を表示" if len(trace.spans) < trace.found else ""
-    return f"追跡: {trace.least} 文字以上の一致 {trace.found:,} か所、全体の {trace.covered:.1%}{kept} ({searched})"
+    return f"追跡: {trace.min_chars} 文字以上の一致 {trace.found:,} か所、全体の {trace.covered:.1%}{kept} ({searched})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the trace of one text."""
     arguments = _parser().parse_args(argv)
     run = cli.open_run(arguments)
-    settings = TraceSettings(least=arguments.least, looked=arguments.looked, documents=arguments.documents, keep=arguments.keep)
+    settings = TraceSettings(
+        min_chars=arguments.min_chars,
+        max_occurrences=arguments.max_occurrences,
+        documents=arguments.documents,
+        keep_per_char=arguments.keep_per_char,
+    )
     if arguments.dry_run:
-        echo(f"追跡: {run.root('index')} で {settings.least} 文字以上の一致を探します")
+        echo(f"追跡: {run.root('index')} で {settings.min_chars} 文字以上の一致を探します")
         return
     text = arguments.text if arguments.text is not None else _read_file(arguments.file)
     from search.searcher import Searcher
 
-    found = trace(Searcher.open(run), text, settings)
+    result = trace(Searcher.open(run), text, settings)
     if arguments.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        print(json.dumps(result.as_dict(), ensure_ascii=False, indent=1))
         return
-    print(render(found, colour=sys.stdout.isatty()))
+    print(render(result, colour=sys.stdout.isatty()))
 
 
 def _read_file(path: Path) -> str:
@@ -108,16 +113,20 @@ def _read_file(path: Path) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made, default = cli.stage_parser("search.commands.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
-    given = made.add_mutually_exclusive_group(required=True)
+    result, default = cli.stage_parser("search.commands.trace", (__doc__ or "").split("\n", 1)[0]), TraceSettings()
+    given = result.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="text to trace")
     given.add_argument("--file", type=Path, help="file of the text to trace, UTF-8")
-    made.add_argument("--least", type=int, default=default.least, help="characters of a span at least")
-    made.add_argument("--looked", type=int, default=default.looked, help="occurrences of a span looked up at most")
-    made.add_argument("--documents", type=int, default=default.documents, help="documents shown at most")
-    made.add_argument("--keep", type=float, default=default.keep, help="unlikeliest spans kept, for each character; 0: all")
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
+    result.add_argument("--min-chars", type=int, default=default.min_chars, help="characters of a span at least")
+    result.add_argument(
+        "--max-occurrences", type=int, default=default.max_occurrences, help="occurrences of a span looked up at most"
+    )
+    result.add_argument("--documents", type=int, default=default.documents, help="documents shown at most")
+    result.add_argument(
+        "--keep-per-char", type=float, default=default.keep_per_char, help="unlikeliest spans kept, for each character; 0: all"
+    )
+    result.add_argument("--json", action="store_true", help="print JSON")
+    return result
 
 
 if __name__ == "__main__":

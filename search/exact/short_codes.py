@@ -2,7 +2,7 @@
 
 Sorting takes time and memory by the byte, and a Japanese character has three. Here each character of a text has a code of
 one byte (the frequent ones) or two, no code begins another, and codes compare as the characters do: so the suffixes that
-begin at characters stand in the same order, and a suffix array of the codes is one of the text.
+begin at characters are in the same order, and a suffix array of the codes is one of the text.
 
 Source: alphabetic codes, Hu and Tucker 1971; here of two lengths only, the most frequent characters having the short one.
 """
@@ -28,7 +28,7 @@ class Codes:
     codes: np.ndarray  # (c,) uint8
     origins: np.ndarray  # (c,) uint32 or int64: where in the text the character begins whose code begins here, else NONE
 
-    def places(self, order: np.ndarray) -> np.ndarray:
+    def offsets(self, order: np.ndarray) -> np.ndarray:
         """Places in the text of those places in `codes` at which a character's code begins, in the order given."""
         return _places(self.origins, order, _none(self.origins.dtype))
 
@@ -65,8 +65,8 @@ def _table(counts: np.ndarray) -> np.ndarray | None:
         return None
     while least < most:
         middle = (least + most + 1) // 2
-        if (made := _coded(by_count[:middle], len(points)))[0] <= _LEADS:
-            best, least = made, middle
+        if (result := _coded(by_count[:middle], len(points)))[0] <= _LEADS:
+            best, least = result, middle
         else:
             most = middle - 1
     table = np.zeros(_CODE_POINTS, np.int32)
@@ -91,30 +91,30 @@ def _coded(frequent: np.ndarray, size: int) -> tuple[int, np.ndarray]:
 @compiled
 def _count(text: Any, counts: Any) -> int:
     """Count every character; returns how many separators there are."""
-    place = separators = 0
-    while place < len(text):
-        if text[place] == SEPARATOR:
+    offset = separators = 0
+    while offset < len(text):
+        if text[offset] == SEPARATOR:
             separators += 1
-            place += 1
+            offset += 1
             continue
-        point, size = character(text, place)
+        point, size = character(text, offset)
         counts[point] += 1
-        place += size
+        offset += size
     return separators
 
 
 @compiled
 def _write(text: Any, table: Any, codes: Any, origins: Any, none: int) -> None:
-    place = written = 0
-    while place < len(text):
-        origins[written] = place
-        if text[place] == SEPARATOR:
+    offset = written = 0
+    while offset < len(text):
+        origins[written] = offset
+        if text[offset] == SEPARATOR:
             codes[written] = SEPARATOR
             origins[written] = none
             written += 1
-            place += 1
+            offset += 1
             continue
-        point, size = character(text, place)
+        point, size = character(text, offset)
         code = table[point]
         codes[written] = code & 0xFF
         if code >= _TWO:
@@ -122,15 +122,15 @@ def _write(text: Any, table: Any, codes: Any, origins: Any, none: int) -> None:
             codes[written] = code >> 8 & 0xFF
             origins[written] = none
         written += 1
-        place += size
+        offset += size
 
 
 @compiled
 def _places(origins: Any, order: Any, none: int) -> Any:
-    found = np.empty(len(order), origins.dtype)
+    matches = np.empty(len(order), origins.dtype)
     count = 0
-    for place in order:
-        origin = origins[place]
-        found[count] = origin
+    for offset in order:
+        origin = origins[offset]
+        matches[count] = origin
         count += origin != none
-    return found[:count]
+    return matches[:count]

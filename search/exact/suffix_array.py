@@ -1,12 +1,12 @@
 """Exact substrings: a suffix array over UTF-8 that keeps character starts only, with fence keys, read by mmap.
 
 Byte order of UTF-8 is code-point order, and a query begins at a character, so leaving out suffixes that begin inside
-a character loses nothing. Byte 0xFF, which UTF-8 never has, stands behind every document: no match crosses it.
+a character loses nothing. Byte 0xFF, which UTF-8 never has, is after every document: no match crosses it.
 
     text.u8            the documents' UTF-8, each followed by 0xFF
     suffixes.u32       (S,) little-endian uint32: byte offsets in text.u8 where characters begin, in the order of their suffixes
     suffixes.high.u8   (S,) uint8: bits 32 to 39 of those offsets; (0,) where the text is below 4 GiB
-    fences.u8          (ceil(S / 256), 24): the first 24 bytes of every 256th suffix, zeros behind the end of the text
+    fences.u8          (ceil(S / 256), 24): the first 24 bytes of every 256th suffix, zeros after the end of the text
 """
 
 import mmap
@@ -24,7 +24,7 @@ TEXT, SUFFIXES, SUFFIXES_HIGH, FENCES = "text.u8", "suffixes.u32", "suffixes.hig
 # Suffixes filtered and written at once while building: 16 MiB of uint32.
 CHUNK = 1 << 22
 # Offsets have five bytes at most.
-MOST_BYTES = 1 << 40
+MAX_BYTES = 1 << 40
 NOTHING = np.empty((0, 2), np.int64)
 _FOUR_BYTES = 1 << 32
 _CONTINUATION, _TOP_TWO_BITS = 0x80, 0xC0
@@ -34,7 +34,7 @@ def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> 
     """Write the four files of one shard; 4 bytes of memory a byte of Japanese text beside it.
 
     Args:
-        text: (bytes,) uint8, writable (divsufsort asks for it), documents each followed by SEPARATOR; at most MOST_BYTES.
+        text: (bytes,) uint8, writable (divsufsort asks for it), documents each followed by SEPARATOR; at most MAX_BYTES.
         five_bytes: whether offsets have five bytes; where left out, only if the text needs them.
     Returns: how many suffixes are kept, one a character.
     Source: divsufsort, Y. Mori, github.com/y-256/libdivsufsort.
@@ -49,14 +49,14 @@ def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> 
     with (folder / SUFFIXES).open("wb") as low, (folder / SUFFIXES_HIGH).open("wb") as high:
         for begin in range(0, len(order), CHUNK):
             part = order[begin : begin + CHUNK]
-            part = shorter.places(part) if shorter else kernels.characters(text, part)
+            part = shorter.offsets(part) if shorter else kernels.characters(text, part)
             low.write(part.astype("<u4").tobytes())  # of int64 the lower four bytes
             if five_bytes:
                 high.write((part.astype(np.int64) >> 32).astype(np.uint8).tobytes())
             fences.append(part[-kept % FENCE_EVERY :: FENCE_EVERY].astype(np.int64))
             kept += len(part)
-    places = np.concatenate(fences)[:, None] + np.arange(FENCE_BYTES)
-    np.where(places < len(text), text[np.minimum(places, len(text) - 1)], 0).astype(np.uint8).tofile(folder / FENCES)
+    offsets = np.concatenate(fences)[:, None] + np.arange(FENCE_BYTES)
+    np.where(offsets < len(text), text[np.minimum(offsets, len(text) - 1)], 0).astype(np.uint8).tofile(folder / FENCES)
     return kept
 
 
@@ -101,12 +101,12 @@ class SuffixArray:
 
     def positions(self, low: int, high: int) -> np.ndarray:
         """Byte offsets of the suffixes of ranks [low, high) but those in `removed`, ascending."""
-        places = np.sort(kernels.positions(self._arrays, low, high))
+        offsets = np.sort(kernels.positions(self._arrays, low, high))
         if not len(self.removed):
-            return places
-        before = np.searchsorted(self.removed[:, 1], places, side="right")
+            return offsets
+        before = np.searchsorted(self.removed[:, 1], offsets, side="right")
         begins = np.append(self.removed[:, 0], np.iinfo(np.int64).max)
-        return places[begins[before] > places]
+        return offsets[begins[before] > offsets]
 
     def longest(self, query: bytes) -> int:
         """Bytes of the longest prefix of `query`, in whole characters, that occurs."""
@@ -123,16 +123,16 @@ class SuffixArray:
         kernels.matches(self._arrays, self.removed, np.frombuffer(query, np.uint8), begins, lengths)
 
     def following(self, query: bytes) -> dict[str, int]:
-        """Which characters stand behind `query` and how often, "" for the end of a document; in order of code points."""
+        """Which characters are after `query` and how often, "" for the end of a document; in order of code points."""
         low, high = self.range(query)
         begins = [*kernels.following(self._arrays, low, high, len(query)).tolist(), high]
-        found: dict[str, int] = {}
+        matches: dict[str, int] = {}
         for begin, end in pairwise(begins):
-            place = int(kernels.positions(self._arrays, begin, begin + 1)[0]) + len(query)
-            character = self.text[place : place + 4].split(bytes([SEPARATOR]))[0].decode(errors="ignore")[:1]
+            offset = int(kernels.positions(self._arrays, begin, begin + 1)[0]) + len(query)
+            character = self.text[offset : offset + 4].split(bytes([SEPARATOR]))[0].decode(errors="ignore")[:1]
             if count := self.kept(begin, end):
-                found[character] = count
-        return found
+                matches[character] = count
+        return matches
 
 
 def character_begins(text: bytes) -> np.ndarray:

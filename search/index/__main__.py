@@ -23,25 +23,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         kinds = f"n-gram と {settings.dimensions} 次元のベクトル"
         echo(f"索引: 学習が読んだ文書を {settings.shard_bytes:,} バイトごとに分け、{kinds}で引けるようにします")
         return
-    found = {stage: open_sealed(run.root(stage)) for stage in INPUTS}
-    inputs = {stage: manifest.digest for stage, manifest in found.items()}
+    result = {stage: open_sealed(run.root(stage)) for stage in INPUTS}
+    inputs = {stage: manifest.digest for stage, manifest in result.items()}
     with begin_artifact(run, "index", settings, inputs, recipe=RECIPE) as artifact:
         if cli.skip_if_sealed(artifact, "索引"):
             return
-        trained = steps.Trained.of(found)
-        made = steps.index_texts(artifact, found["corpus"], trained, settings)
-        kept = {name: stats for name, stats in made.items() if stats["passages"]}
+        trained = steps.Trained.of(result)
+        output = steps.index_texts(artifact, result["corpus"], trained, settings)
+        kept = {name: stats for name, stats in output.items() if stats["passages"]}
         if not kept:
             raise BadInput(
-                f"{found['pretrain'].root}: training read none of {found['corpus'].root}'s documents; nothing to index"
+                f"{result['pretrain'].root}: training read none of {result['corpus'].root}'s documents; nothing to index"
             )
-        copies = steps.count_copies(artifact, found["corpus"])
+        copies = steps.count_copies(artifact, result["corpus"])
         model = steps.fit_embedding(artifact, kept, settings)
         steps.index_vectors(artifact, list(kept), artifact.data / VECTOR / MODEL, settings)
-        totals = steps.totals(made)
+        totals = steps.totals(output)
         sealed = artifact.seal(
             {**totals, **copies, "iterations": trained.iterations(), "model": model, "shards": kept},
-            licences=found["corpus"].body["licences"],
+            licences=result["corpus"].body["licences"],
         )
         echo(
             f"索引: {totals['documents']:,} 文書 {totals['passages']:,} 節 {totals['bytes']:,} バイト "

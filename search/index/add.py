@@ -32,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         echo(f"索引への追加: {other.root('corpus')} の文書を {run.root('index')} に加えます")
         return
     catalog = add_corpus(run, arguments.other)
-    found = catalog.added[-1]
+    result = catalog.added[-1]
     echo(
-        f"索引への追加: {found.stats['documents']:,} 文書 {found.stats['bytes']:,} バイト "
-        f"(索引にあった {found.stats['known']:,} 文書を除く)。"
-        f"索引は {short_digest(catalog.digest)} になりました ({found.root})"
+        f"索引への追加: {result.stats['documents']:,} 文書 {result.stats['bytes']:,} バイト "
+        f"(索引にあった {result.stats['known']:,} 文書を除く)。"
+        f"索引は {short_digest(catalog.digest)} になりました ({result.root})"
     )
 
 
@@ -46,19 +46,19 @@ def add_corpus(run: RunFile, other: str) -> Catalog:
     Raises: MissingInput if either is not made; BadInput if the index has all of its documents already.
     """
     index, corpus = open_sealed(run.root("index")), open_sealed(dataclasses.replace(run, name=other).root("corpus"))
-    found = {stage: open_sealed(run.root(stage)) for stage in INPUTS if stage != "corpus"}
+    result = {stage: open_sealed(run.root(stage)) for stage in INPUTS if stage != "corpus"}
     settings = run.settings("index", IndexSettings)
     inputs = {"index": index.digest, "corpus": corpus.digest}
     with begin_artifact(run, f"index-added-{corpus.short}", settings, inputs, recipe=RECIPE) as artifact:
         if artifact.sealed:
             return add(index, artifact.sealed)
         before = tuple((part.data, part.name) for part in open_catalog(index).parts())
-        made = steps.index_texts(artifact, corpus, steps.Trained.of(found), settings, unread=True, known=before)
-        kept = {name: stats for name, stats in made.items() if stats["passages"]}
+        output = steps.index_texts(artifact, corpus, steps.Trained.of(result), settings, unread=True, known=before)
+        kept = {name: stats for name, stats in output.items() if stats["passages"]}
         if not kept:
             raise BadInput(f"{corpus.root}: {index.root} has all of its documents already; nothing to add")
         steps.index_vectors(artifact, list(kept), index.data / VECTOR / MODEL, settings)
-        return add(index, artifact.seal({**steps.totals(made), "shards": kept}, licences=corpus.body["licences"]))
+        return add(index, artifact.seal({**steps.totals(output), "shards": kept}, licences=corpus.body["licences"]))
 
 
 if __name__ == "__main__":

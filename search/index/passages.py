@@ -23,20 +23,20 @@ def cut(text: str, *, least: int, most: int) -> list[tuple[int, int]]:
             sentence, may be shorter than `least`; none is longer than `most`.
     Returns: ascending, each beginning where the one before ends; [] for an empty document.
     """
-    made: list[tuple[int, int]] = []
+    results: list[tuple[int, int]] = []
     opened = 0
     for begin, end in _pieces(text, most):
         if end - opened > most and begin > opened:
-            made.append((opened, begin))
+            results.append((opened, begin))
             opened = begin
         if end - opened >= least:
-            made.append((opened, end))
+            results.append((opened, end))
             opened = end
     if opened < len(text):
-        if made and len(text) - made[-1][0] <= most:
-            opened = made.pop()[0]
-        made.append((opened, len(text)))
-    return made
+        if results and len(text) - results[-1][0] <= most:
+            opened = results.pop()[0]
+        results.append((opened, len(text)))
+    return results
 
 
 def _pieces(text: str, most: int) -> Iterator[tuple[int, int]]:

@@ -70,12 +70,12 @@ def remove_documents(run: RunFile, wanted: dict[str, str], why: str) -> Removal:
         raise BadInput("nothing to remove was named; give one of --doc, --url, --host, --source")
     index = open_sealed(run.root("index"))
     catalog = open_catalog(index)
-    found = list(_matching(Texts(catalog), wanted))
-    if not found:
+    result = list(_matching(Texts(catalog), wanted))
+    if not result:
         raise BadInput(f"{index.root}: no document with {wanted}; nothing was removed")
-    after = remove(index, [document.doc_id for document in found], why)
-    size = sum(document.end - document.begin for document in found)
-    return Removal(len(found), size, catalog.digest, after.digest, tuple(document.doc_id for document in found[:3]))
+    after = remove(index, [document.doc_id for document in result], why)
+    size = sum(document.end - document.begin for document in result)
+    return Removal(len(result), size, catalog.digest, after.digest, tuple(document.doc_id for document in result[:3]))
 
 
 def _matching(texts: Texts, wanted: dict[str, str]) -> Iterator[Document]:

@@ -14,7 +14,7 @@ from pipeline.errors import BadInput, CorruptArtifact
 from pipeline.files import atomic_path
 from search.exact import suffix_array
 from search.exact.kernels import SEPARATOR
-from search.exact.suffix_array import MOST_BYTES
+from search.exact.suffix_array import MAX_BYTES
 from search.index.passages import cut
 from search.normalized import view
 from search.settings import AnyKind, IndexSettings
@@ -121,9 +121,9 @@ def index_text(shard: TextShard) -> dict[str, Any]:
             text += row["text"][begin:end].encode()
         reads.add(*_cut_by_training(order, row, np.cumsum([0, *sizes_V[tokens]]), len(text) - documents[-1]))
         text.append(SEPARATOR)
-        if len(text) > MOST_BYTES:
+        if len(text) > MAX_BYTES:
             raise BadInput(
-                f"index shard {shard.name}: more than {MOST_BYTES:,} bytes of text; "
+                f"index shard {shard.name}: more than {MAX_BYTES:,} bytes of text; "
                 f"set a smaller [index] shard_bytes (now {shard.settings.shard_bytes:,})"
             )
     characters = 0
@@ -188,12 +188,12 @@ def count_copies(task: CountCopies) -> dict[str, Any]:
     """Write copies/: for how many documents, left out as its copies, each stands; takes 16 bytes of memory a copy."""
     import pyarrow.parquet as pq
 
-    found = [np.empty(0, store.ID)]
+    matches = [np.empty(0, store.ID)]
     for path in task.clusters:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS * 64, columns=["survivor"]):
-                found.append(doc_id_array(batch["survivor"].to_pylist()).reshape(-1).view(store.ID))
-    ids, counts = np.unique(np.concatenate(found), return_counts=True)
+                matches.append(doc_id_array(batch["survivor"].to_pylist()).reshape(-1).view(store.ID))
+    ids, counts = np.unique(np.concatenate(matches), return_counts=True)
     with atomic_path(task.data / store.COPIES) as folder:
         folder.mkdir()
         store.write_copies(folder, ids, counts)
@@ -210,11 +210,11 @@ def fit_embedding(task: FitTask) -> dict[str, Any]:
         inside = wanted[(wanted >= before) & (wanted < before + count)] - before
         texts += store.Shard(task.data, name).passage_texts(inside.tolist())
         before += count
-    made = make_embedder(task.settings, texts)
+    result = make_embedder(task.settings, texts)
     with atomic_path(task.data / store.VECTOR / store.MODEL) as folder:
         folder.mkdir()
-        made.save(folder)
-    return {"fitted_on": size, **made.identity.as_dict()}
+        result.save(folder)
+    return {"fitted_on": size, **result.identity.as_dict()}
 
 
 def index_vectors(shard: VectorShard) -> dict[str, Any]:
@@ -247,9 +247,9 @@ def _documents(rows: Sequence[Rows]) -> Iterator[dict[str, Any]]:
 
     for part in rows:
         with pq.ParquetFile(part.path) as file:
-            place = 0
+            offset = 0
             for batch in file.iter_batches(BATCH_ROWS, row_groups=[part.group], columns=[*store.COLUMNS, "text"]):
-                first, last = max(part.begin - place, 0), min(part.end - place, batch.num_rows)
-                place += batch.num_rows
+                first, last = max(part.begin - offset, 0), min(part.end - offset, batch.num_rows)
+                offset += batch.num_rows
                 if first < last:
                     yield from batch.slice(first, last - first).to_pylist()

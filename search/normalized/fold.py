@@ -1,4 +1,4 @@
-"""The normalized view: text folded so that width, case, kana and kanji variants are equal, mapped back to what stands there.
+"""The normalized view: text folded so that width, case, kana and kanji variants are equal, mapped back to what is there.
 
 What is folded: `search.normalized.tables`. Further ゝ and ゞ become the kana that they repeat where that kana is unvoiced
 (こゝろ is こころ, たゞ is ただ; づゝ stays, which is read づつ and would be guessed), and the group of both is found as one.
@@ -9,7 +9,7 @@ It differs from `pipeline.text.fold` (duplicates, benchmark items), which also d
 kanji variants apart: there a document is compared, here each hit must map back to the text that is shown.
 
 `fold_bytes` folds a shard. Its `OffsetMap` gives the bytes of the text that any folded bytes come from, as whole groups:
-what lies between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
+what is between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
 bytes a group:
 
     origins.events.npy    (P, 2) uint8: bytes that moved alike, then the number of the next group's sizes; 0 for a mere step
@@ -30,9 +30,9 @@ from search.arrays import load
 
 RULES = 1  # bump when a change of the kernels changes what a text folds to; the tables are looked at by `rules`
 EVENTS, MARKS, SIZES, RARE = FILES = tuple(f"origins.{name}.npy" for name in ("events", "marks", "sizes", "rare"))
-# A look-up reads at most so many events, 128 bytes, behind a binary search over the marks.
+# A look-up reads at most so many events, 128 bytes, after a binary search over the marks.
 MARK_EVERY = 64
-MOST_GAP = 255
+MAX_GAP = 255
 _RARE = 255
 _BITS = 31  # a group is no longer than its document
 
@@ -61,17 +61,17 @@ class OffsetMap:
 
         Args:
             begins, ends: (n,) integers, 0 <= begin < end <= folded_bytes, where folded characters begin and end.
-        Returns: (n, 2) int64, first byte and the one behind the last.
+        Returns: (n, 2) int64, first byte and the one after the last.
         """
         from search.normalized.kernels import locate
 
-        found = np.empty((len(begins), 2), np.int64)
+        matches = np.empty((len(begins), 2), np.int64)
         begins, ends = np.asarray(begins, np.int64), np.asarray(ends, np.int64)
-        locate(begins, ends, self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
-        return found
+        locate(begins, ends, self.events, self.marks, self.sizes, self.rare, MARK_EVERY, matches)
+        return matches
 
-    def places(self, begins: np.ndarray) -> np.ndarray:
-        """Where the groups that begin at bytes of the text stand in the folded text; the inverse of `origins`.
+    def offsets(self, begins: np.ndarray) -> np.ndarray:
+        """Where the groups that begin at bytes of the text are in the folded text; the inverse of `origins`.
 
         Args:
             begins: (n,) integers, 0 <= begin <= text_bytes. Inside a group they give where the group begins.
@@ -79,9 +79,9 @@ class OffsetMap:
         """
         from search.normalized.kernels import place_all
 
-        found = np.empty(len(begins), np.int64)
-        place_all(np.asarray(begins, np.int64), self.events, self.marks, self.sizes, self.rare, MARK_EVERY, found)
-        return found
+        matches = np.empty(len(begins), np.int64)
+        place_all(np.asarray(begins, np.int64), self.events, self.marks, self.sizes, self.rare, MARK_EVERY, matches)
+        return matches
 
     def save(self, folder: Path) -> None:
         """Write the four files."""
@@ -99,17 +99,17 @@ class OffsetMap:
         types = [array.dtype for array in (events, marks, sizes, rare)]
         if shapes != [(2,), (2,), (2,), (3,)] or types != [np.uint8, np.int64, np.int32, np.int64]:
             raise CorruptArtifact(f"{folder}: arrays {shapes} of {types} are no offset map; make the index again")
-        made = cls(events, marks, sizes, rare)
+        result = cls(events, marks, sizes, rare)
         if (
             len(marks) != _blocks(len(events)) + 1
             or not 0 < len(sizes) <= _RARE
-            or (made.folded_bytes, made.text_bytes) != (folded_bytes, text_bytes)
+            or (result.folded_bytes, result.text_bytes) != (folded_bytes, text_bytes)
         ):
             raise CorruptArtifact(
-                f"{folder}: {len(events)} events, {len(marks)} marks and {len(sizes)} sizes of {made.folded_bytes} folded "
+                f"{folder}: {len(events)} events, {len(marks)} marks and {len(sizes)} sizes of {result.folded_bytes} folded "
                 f"bytes do not fit {folded_bytes} folded bytes of {text_bytes}; make the index again"
             )
-        return made
+        return result
 
 
 @functools.cache
@@ -130,27 +130,27 @@ def fold_bytes(text: np.ndarray) -> tuple[np.ndarray, OffsetMap]:
         text: (bytes,) uint8, valid UTF-8 but for 0xFF.
     Returns: (folded bytes,) uint8, UTF-8 with the same 0xFF, and the map back.
     """
-    made, events = _made(text)
-    return made, _packed(events, len(made), len(text))
+    result, events = _made(text)
+    return result, _packed(events, len(result), len(text))
 
 
 def fold(text: str) -> tuple[str, np.ndarray]:
     """Fold a text and say where each folded character comes from.
 
-    Returns: the folded text, and (characters, 2) int64: first character of the text and the one behind the last of the
+    Returns: the folded text, and (characters, 2) int64: first character of the text and the one after the last of the
         group that made each; ascending, and together all that was not dropped before the first.
     """
     data = _utf8(text)
-    made, map_back = fold_bytes(data)
-    begins = np.flatnonzero((made & 0xC0) != 0x80)
-    origins = map_back.origins(begins, np.append(begins[1:], len(made)) if len(begins) else begins)
+    result, map_back = fold_bytes(data)
+    begins = np.flatnonzero((result & 0xC0) != 0x80)
+    origins = map_back.origins(begins, np.append(begins[1:], len(result)) if len(begins) else begins)
     before = np.zeros(len(data) + 1, np.int64)
     np.cumsum((data & 0xC0) != 0x80, out=before[1:])
-    return made.tobytes().decode("utf-8", "surrogatepass"), before[origins]
+    return result.tobytes().decode("utf-8", "surrogatepass"), before[origins]
 
 
 def folded(text: str) -> str:
-    """A query as it stands in the folded text."""
+    """A query as it is in the folded text."""
     return _made(_utf8(text))[0].tobytes().decode("utf-8", "surrogatepass")
 
 
@@ -166,9 +166,9 @@ def _made(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     text, known = _frozen(text), tables()
     size, count = room(text, known)
-    made, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
-    size, count = fold_into(text, known, made, events)
-    return made[:size], events[:count]
+    results, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
+    size, count = fold_into(text, known, results, events)
+    return results[:size], events[:count]
 
 
 def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
@@ -181,11 +181,11 @@ def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap
     codes = np.full(len(kinds), _RARE, np.uint8)
     codes[frequent] = np.arange(1, len(frequent) + 1)
     code = codes[number]
-    steps = len(events) + int((np.maximum(events[:, 0] - 1, 0) // MOST_GAP).sum())
+    steps = len(events) + int((np.maximum(events[:, 0] - 1, 0) // MAX_GAP).sum())
     pairs = np.empty((steps, 2), np.uint8)
     marks = np.zeros((_blocks(steps) + 1, 2), np.int64)
-    made = pack(events, code, pairs, marks[:-1], MARK_EVERY, MOST_GAP)
-    assert made == steps, f"{made} events written, {steps} counted"
+    result = pack(events, code, pairs, marks[:-1], MARK_EVERY, MAX_GAP)
+    assert result == steps, f"{result} events written, {steps} counted"
     marks[-1] = folded_bytes, text_bytes
     rare = np.column_stack([np.flatnonzero(pairs[:, 1] == _RARE), events[code == _RARE, 1:]])
     of_groups = np.column_stack([kinds[frequent] >> _BITS, kinds[frequent] & (1 << _BITS) - 1])

@@ -5,7 +5,7 @@ composes with nothing before, which is where NFC may be cut (Unicode Standard An
 characters are stretches of their own and become one character by a table; the others are decomposed, ordered and composed.
 
 Inside a stretch, a group is what cannot be told apart: the characters of the text that made some folded characters. A new
-group begins at each character whose first part is a starter, did not compose with what stands before and is not a repeated
+group begins at each character whose first part is a starter, did not compose with what is before and is not a repeated
 kana. A group is an event where its sizes differ or where it has several folded characters; all others move with the text.
 """
 
@@ -49,7 +49,7 @@ def _size(point: int) -> Any:
 
 @inlined
 def _encode(point: int, out: Any, at: int) -> Any:
-    """Write a code point as UTF-8; returns the place behind it."""
+    """Write a code point as UTF-8; returns the place after it."""
     if point < 0x80:
         out[at] = point
         at += 1
@@ -87,25 +87,25 @@ def _class(point: int, classes: Any) -> Any:
 @compiled
 def room(data: Any, tables: Any) -> tuple[int, int]:
     """Most bytes and events that the fold of a text can have."""
-    size, events, at = 0, 1, 0
-    while at < len(data):
-        if data[at] == SEPARATOR:
-            at += 1
+    size, events, offset = 0, 1, 0
+    while offset < len(data):
+        if data[offset] == SEPARATOR:
+            offset += 1
             size += 1
             continue
-        point, end = _decode(data, at)
+        point, end = _decode(data, offset)
         folded = _fast(point, tables.fast)
         row = tables.rows[point] if point < TABLE else _NONE
         if row == _NONE:
-            size += end - at
+            size += end - offset
         else:
-            for place in range(row + 1, row + 1 + tables.parts[row]):
-                size += _size(np.int64(tables.parts[place]))
+            for index in range(row + 1, row + 1 + tables.parts[row]):
+                size += _size(np.int64(tables.parts[index]))
         if folded < 0:
             events += 2  # its own, and one for what it joins
-        elif _size(folded) != end - at:
+        elif _size(folded) != end - offset:
             events += 1
-        at = end
+        offset = end
     return size, events
 
 
@@ -121,16 +121,16 @@ def fold(data: Any, tables: Any, out: Any, events: Any) -> tuple[int, int]:
     """
     points, begins = np.empty(64, np.int64), np.empty(64, np.int64)
     size, count, known = 0, 0, 0  # known: end of the latest event in `out`
-    at, total = 0, len(data)
-    ahead, after = np.int64(_NONE), 0  # what stands at `at`, and where it ends
-    while at < total:
-        if data[at] == SEPARATOR:
+    offset, total = 0, len(data)
+    ahead, after = np.int64(_NONE), 0  # what is at `offset`, and where it ends
+    while offset < total:
+        if data[offset] == SEPARATOR:
             out[size] = SEPARATOR
             size += 1
-            at += 1
+            offset += 1
             continue
         if ahead == _NONE:
-            ahead, after = _decode(data, at)
+            ahead, after = _decode(data, offset)
         folded = _fast(ahead, tables.fast)
         end = after
         ahead = np.int64(_NONE)
@@ -143,20 +143,20 @@ def fold(data: Any, tables: Any, out: Any, events: Any) -> tuple[int, int]:
             end = after
             ahead = np.int64(_NONE)
         if folded >= 0 and not joined:
-            if _size(folded) != end - at:
-                events[count, 0], events[count, 1], events[count, 2] = size - known, _size(folded), end - at
+            if _size(folded) != end - offset:
+                events[count, 0], events[count, 1], events[count, 2] = size - known, _size(folded), end - offset
                 count += 1
                 known = size + _size(folded)
             size = _encode(folded, out, size)
         else:
-            if len(points) < (end - at) * PARTS_A_BYTE:
-                points = np.empty((end - at) * PARTS_A_BYTE, np.int64)
+            if len(points) < (end - offset) * PARTS_A_BYTE:
+                points = np.empty((end - offset) * PARTS_A_BYTE, np.int64)
                 begins = np.empty(len(points), np.int64)
-            parts = _decompose(data, at, end, tables, points, begins)
+            parts = _decompose(data, offset, end, tables, points, begins)
             _order(points, parts, tables.classes)
             parts = _compose(points, begins, parts, tables)
-            size, count, known = _emit(points, begins, parts, at, end, out, size, events, count, known)
-        at = end
+            size, count, known = _emit(points, begins, parts, offset, end, out, size, events, count, known)
+        offset = end
     return size, count
 
 
@@ -170,35 +170,35 @@ def _decompose(data: Any, at: int, end: int, tables: Any, points: Any, begins: A
         parts = 1 if row == _NONE else tables.parts[row]
         if IGNORABLE_PLANE[0] <= point <= IGNORABLE_PLANE[1]:
             parts = 0
-        for place in range(parts):
-            part = point if row == _NONE else np.int64(tables.parts[row + 1 + place])
-            begins[count] = _NONE if place else at
+        for index in range(parts):
+            part = point if row == _NONE else np.int64(tables.parts[row + 1 + index])
+            begins[count] = _NONE if index else at
             if part == ITERATION and count and KANA <= points[count - 1] < KANA_END:
                 part, begins[count] = points[count - 1], _NONE
             points[count] = part
             count += 1
         at = after
-    for place in range(count):
-        if _class(points[place], tables.classes):
-            begins[place] = _NONE
+    for index in range(count):
+        if _class(points[index], tables.classes):
+            begins[index] = _NONE
     return count
 
 
 @compiled
 def _order(points: Any, count: int, classes: Any) -> None:
-    """Sort each run of marks by combining class, equal ones as they stand (Unicode Standard D109)."""
-    place = 0
-    while place < count:
-        first = place
-        while place < count and _class(points[place], classes):
-            place += 1
-        if place - first > 1:
-            run = points[first:place].copy()
+    """Sort each run of marks by combining class, equal ones as they are (Unicode Standard D109)."""
+    offset = 0
+    while offset < count:
+        first = offset
+        while offset < count and _class(points[offset], classes):
+            offset += 1
+        if offset - first > 1:
+            run = points[first:offset].copy()
             keys = np.empty(len(run), np.int64)
             for i in range(len(run)):
                 keys[i] = _class(run[i], classes)
-            points[first:place] = run[np.argsort(keys, kind="mergesort")]
-        place += 1
+            points[first:offset] = run[np.argsort(keys, kind="mergesort")]
+        offset += 1
 
 
 @compiled
@@ -210,16 +210,16 @@ def _composite(first: int, second: int, tables: Any) -> Any:
     if 0 <= syllable < L_COUNT * V_COUNT * T_COUNT and not syllable % T_COUNT and T_BASE < second < T_BASE + T_COUNT:
         return first + second - T_BASE
     key = first << 32 | second
-    place = np.searchsorted(tables.pairs, key)
-    return np.int64(tables.composed[place]) if place < len(tables.pairs) and tables.pairs[place] == key else _NONE
+    index = np.searchsorted(tables.pairs, key)
+    return np.int64(tables.composed[index]) if index < len(tables.pairs) and tables.pairs[index] == key else _NONE
 
 
 @compiled
 def _compose(points: Any, begins: Any, count: int, tables: Any) -> int:
     """Canonical composition in place (Unicode Standard D117); returns how many are left."""
-    kept, starter, latest = 0, _NONE, _NONE  # latest: class of the mark kept last behind the starter
-    for place in range(count):
-        point = points[place]
+    kept, starter, latest = 0, _NONE, _NONE  # latest: class of the mark kept last after the starter
+    for index in range(count):
+        point = points[index]
         own = np.int64(_class(point, tables.classes))
         if starter != _NONE and (latest == _NONE or latest < own):
             whole = _composite(points[starter], point, tables)
@@ -230,7 +230,7 @@ def _compose(points: Any, begins: Any, count: int, tables: Any) -> int:
             latest = own
         else:
             starter, latest = kept, _NONE
-        points[kept], begins[kept] = point, begins[place]
+        points[kept], begins[kept] = point, begins[index]
         kept += 1
     return kept
 
@@ -249,14 +249,14 @@ def _emit(
     known: int,
 ) -> tuple[int, int, int]:
     """Write a stretch, text[at:end], and the events of its groups."""
-    place = 0
+    offset = 0
     while at < end:
         group, characters = size, 0
-        while place < parts and (begins[place] == _NONE or not characters):
-            size = _encode(points[place], out, size)
-            place += 1
+        while offset < parts and (begins[offset] == _NONE or not characters):
+            size = _encode(points[offset], out, size)
+            offset += 1
             characters += 1
-        behind = begins[place] if place < parts else end
+        behind = begins[offset] if offset < parts else end
         if characters != 1 or size - group != behind - at:
             events[count, 0], events[count, 1], events[count, 2] = group - known, size - group, behind - at
             count += 1
@@ -298,21 +298,21 @@ def pack(events: Any, codes: Any, packed: Any, marks: Any, every: int, most: int
 @compiled
 def locate(begins: Any, ends: Any, events: Any, marks: Any, sizes: Any, rare: Any, every: int, found: Any) -> None:
     """Where folded bytes [begin, end) come from; found: (n, 2) int64, bytes of the text."""
-    for place in range(len(begins)):
-        found[place, 0] = _locate(begins[place], 0, False, events, marks, sizes, rare, every)
-        found[place, 1] = _locate(ends[place] - 1, 0, True, events, marks, sizes, rare, every)
+    for index in range(len(begins)):
+        found[index, 0] = _locate(begins[index], 0, False, events, marks, sizes, rare, every)
+        found[index, 1] = _locate(ends[index] - 1, 0, True, events, marks, sizes, rare, every)
 
 
 @compiled
 def place_all(begins: Any, events: Any, marks: Any, sizes: Any, rare: Any, every: int, found: Any) -> None:
     """Where the groups of bytes of the text begin when folded; found: (n,) int64."""
-    for place in range(len(begins)):
-        found[place] = _locate(begins[place], 1, False, events, marks, sizes, rare, every)
+    for index in range(len(begins)):
+        found[index] = _locate(begins[index], 1, False, events, marks, sizes, rare, every)
 
 
 @compiled
 def _locate(at: int, side: int, behind: bool, events: Any, marks: Any, sizes: Any, rare: Any, every: int) -> int:
-    """The byte that stands on the other side for one of `side`, 0 folded or 1 the text; of a group its first, or its end."""
+    """The byte that is on the other side for one of `side`, 0 folded or 1 the text; of a group its first, or its end."""
     other = 1 - side
     first, last = 0, len(marks) - 1
     while last - first > 1:
@@ -322,8 +322,8 @@ def _locate(at: int, side: int, behind: bool, events: Any, marks: Any, sizes: An
         else:
             last = middle
     here, there = marks[first, side], marks[first, other]
-    for place in range(first * every, min((first + 1) * every, len(events))):
-        gap, code = np.int64(events[place, 0]), events[place, 1]
+    for index in range(first * every, min((first + 1) * every, len(events))):
+        gap, code = np.int64(events[index, 0]), events[index, 1]
         if at < here + gap:
             break
         here += gap
@@ -331,7 +331,7 @@ def _locate(at: int, side: int, behind: bool, events: Any, marks: Any, sizes: An
         if code < len(sizes):
             own, others = np.int64(sizes[code, side]), np.int64(sizes[code, other])
         else:
-            row = np.searchsorted(rare[:, 0], place)
+            row = np.searchsorted(rare[:, 0], index)
             if row == len(rare):  # only in a damaged map
                 break
             own, others = rare[row, 1 + side], rare[row, 1 + other]

@@ -14,7 +14,7 @@ A character is decomposed (NFKD), then each part is replaced, until nothing chan
 The parts of a text are then composed again (NFC): `search.normalized.kernels`. But for the Japanese rows this is Unicode's
 NFKC_Casefold. Katakana become hiragana because who searches expects it: Find in Chromium and Safari takes both kinds for
 equal and keeps voiced and small letters apart (WebKit, TextIterator.cpp), kana type is a difference as weak as case in
-JIS X 4061, and laws and older prose stand in katakana.
+JIS X 4061, and laws and older prose are in katakana.
 Source: Unicode Standard 3.13 and its Annex 15; Unihan and OpenCC as `search.normalized.kanji_variants` says.
 """
 
@@ -27,7 +27,7 @@ import numpy as np
 from search.normalized.kanji_variants import kanji_forms
 
 TABLE = 0x30000  # below plane 3, which holds ideographs that fold to themselves; above it are no letters
-# First entries of `Tables.fast`: the parts are listed in `rows`; the same, and the character may join what stands before.
+# First entries of `Tables.fast`: the parts are listed in `rows`; the same, and the character may join what is before.
 SLOW, JOINS = -1, -2
 ITERATION = 0x309D  # ゝ, which repeats the kana before it; ヽ folds to it, ゞ and ヾ to it and a voicing mark
 KANA, KANA_END = 0x3041, 0x3097  # the hiragana that ゝ repeats
@@ -101,13 +101,13 @@ def tables() -> Tables:
 
 def replacements() -> dict[str, str]:
     """What takes the place of a decomposed character, where that is not its case folding."""
-    made = {chr(point): chr(point - _TO_HIRAGANA) for point in range(_KATAKANA, _KATAKANA_END)}
+    result = {chr(point): chr(point - _TO_HIRAGANA) for point in range(_KATAKANA, _KATAKANA_END)}
     for first, last in IGNORABLE:
-        made |= {chr(point): "" for point in range(first, last + 1)}
+        result |= {chr(point): "" for point in range(first, last + 1)}
     for point in range(0x1B000, 0x1B168):
         if letter := _historic(unicodedata.name(chr(point), "")):
-            made[chr(point)] = letter
-    return made | _SYMBOLS | _LETTERS | kanji_forms()
+            result[chr(point)] = letter
+    return result | _SYMBOLS | _LETTERS | kanji_forms()
 
 
 def fold_of(character: str, replaced: dict[str, str]) -> str:
@@ -147,11 +147,11 @@ def _changing(replaced: dict[str, str]) -> list[int]:
 
 def _pairs() -> dict[tuple[int, int], int]:
     """What NFC composes of two code points, but Hangul."""
-    made = {}
+    results = {}
     for point in range(TABLE):
         if S_BASE <= point < S_BASE + L_COUNT * V_COUNT * T_COUNT:
             continue
         parts = unicodedata.decomposition(chr(point)).split()
         if len(parts) == 2 and not parts[0].startswith("<") and unicodedata.normalize("NFC", chr(point)) == chr(point):
-            made[int(parts[0], 16), int(parts[1], 16)] = point
-    return made
+            results[int(parts[0], 16), int(parts[1], 16)] = point
+    return results

@@ -24,10 +24,10 @@ def build(text: np.ndarray, folder: Path) -> dict[str, int]:
         text: (bytes,) uint8, documents each followed by 0xFF, as of `ngram.build`.
     Returns: bytes of the folded text and its characters.
     """
-    made, origins = fold_bytes(text)
+    result, origins = fold_bytes(text)
     origins.save(folder)
     (folder / RULES).write_text(rules() + "\n", "utf-8")
-    return {"bytes": len(made), "characters": suffix_array.build(made, folder)}
+    return {"bytes": len(result), "characters": suffix_array.build(result, folder)}
 
 
 class NormalView:
@@ -42,14 +42,14 @@ class NormalView:
         Raises: CorruptArtifact if a file is missing or does not fit; RecipeDrift if this code folds otherwise.
         """
         try:
-            found, size = (folder / RULES).read_text("utf-8").strip(), (folder / suffix_array.TEXT).stat().st_size
+            result, size = (folder / RULES).read_text("utf-8").strip(), (folder / suffix_array.TEXT).stat().st_size
         except (OSError, ValueError) as error:
             raise CorruptArtifact(f"{folder}: not a readable normalized view ({error}); make the index again") from error
-        if found != rules():
-            raise RecipeDrift(f"{folder}: folded by rules {found}, this code folds by {rules()}; make the index again")
+        if result != rules():
+            raise RecipeDrift(f"{folder}: folded by rules {result}, this code folds by {rules()}; make the index again")
         self.origins = OffsetMap.open(folder, size, text_bytes)
         if len(removed):
-            removed = self.origins.places(removed.reshape(-1)).reshape(-1, 2)
+            removed = self.origins.offsets(removed.reshape(-1)).reshape(-1, 2)
         self.suffixes = suffix_array.SuffixArray(folder, removed)
 
     def count(self, query: str) -> int:
@@ -63,6 +63,6 @@ class NormalView:
         """
         key = folded(query).encode()
         begins = self.suffixes.positions(*self.suffixes.range(key))
-        found = self.origins.origins(begins, begins + len(key))
+        result = self.origins.origins(begins, begins + len(key))
         # The text's order is that of the folded text, so equal ones are neighbours.
-        return found[np.append(True, (np.diff(found, axis=0) != 0).any(1))[: len(found)]]
+        return result[np.append(True, (np.diff(result, axis=0) != 0).any(1))[: len(result)]]

@@ -139,11 +139,11 @@ def contamination(
     settings, texts = settings or MatchSettings(), searcher.texts
     ordered = tuple(sorted({*checkpoints, searcher.total}))
     index = BenchmarkIndex.build(passages, settings)
-    scan = _Scan(index, ordered, ranges(searcher.undone))
+    scan = _Scan(index, ordered, ranges(searcher.discarded))
     evidence = [_Evidence(np.zeros(len(ordered))) for _ in passages]
     with ThreadPoolExecutor() as pool:
-        for scanned, found in pool.map(scan.documents, _tasks(texts.shards)):
-            for text, one in found:
+        for scanned, matches in pool.map(scan.documents, _tasks(texts.shards)):
+            for text, one in matches:
                 evidence[text].add(one)
             advance(scanned)
     items = tuple(
@@ -198,17 +198,17 @@ class _Scan:
 
     def documents(self, task: tuple[Shard, range]) -> tuple[int, list[tuple[int, _Evidence]]]:
         """Scan some documents of a shard, without removed ones. Returns: how many, and (text, evidence) for each held text."""
-        (shard, numbers), found = task, []
+        (shard, numbers), matches = task, []
         for number in numbers:
             if number in shard.removed:
                 continue
             text = shard.text(int(shard.document_begins[number]), int(shard.document_begins[number + 1]) - 1)
-            held = self.index.held(fold(text))
-            if held:
+            existing = self.index.held(fold(text))
+            if existing:
                 byte_offsets = np.cumsum([0, *(len(character.encode()) for character in text)])
                 characters = fold_offsets(text)
-                found += [(one.text, self._evidence(shard, number, one, characters, byte_offsets)) for one in held]
-        return len(numbers), found
+                matches += [(one.text, self._evidence(shard, number, one, characters, byte_offsets)) for one in existing]
+        return len(numbers), matches
 
     def _evidence(
         self, shard: Shard, document: int, held: HeldText, characters: np.ndarray, byte_offsets: np.ndarray

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import BadInput
 from search.provenance import kernels
-from search.provenance.occurrences import Indexed, Sources, chunks, normal, ranges
+from search.provenance.occurrences import DocumentSources, Indexed, chunks, normalize_text, ranges
 
 # Buckets of iterations: bars that a picture shows one by one.
 BUCKETS = 60
@@ -28,8 +28,8 @@ class Exposure:
     width: int  # iterations of a bucket: bucket b has those from b * width + 1 on
     reads: tuple[tuple[int, ...], ...]  # for each bucket, for each source
     unread: int  # occurrences, once an epoch, whose sample no iteration read
-    undone: int  # reads in iterations that left nothing in the weights, not in `reads`
-    undone_ranges: tuple[tuple[int, int], ...]  # first and last of those iterations
+    discarded: int  # reads in iterations that left nothing in the weights, not in `reads`
+    discarded_ranges: tuple[tuple[int, int], ...]  # first and last of those iterations
     first: int | None  # first and last iteration that read it; None where none did
     last: int | None
     total_iterations: int
@@ -44,7 +44,7 @@ class Exposure:
     @property
     def by_source(self) -> dict[str, int]:
         """Reads of each source."""
-        return {name: sum(row[place] for row in self.reads) for place, name in enumerate(self.sources)}
+        return {name: sum(row[index] for row in self.reads) for index, name in enumerate(self.sources)}
 
     def bounds(self, bucket: int) -> tuple[int, int]:
         """First and last iteration of a bucket."""
@@ -57,8 +57,8 @@ class Exposure:
             | {"reads": dict(zip(self.sources, row, strict=True))}
             for bucket, row in enumerate(self.reads)
         ]
-        ranges_ = [list(pair) for pair in self.undone_ranges]
-        left = {"sources": self.by_source, "reads": self.total, "buckets": rows, "undone_ranges": ranges_}
+        ranges_ = [list(pair) for pair in self.discarded_ranges]
+        left = {"sources": self.by_source, "reads": self.total, "buckets": rows, "discarded_ranges": ranges_}
         return vars(self) | left
 
 
@@ -67,33 +67,33 @@ def exposure(searcher: Indexed, text: str, *, buckets: int = BUCKETS) -> Exposur
 
     Args:
         buckets: into how many the iterations are cut, at most.
-    Raises: BadInput if the string is blank or no Unicode text, or `buckets` below 1.
+    Raises: BadInput if the string is blank or not valid Unicode, or `buckets` below 1.
     """
     if buckets < 1:
         raise BadInput(f"{buckets} buckets of iterations: expected at least 1")
-    text, texts, undone = normal(text, "the query").strip(), searcher.texts, ranges(searcher.undone)
+    text, texts, discarded = normalize_text(text, "the query").strip(), searcher.texts, ranges(searcher.discarded)
     width = max(-(-searcher.total // buckets), 1)
-    sources, columns = Sources.of(texts), -(-searcher.total // width)
+    sources, columns = DocumentSources.of(texts), -(-searcher.total // width)
     counts = np.zeros((0, columns), np.int64)
     occurrences = documents = unread = lost = first = last = 0
     having: set[int] = set()
     for number, shard in enumerate(texts.shards):
-        held = np.zeros(shard.documents, bool)
-        for places in chunks(shard, *shard.suffixes.range(text.encode())):
-            if not len(places):
+        existing = np.zeros(shard.documents, bool)
+        for offsets in chunks(shard, *shard.suffixes.range(text.encode())):
+            if not len(offsets):
                 continue
-            inside = np.array(shard.documents_of(places), np.int64)
-            held[inside] = True
+            inside = np.array(shard.documents_of(offsets), np.int64)
+            existing[inside] = True
             codes = sources.codes(number, inside)
             having.update(np.unique(codes[inside]).tolist())
-            grown = np.zeros((len(sources.names), columns), np.int64)
-            grown[: len(counts)] = counts
-            counts = grown
-            found = kernels.expose(places, shard.document_begins, shard.reads.arrays, undone, codes, width, counts)
-            occurrences, unread, lost = occurrences + len(places), unread + found[0], lost + found[1]
-            if found[2]:
-                first, last = min(first or found[2], found[2]), max(last, found[3])
-        documents += int(held.sum())
+            extended = np.zeros((len(sources.names), columns), np.int64)
+            extended[: len(counts)] = counts
+            counts = extended
+            result = kernels.expose(offsets, shard.document_begins, shard.reads.arrays, discarded, codes, width, counts)
+            occurrences, unread, lost = occurrences + len(offsets), unread + result[0], lost + result[1]
+            if result[2]:
+                first, last = min(first or result[2], result[2]), max(last, result[3])
+        documents += int(existing.sum())
     order = sorted(having, key=lambda code: (-int(counts[code].sum()), sources.names[code]))
     return Exposure(
         text=text,
@@ -103,8 +103,8 @@ def exposure(searcher: Indexed, text: str, *, buckets: int = BUCKETS) -> Exposur
         width=width,
         reads=tuple(map(tuple, counts[order].T.tolist())),
         unread=unread,
-        undone=lost,
-        undone_ranges=tuple((begin, end - 1) for begin, end in undone.tolist()),
+        discarded=lost,
+        discarded_ranges=tuple((begin, end - 1) for begin, end in discarded.tolist()),
         first=first or None,
         last=last or None,
         total_iterations=searcher.total,

@@ -14,7 +14,7 @@ from search.shard.reads import part_at
 
 @inlined
 def _document(document_begins: Any, place: int, before: int) -> Any:
-    """Number of the document that a place lies in, not before document `before`."""
+    """Number of the document that a place is in, not before document `before`."""
     if place < document_begins[before + 1]:
         return before
     first, last = before + 1, len(document_begins) - 1
@@ -28,31 +28,31 @@ def _document(document_begins: Any, place: int, before: int) -> Any:
 
 
 @compiled
-def seen(places: Any, size: int, document_begins: Any, reads: Any, undone: Any, documents: Any) -> Any:
-    """Where and when the text of `size` bytes that stands at each of the places was read.
+def seen(places: Any, size: int, document_begins: Any, reads: Any, discarded: Any, documents: Any) -> Any:
+    """Where and when the text of `size` bytes that is at each of the places was read.
 
     Args:
         places: (m,) int64 ascending.
         reads: `search.shard.reads.ReadsArrays`.
-        undone: (U, 2) int64 ranges of iterations, ascending and disjoint, that do not count.
+        discarded: (U, 2) int64 ranges of iterations, ascending and disjoint, that do not count.
         documents: (m,) int64, filled with the numbers of the documents, each once, ascending.
     Returns: (documents, first, last): how many documents; the first and last iteration of all epochs that read a byte of the
         text at any place, 0 and 0 where none did.
     """
     count, first, last = 0, 0, 0
     document = 0
-    for place in places:
-        document = _document(document_begins, place, document)
+    for position in places:
+        document = _document(document_begins, position, document)
         if count == 0 or documents[count - 1] != document:
             documents[count] = document
             count += 1
-        offset = place - np.int64(document_begins[document])
+        offset = position - np.int64(document_begins[document])
         for epoch in range(reads.documents[document], reads.documents[document + 1]):
             part = part_at(reads.begins, reads.epochs[epoch], reads.epochs[epoch + 1], offset)
             while part < reads.epochs[epoch + 1] and reads.begins[part] < offset + size:
                 iteration = np.int64(reads.iterations[part])
                 part += 1
-                if iteration == 0 or is_removed(iteration, undone):
+                if iteration == 0 or is_removed(iteration, discarded):
                     continue
                 last = max(last, iteration)
                 first = iteration if first == 0 else min(first, iteration)
@@ -60,28 +60,28 @@ def seen(places: Any, size: int, document_begins: Any, reads: Any, undone: Any, 
 
 
 @compiled
-def expose(places: Any, document_begins: Any, reads: Any, undone: Any, sources: Any, width: int, counts: Any) -> Any:
+def expose(places: Any, document_begins: Any, reads: Any, discarded: Any, sources: Any, width: int, counts: Any) -> Any:
     """Count every place once an epoch, in the iteration that read its first byte.
 
     Args:
         places: (m,) int64 ascending.
-        undone: as for `seen`.
+        discarded: as for `seen`.
         sources: (D,) integers: the source of each document.
         counts: (S, B) int64, added to: iteration i falls into bucket (i - 1) // width.
-    Returns: (unread, undone, first, last): how often no iteration read it, how often one that does not count; the first and
+    Returns: (unread, discarded, first, last): how often no iteration read it, how often one that does not count; the first and
         last that does, 0 and 0 where none.
     """
     unread, lost, first, last = 0, 0, 0, 0
     document = 0
-    for place in places:
-        document = _document(document_begins, place, document)
-        offset = place - np.int64(document_begins[document])
+    for position in places:
+        document = _document(document_begins, position, document)
+        offset = position - np.int64(document_begins[document])
         for epoch in range(reads.documents[document], reads.documents[document + 1]):
             part = part_at(reads.begins, reads.epochs[epoch], reads.epochs[epoch + 1], offset)
             iteration = np.int64(reads.iterations[part])
             if iteration == 0:
                 unread += 1
-            elif is_removed(iteration, undone):
+            elif is_removed(iteration, discarded):
                 lost += 1
             else:
                 counts[sources[document], (iteration - 1) // width] += 1

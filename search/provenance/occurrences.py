@@ -1,4 +1,4 @@
-"""Every occurrence of a string as tracing needs it: where it stands, in which documents, and when training read it."""
+"""Every occurrence of a string as tracing needs it: where it is, in which documents, and when training read it."""
 
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +15,7 @@ from search.provenance import kernels
 from search.shard.store import Shard
 from search.shard.texts import Texts
 
-# Suffixes looked at in one go where there are many: 512 KiB of places.
+# Suffixes examined at in one go where there are many: 512 KiB of places.
 CHUNK = 1 << 16
 
 
@@ -23,7 +23,7 @@ class Indexed(Protocol):
     """What is traced in; `search.searcher.Searcher` is one."""
 
     total: int  # iterations of the training
-    undone: frozenset[int]  # those of them that left nothing in the weights
+    discarded: frozenset[int]  # those of them that left nothing in the weights
 
     @property
     def texts(self) -> Texts:
@@ -31,21 +31,21 @@ class Indexed(Protocol):
         ...
 
 
-class Places(NamedTuple):
+class ShardOccurrences(NamedTuple):
     """Occurrences in one shard."""
 
     shard: int
-    places: np.ndarray  # (m,) int64 bytes of the shard's text, ascending
-    documents: np.ndarray  # (d,) int64 numbers of the documents that they lie in, ascending
+    offsets: np.ndarray  # (m,) int64 bytes of the shard's text, ascending
+    documents: np.ndarray  # (d,) int64 numbers of the documents that they are in, ascending
 
 
 @dataclass(frozen=True)
-class Seen:
+class Occurrences:
     """Occurrences of one string."""
 
     count: int  # all of them; they may overlap
-    looked: int  # those that the rest is about: the first ones in corpus order
-    found: tuple[Places, ...]
+    examined: int  # those that the rest is about: the first ones in corpus order
+    found: tuple[ShardOccurrences, ...]
     first: int | None  # iteration that read a byte of one, the earliest of all epochs; None where none did
     last: int | None
 
@@ -55,19 +55,19 @@ class Seen:
         return sum(len(part.documents) for part in self.found)
 
 
-def normal(text: str, what: str) -> str:
+def normalize_text(text: str, what: str) -> str:
     """A text as the corpus writes text: NFC.
 
     Raises: BadInput, naming it as `what`, if it is blank or holds what no UTF-8 text can.
     """
-    made = unicodedata.normalize("NFC", text)
-    if not made.strip():
+    result = unicodedata.normalize("NFC", text)
+    if not result.strip():
         raise BadInput(f"{what} is empty; give some text")
     try:
-        made.encode()
+        result.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"{what} is no Unicode text: {error.reason} at character {error.start}") from error
-    return made
+        raise BadInput(f"{what} is not valid Unicode: {error.reason} at character {error.start}") from error
+    return result
 
 
 def ranges(iterations: Collection[int]) -> np.ndarray:
@@ -80,14 +80,14 @@ def ranges(iterations: Collection[int]) -> np.ndarray:
     return np.stack([firsts, lasts + 1], axis=1)
 
 
-def look(texts: Texts, key: bytes, undone: np.ndarray, most: int) -> Seen:
+def find_occurrences(texts: Texts, key: bytes, discarded: np.ndarray, most: int) -> Occurrences:
     """Find `key`, and when its first `most` occurrences in corpus order were read; the same for any number of shards.
 
     Args:
-        undone: `ranges` of iterations that do not count.
+        discarded: `ranges` of iterations that do not count.
     """
-    count = looked = 0
-    found: list[Places] = []
+    count = examined = 0
+    matches: list[ShardOccurrences] = []
     first, last = 0, 0
     for number, shard in enumerate(texts.shards):
         low, high = shard.suffixes.range(key)
@@ -95,16 +95,16 @@ def look(texts: Texts, key: bytes, undone: np.ndarray, most: int) -> Seen:
             continue
         here = shard.suffixes.kept(low, high)
         count += here
-        if not here or looked >= most:
+        if not here or examined >= most:
             continue
-        places = smallest(shard, low, high, most - looked)
-        looked += len(places)
-        documents = np.empty(len(places), np.int64)
-        distinct, begin, end = kernels.seen(places, len(key), shard.document_begins, shard.reads.arrays, undone, documents)
-        found.append(Places(number, places, documents[:distinct]))
+        offsets = smallest(shard, low, high, most - examined)
+        examined += len(offsets)
+        documents = np.empty(len(offsets), np.int64)
+        distinct, begin, end = kernels.seen(offsets, len(key), shard.document_begins, shard.reads.arrays, discarded, documents)
+        matches.append(ShardOccurrences(number, offsets, documents[:distinct]))
         if begin:
             first, last = min(first or begin, begin), max(last, end)
-    return Seen(count, looked, tuple(found), first or None, last or None)
+    return Occurrences(count, examined, tuple(matches), first or None, last or None)
 
 
 def smallest(shard: Shard, low: int, high: int, most: int) -> np.ndarray:
@@ -112,21 +112,21 @@ def smallest(shard: Shard, low: int, high: int, most: int) -> np.ndarray:
     if high - low <= max(CHUNK, most):
         return shard.suffixes.positions(low, high)[:most]
     best = np.empty(0, np.int64)
-    for places in chunks(shard, low, high):
-        near = places if len(best) < most else places[: np.searchsorted(places, best[-1])]
+    for offsets in chunks(shard, low, high):
+        near = offsets if len(best) < most else offsets[: np.searchsorted(offsets, best[-1])]
         if len(near):
             best = np.sort(np.concatenate([best, near]))[:most]
     return best
 
 
 def chunks(shard: Shard, low: int, high: int) -> Iterator[np.ndarray]:
-    """Places of the suffixes of ranks [low, high), some at a time, ascending in each."""
+    """ShardOccurrences of the suffixes of ranks [low, high), some at a time, ascending in each."""
     for begin in range(low, high, CHUNK):
         yield shard.suffixes.positions(begin, min(begin + CHUNK, high))
 
 
-class Sources:
-    """The source of every document as a small number, looked up when it is first asked for. For many threads."""
+class DocumentSources:
+    """The source of every document as a small number, examined up when it is first asked for. For many threads."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         """Args: shards: those of `Texts`."""
@@ -135,9 +135,9 @@ class Sources:
         self._codes: list[np.ndarray | None] = [None] * len(shards)
 
     @staticmethod
-    def of(texts: Texts) -> "Sources":
+    def of(texts: Texts) -> "DocumentSources":
         """Those of some texts, remembered as long as the texts are."""
-        return _SOURCES.setdefault(texts, Sources(texts.shards))
+        return _SOURCES.setdefault(texts, DocumentSources(texts.shards))
 
     def codes(self, shard: int, documents: np.ndarray) -> np.ndarray:
         """(D,) int32, of all documents of the shard: a place in `names` for the given documents, -1 for some others."""
@@ -155,4 +155,4 @@ class Sources:
         return codes
 
 
-_SOURCES: WeakKeyDictionary[Texts, Sources] = WeakKeyDictionary()
+_SOURCES: WeakKeyDictionary[Texts, DocumentSources] = WeakKeyDictionary()

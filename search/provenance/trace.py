@@ -1,6 +1,6 @@
-"""Trace a text, a model's answer above all, back to the training data: what of it stands there verbatim, where, and when read.
+"""Trace a text, a model's answer above all, back to the training data: what of it is there verbatim, where, and when read.
 
-A span is maximal: it occurs, and with one more character on either side it does not. No span so lies inside another one.
+A span is maximal: it occurs, and with one more character on either side it does not. No span is inside another one.
 
 Source: OLMoTrace (Liu et al. 2025, arXiv:2504.07096) §3, but for characters: a span begins and ends anywhere, every count is
 exact, and every occurrence has the iterations that read it.
@@ -16,7 +16,15 @@ import numpy as np
 
 from pipeline.errors import BadInput
 from search.bm25.rank import joined
-from search.provenance.occurrences import Indexed, Places, Seen, Sources, look, normal, ranges
+from search.provenance.occurrences import (
+    DocumentSources,
+    Indexed,
+    Occurrences,
+    ShardOccurrences,
+    find_occurrences,
+    normalize_text,
+    ranges,
+)
 from search.shard.texts import Texts
 
 
@@ -24,37 +32,40 @@ from search.shard.texts import Texts
 class TraceSettings:
     """What is looked for and how much of it is shown."""
 
-    # Characters of a span. In 1,364 works of Aozora Bunko, by chance: of Wikipedia's text 27 % stand in spans of 6, 7 % of 8,
+    # Characters of a span. In 1,364 works of Aozora Bunko, by chance: of Wikipedia's text 27 % are in spans of 6, 7 % of 8,
     # 1.4 % of 10, .3 % of 12; all of 8 are phrases that anybody writes (によって発表され; benchmarks/search/trace.py).
-    least: int = 8
+    min_chars: int = 8
     # Occurrences of a span whose documents and iterations are looked up: 35 µs a thousand, of three epochs.
-    looked: int = 10_000
+    max_occurrences: int = 10_000
     # Documents shown, as many as a reader looks at; OLMoTrace fetches ten a span.
     documents: int = 10
-    # Characters of a document before and behind what is shown of it: a sentence or two.
-    around: int = 60
+    # Characters of a document before and after what is shown of it: a sentence or two.
+    context_chars: int = 60
     # Only the spans of the least likely characters, so many for each character of the text; 0: all. OLMoTrace keeps .05.
-    keep: float = 0.0
+    keep_per_char: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.least, self.looked) < 1 or min(self.documents, self.around) < 0:
+        if min(self.min_chars, self.max_occurrences) < 1 or min(self.documents, self.context_chars) < 0:
             raise BadInput(
-                f"least = {self.least}, looked = {self.looked}, documents = {self.documents}, around = {self.around}: "
-                "expected least and looked of at least 1, the others of at least 0"
+                f"min_chars = {self.min_chars}, max_occurrences = {self.max_occurrences}, documents = {self.documents}, "
+                f"context_chars = {self.context_chars}: "
+                "expected min_chars and max_occurrences of at least 1, the others of at least 0"
             )
-        if not 0 <= self.keep <= 1:
-            raise BadInput(f"keep = {self.keep}: expected spans a character between 0 (all) and 1")
+        if not 0 <= self.keep_per_char <= 1:
+            raise BadInput(f"keep_per_char = {self.keep_per_char}: expected spans a character between 0 (all) and 1")
 
 
 @dataclass(frozen=True)
 class Span:
-    """A maximal part of the text that stands in the training data."""
+    """A maximal part of the text that is in the training data."""
 
     begin: int  # characters [begin, end) of the text
     end: int
     text: str
     count: int  # occurrences, all of them
-    looked: int  # occurrences that what follows is about; fewer than `count` where there are too many: the first of the corpus
+    examined: (
+        int  # occurrences that what follows is about; fewer than `count` where there are too many: the first of the corpus
+    )
     documents: int  # distinct ones
     sources: tuple[tuple[str, int], ...]  # documents by source, most first
     first: int | None  # first and last iteration that read one of them, of all epochs; None where none did
@@ -75,15 +86,15 @@ class Snippet:
     spans: tuple[tuple[int, int], ...]  # character ranges of `text`, ascending, disjoint
     byte: int  # of the document, where it begins
     iterations: tuple[int, ...]  # that read the spans, ascending, of all epochs
-    undone: tuple[int, ...]  # that read them and left nothing in the weights
+    discarded: tuple[int, ...]  # that read them and left nothing in the weights
 
     def as_dict(self) -> dict[str, Any]:
         """The snippet as JSON values."""
-        return vars(self) | {name: list(vars(self)[name]) for name in ("spans", "iterations", "undone")}
+        return vars(self) | {name: list(vars(self)[name]) for name in ("spans", "iterations", "discarded")}
 
 
 @dataclass(frozen=True)
-class Source:
+class TracedDocument:
     """A document of the training data and what of it is shown."""
 
     doc_id: str
@@ -104,10 +115,10 @@ class Trace:
 
     text: str  # as it was looked for: NFC
     spans: tuple[Span, ...]  # rarest first
-    found: int  # maximal spans before `keep`
-    documents: tuple[Source, ...]  # in the order in which the spans led to them
-    covered: float  # share of the text's characters that lie in a maximal span, shown or not
-    least: int  # characters of a span
+    found: int  # maximal spans before `keep_per_char`
+    documents: tuple[TracedDocument, ...]  # in the order in which the spans led to them
+    covered: float  # share of the text's characters that are in a maximal span, shown or not
+    min_chars: int  # characters of a span
     total_iterations: int
     searched_bytes: int
     index: str  # digest of what was searched
@@ -121,13 +132,13 @@ class Trace:
         }
 
 
-class _Found(NamedTuple):
+class _SpanOccurrences(NamedTuple):
     """A maximal span, and its occurrences."""
 
     begin: int
     end: int
     text: str
-    seen: Seen
+    seen: Occurrences
     probability: float | None
 
 
@@ -136,32 +147,35 @@ def trace(searcher: Indexed, text: str, settings: TraceSettings | None = None) -
 
     Args:
         settings: TraceSettings() where left out.
-    Raises: BadInput if the text is blank or no Unicode text.
+    Raises: BadInput if the text is blank or not valid Unicode.
     """
-    settings, texts, text = settings or TraceSettings(), searcher.texts, normal(text, "the text to trace")
-    undone = ranges(searcher.undone)
-    bounds = maximal(*texts.matches(text), least=settings.least)
-    kept = _unlikely(texts, text, bounds, settings.keep)
-    found = [
-        _Found(a, b, text[a:b], look(texts, text[a:b].encode(), undone, settings.looked), likely) for (a, b), likely in kept
+    settings, texts, text = settings or TraceSettings(), searcher.texts, normalize_text(text, "the text to trace")
+    discarded = ranges(searcher.discarded)
+    bounds = maximal(*texts.matches(text), least=settings.min_chars)
+    kept = _unlikely(texts, text, bounds, settings.keep_per_char)
+    matches = [
+        _SpanOccurrences(
+            a, b, text[a:b], find_occurrences(texts, text[a:b].encode(), discarded, settings.max_occurrences), likely
+        )
+        for (a, b), likely in kept
     ]
-    found.sort(key=lambda one: (one.seen.count, one.begin - one.end, one.begin))
-    chosen = _choose(found, settings.documents)
+    matches.sort(key=lambda one: (one.seen.count, one.begin - one.end, one.begin))
+    chosen = _choose(matches, settings.documents)
     marked: list[list[tuple[int, int]]] = [[] for _ in chosen]  # bytes of the shard's text that each document shows
-    spans, sources = [], Sources.of(texts)
-    for one in found:
+    spans, sources = [], DocumentSources.of(texts)
+    for one in matches:
         holding = _holding(one, chosen)
         spans.append(_span(one, sources, tuple(number for number, _ in holding)))
         for number, part in holding:
-            place = _place(texts, part, chosen[number][1], marked[number][0][0] if marked[number] else None)
-            marked[number].append((place, place + len(one.text.encode())))
+            offset = _place(texts, part, chosen[number][1], marked[number][0][0] if marked[number] else None)
+            marked[number].append((offset, offset + len(one.text.encode())))
     return Trace(
         text=text,
         spans=tuple(spans),
         found=len(bounds),
-        documents=tuple(_source(searcher, texts, *row, settings.around) for row in zip(chosen, marked, strict=True)),
+        documents=tuple(_source(searcher, texts, *row, settings.context_chars) for row in zip(chosen, marked, strict=True)),
         covered=covered(bounds) / len(text),
-        least=settings.least,
+        min_chars=settings.min_chars,
         total_iterations=searcher.total,
         searched_bytes=texts.searched_bytes,
         index=texts.digest,
@@ -181,14 +195,14 @@ def maximal(begins: np.ndarray, lengths: np.ndarray, *, least: int) -> list[tupl
 
 
 def covered(bounds: Sequence[tuple[int, int]]) -> int:
-    """Characters that lie in any of the ranges."""
+    """Characters that are in any of the ranges."""
     return sum(end - begin for begin, end in joined(list(bounds)))
 
 
 def _unlikely(
     texts: Texts, text: str, bounds: list[tuple[int, int]], keep: float
 ) -> Sequence[tuple[tuple[int, int], float | None]]:
-    """The spans that are kept, with the logarithm of their characters' probability where `keep` asks for it.
+    """The spans that are kept, with the logarithm of their characters' probability where `keep_per_char` asks for it.
 
     Source: OLMoTrace §3: the ceil(.05 L) spans of the lowest unigram probability.
     """
@@ -205,7 +219,7 @@ def _unlikely(
 _Key = tuple[int, int]
 
 
-def _choose(found: Sequence[_Found], most: int) -> list[_Key]:
+def _choose(found: Sequence[_SpanOccurrences], most: int) -> list[_Key]:
     """At most `most` documents: for the rarest span first, the first one of the corpus, where none chosen before holds it."""
     chosen: list[_Key] = []
     for one in found:
@@ -215,28 +229,28 @@ def _choose(found: Sequence[_Found], most: int) -> list[_Key]:
     return chosen
 
 
-def _holding(one: _Found, chosen: Sequence[_Key]) -> list[tuple[int, Places]]:
+def _holding(one: _SpanOccurrences, chosen: Sequence[_Key]) -> list[tuple[int, ShardOccurrences]]:
     """Which of the chosen documents hold a span, ascending, and the occurrences in their shard."""
-    found = []
+    matches = []
     for part in one.seen.found:
         inside = [(number, document) for number, (shard, document) in enumerate(chosen) if shard == part.shard]
-        at = np.searchsorted(part.documents, [document for _, document in inside]).tolist() if inside else []
+        index = np.searchsorted(part.documents, [document for _, document in inside]).tolist() if inside else []
         last = len(part.documents) - 1
-        found += [
-            (n, part) for (n, wanted), place in zip(inside, at, strict=True) if part.documents[min(place, last)] == wanted
+        matches += [
+            (n, part) for (n, wanted), offset in zip(inside, index, strict=True) if part.documents[min(offset, last)] == wanted
         ]
-    return sorted(found, key=lambda row: row[0])
+    return sorted(matches, key=lambda row: row[0])
 
 
-def _place(texts: Texts, part: Places, document: int, near: int | None) -> int:
+def _place(texts: Texts, part: ShardOccurrences, document: int, near: int | None) -> int:
     """Where a document has a span: of several places the one nearest to what is shown already, else the first."""
     begins = texts.shards[part.shard].document_begins
-    first, last = np.searchsorted(part.places, (int(begins[document]), int(begins[document + 1])))
-    places = part.places[first:last]
-    return int(places[0] if near is None else places[np.argmin(np.abs(places - near))])
+    first, last = np.searchsorted(part.offsets, (int(begins[document]), int(begins[document + 1])))
+    offsets = part.offsets[first:last]
+    return int(offsets[0] if near is None else offsets[np.argmin(np.abs(offsets - near))])
 
 
-def _span(one: _Found, sources: Sources, shown: tuple[int, ...]) -> Span:
+def _span(one: _SpanOccurrences, sources: DocumentSources, shown: tuple[int, ...]) -> Span:
     by_source: Counter[str] = Counter()
     for part in one.seen.found:
         counts = np.bincount(sources.codes(part.shard, part.documents)[part.documents]).tolist()
@@ -247,7 +261,7 @@ def _span(one: _Found, sources: Sources, shown: tuple[int, ...]) -> Span:
         end=one.end,
         text=one.text,
         count=seen.count,
-        looked=seen.looked,
+        examined=seen.examined,
         documents=seen.documents,
         sources=tuple(sorted(by_source.items(), key=lambda row: (-row[1], row[0]))),
         first=seen.first,
@@ -257,7 +271,7 @@ def _span(one: _Found, sources: Sources, shown: tuple[int, ...]) -> Span:
     )
 
 
-def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, int]], around: int) -> Source:
+def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, int]], around: int) -> TracedDocument:
     """A document with its snippets; those that overlap or touch are one."""
     shard = texts.shards[key[0]]
     document = shard.document(key[1])
@@ -281,8 +295,8 @@ def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, i
                 text=shard.text(low, high),
                 spans=joined(marks),
                 byte=low - document.begin,
-                iterations=tuple(i for i in iterations if i not in searcher.undone),
-                undone=tuple(i for i in iterations if i in searcher.undone),
+                iterations=tuple(i for i in iterations if i not in searcher.discarded),
+                discarded=tuple(i for i in iterations if i in searcher.discarded),
             )
         )
-    return Source(document.doc_id, document.source, document.url, document.title, document.date, tuple(snippets))
+    return TracedDocument(document.doc_id, document.source, document.url, document.title, document.date, tuple(snippets))

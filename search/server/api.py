@@ -15,21 +15,21 @@ from pipeline.errors import BadInput
 from search.hits import Mode
 from search.provenance.exposure import BUCKETS, exposure
 from search.provenance.trace import TraceSettings, trace
-from search.searcher import Searcher, clean
+from search.searcher import Searcher, normalize_query
 
 # Longer queries are traces; a longer text than a trace takes is no answer of a model.
-LONGEST_QUERY, LONGEST_TRACE = 10_000, 100_000
-MOST_HITS, MOST_BUCKETS = 100, 1000
+MAX_QUERY, MAX_TRACE = 10_000, 100_000
+MAX_HITS, MAX_BUCKETS = 100, 1000
 
-_Text = Annotated[str, Query(min_length=1, max_length=LONGEST_QUERY, description="text to look for")]
+_Text = Annotated[str, Query(min_length=1, max_length=MAX_QUERY, description="text to look for")]
 
 
-class _Trace(BaseModel):
-    """What is traced."""
+class _Trace(BaseModel, extra="forbid"):
+    """What is traced; a misspelt option is an error, not ignored."""
 
-    text: Annotated[str, Field(min_length=1, max_length=LONGEST_TRACE, description="a model's answer")]
-    least: Annotated[int, Field(ge=1, description="characters of a part")] = TraceSettings.least
-    documents: Annotated[int, Field(ge=0, le=MOST_HITS, description="documents shown at most")] = TraceSettings.documents
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TRACE, description="a model's answer")]
+    min_chars: Annotated[int, Field(ge=1, description="characters of a part")] = TraceSettings.min_chars
+    documents: Annotated[int, Field(ge=0, le=MAX_HITS, description="documents shown at most")] = TraceSettings.documents
 
 
 def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
@@ -85,7 +85,7 @@ def _counted(searcher: Searcher) -> APIRouter:
         q: _Text,
         mode: Mode = "ngram",
         offset: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10,
+        limit: Annotated[int, Query(ge=1, le=MAX_HITS)] = 10,
         checkpoint: Annotated[
             int | None, Query(ge=0, description="say of each hit whether this iteration's model had read it")
         ] = None,
@@ -97,14 +97,14 @@ def _counted(searcher: Searcher) -> APIRouter:
     def count(q: _Text) -> dict[str, Any]:
         """Occurrences, distinct documents, and documents before near-duplicates were left out."""
         texts = searcher.texts
-        return texts.spread(clean(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
+        return texts.spread(normalize_query(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
 
     @router.get("/v1/next")
     def following(q: _Text) -> dict[str, Any]:
-        """Which characters stand behind the text and how often, most first; "" for the end of a document."""
+        """Which characters are after the text and how often, most first; "" for the end of a document."""
         texts = searcher.texts
-        found = texts.following(clean(q)).most_common()
-        return {"next": [list(row) for row in found], "total": sum(n for _, n in found), "index": texts.digest}
+        result = texts.following(normalize_query(q)).most_common()
+        return {"next": [list(row) for row in result], "total": sum(n for _, n in result), "index": texts.digest}
 
     return router
 
@@ -115,20 +115,20 @@ def _told(searcher: Searcher) -> APIRouter:
 
     @router.post("/v1/trace")
     def trace_text(asked: _Trace) -> dict[str, Any]:
-        """Maximal parts of a text that stand in the training data word for word, rarest first, with their documents."""
-        return trace(searcher, asked.text, TraceSettings(least=asked.least, documents=asked.documents)).as_dict()
+        """Maximal parts of a text that are in the training data word for word, rarest first, with their documents."""
+        return trace(searcher, asked.text, TraceSettings(min_chars=asked.min_chars, documents=asked.documents)).as_dict()
 
     @router.get("/v1/exposure")
-    def exposed(q: _Text, buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = BUCKETS) -> dict[str, Any]:
+    def exposed(q: _Text, buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = BUCKETS) -> dict[str, Any]:
         """When training read the occurrences of a text, by source: every epoch's reading counts."""
         return exposure(searcher, q, buckets=buckets).as_dict()
 
     @router.get("/v1/documents/{doc_id}")
     def document(doc_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]) -> dict[str, Any]:
         """Where a document comes from and the iterations that read any of it."""
-        found = searcher.document(doc_id)
-        if found is None:
+        result = searcher.document(doc_id)
+        if result is None:
             raise HTTPException(404, f"{doc_id}: no such document in {searcher.texts.digest}")
-        return asdict(found)
+        return asdict(result)
 
     return router

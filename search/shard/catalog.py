@@ -1,6 +1,6 @@
 """What an index holds at one moment: the sealed index, what was added to it since, and what was removed.
 
-A sealed index never changes. What is added is a sealed artifact of its own; what is removed is named. Both stand in one
+A sealed index never changes. What is added is a sealed artifact of its own; what is removed is named. Both are in one
 small file beside the index, replaced whole: a reader sees the state before a change or the state after it.
 
     artifacts/index/<run>/catalog.json   {"format", "index": digest, "added": [{"folder", "digest"}], "removed": {doc_id: why}}
@@ -65,16 +65,16 @@ def open_catalog(index: Manifest) -> Catalog:
     path = path_of(index.root)
     try:
         body: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        format_, found, rows, removed = body["format"], body["index"], body["added"], dict(body["removed"])
+        format_, result, rows, removed = body["format"], body["index"], body["added"], dict(body["removed"])
     except FileNotFoundError:
         return Catalog(index)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifact(f"{path}: not a catalog ({error!r}); remove it and add again what was added") from error
     if format_ != FORMAT:
         raise CorruptArtifact(f"{path}: format {format_}, this code reads {FORMAT}; remove it and add again what was added")
-    if found != index.digest:
+    if result != index.digest:
         raise CorruptArtifact(
-            f"{path}: of index {short_digest(found)}, {index.root} is {index.short}; remove it and add again what was added"
+            f"{path}: of index {short_digest(result)}, {index.root} is {index.short}; remove it and add again what was added"
         )
     return Catalog(index, tuple(_addition(index.root.parent.parent, row) for row in rows), removed)
 

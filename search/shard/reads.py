@@ -80,8 +80,8 @@ class Reads:
 
         A token is read whole: a part begins where its first token does.
         """
-        found = _iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
-        return tuple(found.tolist())
+        result = _iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
+        return tuple(result.tolist())
 
     def complete_by(self, document: int, begins: np.ndarray, ends: np.ndarray, discarded: np.ndarray) -> np.ndarray:
         """By which iteration every byte of a span had been read at least once.
@@ -124,8 +124,8 @@ def _within(numbers: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     """Which numbers are in one of the ascending, disjoint ranges, (n,) bool."""
     if not len(ranges):
         return np.zeros(len(numbers), bool)
-    at = np.searchsorted(ranges[:, 0], numbers, "right") - 1
-    return (at >= 0) & (numbers < ranges[np.maximum(at, 0), 1])
+    index = np.searchsorted(ranges[:, 0], numbers, "right") - 1
+    return (index >= 0) & (numbers < ranges[np.maximum(index, 0), 1])
 
 
 @inlined
@@ -137,7 +137,7 @@ def part_at(begins: Any, low: int, high: int, offset: int) -> Any:
 @compiled
 def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, document: int, spans: Any) -> Any:
     """Distinct iterations other than 0 of the parts that the (n, 2) spans touch, ascending."""
-    found = []
+    matches = []
     for epoch in range(documents[document], documents[document + 1]):
         low, high = np.int64(epochs[epoch]), np.int64(epochs[epoch + 1])
         for number in range(len(spans)):
@@ -145,6 +145,6 @@ def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, docum
             part = part_at(begins, low, high, begin)
             while begin < end and part < high and begins[part] < end:
                 if iterations[part] > 0:
-                    found.append(np.int64(iterations[part]))
+                    matches.append(np.int64(iterations[part]))
                 part += 1
-    return np.unique(np.array(found, np.int64))
+    return np.unique(np.array(matches, np.int64))

@@ -83,8 +83,8 @@ class Copies:
 
     def of(self, doc_id: str) -> int:
         """Exact and near copies of a document that were crawled, beside itself."""
-        at = _find(self._ids, doc_id)
-        return 0 if at is None else int(self._counts[at])
+        offset = _find(self._ids, doc_id)
+        return 0 if offset is None else int(self._counts[offset])
 
 
 class Ids:
@@ -104,8 +104,8 @@ class Ids:
 
     def number(self, doc_id: str) -> int | None:
         """Number of the document in its shard, None where it is not there."""
-        at = _find(self._ids, doc_id)
-        return None if at is None else int(self._numbers[at])
+        offset = _find(self._ids, doc_id)
+        return None if offset is None else int(self._numbers[offset])
 
 
 class Shard:
@@ -159,15 +159,15 @@ class Shard:
         return len(self.suffixes.text) - self.documents - removed
 
     def passage_at(self, place: int) -> int:
-        """Number of the passage that a byte offset lies in."""
+        """Number of the passage that a byte offset is in."""
         return kernels.before(self.passage_begins, place) - 1
 
     def passages_of(self, places: np.ndarray) -> np.ndarray:
-        """Numbers of the passages that ascending byte offsets lie in, each once, ascending, int64."""
+        """Numbers of the passages that ascending byte offsets are in, each once, ascending, int64."""
         return _each(self.passage_begins, places)
 
     def documents_of(self, places: np.ndarray) -> list[int]:
-        """Numbers of the documents that ascending byte offsets lie in, each once, ascending."""
+        """Numbers of the documents that ascending byte offsets are in, each once, ascending."""
         return _each(self.document_begins, places).tolist()
 
     def is_removed(self, passage: int) -> bool:
@@ -183,11 +183,11 @@ class Shard:
         return begin, end
 
     def document_at(self, place: int) -> Document:
-        """The document that a byte offset lies in."""
+        """The document that a byte offset is in."""
         return self.document(self.document_number(place))
 
     def document_number(self, place: int) -> int:
-        """Number of the document that a byte offset lies in."""
+        """Number of the document that a byte offset is in."""
         return kernels.before(self.document_begins, place) - 1
 
     def document(self, number: int) -> Document:
@@ -198,7 +198,7 @@ class Shard:
         return Document(number, doc_id, source, url, title, date, begin, end)
 
     def iterations(self, document: Document, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-        """Every iteration that read a token of one of the byte ranges of text.u8, which lie in that document; ascending."""
+        """Every iteration that read a token of one of the byte ranges of text.u8, which are in that document; ascending."""
         return self.reads.iterations(document.number, [(a - document.begin, b - document.begin) for a, b in spans])
 
     def text(self, begin: int, end: int) -> str:
@@ -212,11 +212,11 @@ class Shard:
 
 def _find(ids: np.ndarray, doc_id: str) -> int | None:
     key = np.array(doc_id_bytes(doc_id), ID)
-    at = int(np.searchsorted(ids, key))
-    return at if at < len(ids) and ids[at] == key else None
+    index = int(np.searchsorted(ids, key))
+    return index if index < len(ids) and ids[index] == key else None
 
 
 def _each(begins: np.ndarray, places: np.ndarray) -> np.ndarray:
     # Places of the array's own type: of another numpy would convert the whole array first.
-    found = np.searchsorted(begins, places.astype(begins.dtype), side="right").astype(np.int64) - 1
-    return found[np.diff(found, prepend=-1) > 0]
+    result = np.searchsorted(begins, places.astype(begins.dtype), side="right").astype(np.int64) - 1
+    return result[np.diff(result, prepend=-1) > 0]

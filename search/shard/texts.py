@@ -1,4 +1,4 @@
-"""The text of all shards: what occurs where, how often, and what stands behind it."""
+"""The text of all shards: what occurs where, how often, and what is after it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -46,20 +46,20 @@ class Texts:
         key = text.encode()
         return sum(shard.suffixes.count(key) for shard in self.shards)
 
-    def places(self, text: str) -> Iterator[tuple[Shard, np.ndarray]]:
+    def offsets(self, text: str) -> Iterator[tuple[Shard, np.ndarray]]:
         """Every occurrence: byte offsets in each shard's text, ascending, shards without any left out."""
-        for shard, found in zip(self.shards, self.ranges(text), strict=True):
-            places = shard.suffixes.positions(*found)
-            if len(places):
-                yield shard, places
+        for shard, matches in zip(self.shards, self.ranges(text), strict=True):
+            offsets = shard.suffixes.positions(*matches)
+            if len(offsets):
+                yield shard, offsets
 
     def spread(self, text: str) -> "Spread":
         """How the occurrences of `text` spread over documents, and over what was crawled."""
         occurrences = documents = copies = 0
-        for shard, places in self.places(text):
-            found = shard.documents_of(places)
-            occurrences, documents = occurrences + len(places), documents + len(found)
-            copies += sum(self.copies.of(shard.document(number).doc_id) for number in found) if len(self.copies) else 0
+        for shard, offsets in self.offsets(text):
+            result = shard.documents_of(offsets)
+            occurrences, documents = occurrences + len(offsets), documents + len(result)
+            copies += sum(self.copies.of(shard.document(number).doc_id) for number in result) if len(self.copies) else 0
         return Spread(occurrences, documents, documents + copies)
 
     def matches(self, text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -75,11 +75,11 @@ class Texts:
         return begins, lengths
 
     def following(self, text: str) -> Counter[str]:
-        """Which characters stand behind `text`, and how often; "" for the end of a document."""
-        found: Counter[str] = Counter()
+        """Which characters are after `text`, and how often; "" for the end of a document."""
+        matches: Counter[str] = Counter()
         for shard in self.shards:
-            found.update(shard.suffixes.following(text.encode()))
-        return found
+            matches.update(shard.suffixes.following(text.encode()))
+        return matches
 
 
 def _open(part: Part, catalog: Catalog) -> Shard:

@@ -24,7 +24,7 @@ BATCH = 2048
 # What every embedder is asked before it is used: other weights, pooling or arithmetic answer otherwise.
 PROBE = "夏草や兵どもが夢の跡。The quick brown fox, 123."
 # The same model on another processor, or in half precision, answers within this cosine: rounding to bfloat16 is 2**-9.
-LEAST_COSINE = 0.999
+MIN_COSINE = 0.999
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Identity:
     revision: str  # the commit of a Hub model, the version of a package, or ""
     digest: str  # sha256:… of weights, vocabulary and configuration
     dimensions: int
-    prompts: tuple[str, str]  # what stands before a query, before a passage
+    prompts: tuple[str, str]  # what is before a query, before a passage
 
     @property
     def key(self) -> str:

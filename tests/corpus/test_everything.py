@@ -147,7 +147,7 @@ def html_of(lines: tuple[str, ...]) -> bytes:
 
 
 def write_rows(folder: Path, rng: random.Random) -> Plan:
-    """A JSONL file; lines that are no JSON, no object, no UTF-8, nested beyond every stack, without a text."""
+    """A JSONL file; lines that are not JSON, no object, no UTF-8, nested beyond every stack, without a text."""
     plan = Plan(pages_of(rng, "b.example.jp", "compression_max"))
     plan.pages.append(Page("https://ja.wikipedia.org/wiki/x", prose(rng), "denied_host"))
     plan.pages.append(Page("https://b.example.museum/", prose(rng), "domain"))

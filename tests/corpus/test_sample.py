@@ -43,7 +43,7 @@ def test_copies_are_removed(judged: list[Page], kind: str, share: float, least: 
 
 
 def test_no_original_is_lost_to_a_copy_of_another_page(judged: list[Page]) -> None:
-    """Originals may fall for near-equal originals (editions of one specification), never for a page merely like a copy."""
+    """An original may be dropped in favour of a near-equal one (editions of one specification), never of a mere copy."""
     by_id = {page.row["doc_id"]: page for page in judged}
     fell = [page for page in judged if page.kind == "original" and page.row["stage"] == "dedup"]
     assert len(fell) > 50

@@ -89,7 +89,7 @@ def test_accounts_balance_and_files_hold_what_they_say(mixed: tuple[Path, dict[s
     assert all(tuple(row) == DOCUMENT_COLUMNS and row["text"] and row["title"].startswith("日誌") for row in documents)
     assert sum(len(row["text"]) for row in documents) == account["characters"]
     assert {row["charset"] for row in documents} == {"utf-8", "cp932", "euc_jp", "iso2022_jp"}
-    assert not any("top" in row["text"] for row in documents)  # the menu is no text
+    assert not any("top" in row["text"] for row in documents)  # the menu is not text
     assert sealed.body["licences"] == [{"source": "ja_web", "licence": "CC0-1.0", "attribution": "made by the test"}]
     assert "CC0-1.0" in (sealed.data / "NOTICE").read_text("utf-8")
     assert not (root / "work").exists()

@@ -1,6 +1,6 @@
 """A stand-in for Slack on loopback: Web API and Socket Mode over real sockets, and the people who use it.
 
-`api_url` goes where https://slack.com/api/ stood; nothing else of the app changes. Not here: scopes, modals, OAuth.
+`api_url` goes where https://slack.com/api/ was; nothing else of the app changes. Not here: scopes, modals, OAuth.
 Rules, limits and error codes follow docs.slack.dev; faults can be ordered for any method.
 """
 
@@ -67,7 +67,7 @@ class FakeSlack:
         self._loop.close()
 
     def calm(self) -> None:
-        """Back to a workspace that behaves: no faults, no lost acks, no requests behind it."""
+        """Back to a workspace that behaves: no faults, no lost acks, no requests left."""
         self._faults.clear()
         self.web.forget_rates()
         self.web.stream_seconds, self.web.stream_bytes = 300.0, 10_600

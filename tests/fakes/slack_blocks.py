@@ -12,7 +12,7 @@ class SlackError(Exception):
 
 
 Faults = list[str]
-MOST_BLOCKS, MARKDOWN_CHARACTERS = 50, 12_000
+MAX_BLOCKS, MARKDOWN_CHARACTERS = 50, 12_000
 TEXT_STYLES = {"bold", "italic", "strike", "code"}
 
 
@@ -24,7 +24,7 @@ def validate(blocks: Any) -> list[dict[str, Any]]:
     if not isinstance(blocks, list):
         raise SlackError("invalid_blocks_format")
     faults: Faults = []
-    if len(blocks) > MOST_BLOCKS:
+    if len(blocks) > MAX_BLOCKS:
         faults.append("no more than 50 items allowed [json-pointer:/blocks]")
     for number, block in enumerate(blocks):
         check = CHECKS.get(block.get("type"))

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from tests.fakes.slack_workspace import APP, Workspace
 
-MOST_CONNECTIONS, PING_SECONDS = 10, 10.0
+MAX_CONNECTIONS, PING_SECONDS = 10, 10.0
 
 
 @dataclass
@@ -67,7 +67,7 @@ class SocketMode:
         self._tickets.discard(ticket)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        if len(self.connections) >= MOST_CONNECTIONS:
+        if len(self.connections) >= MAX_CONNECTIONS:
             await socket.send_json({"type": "disconnect", "reason": "too_many_websockets"})
             await socket.close()
             return socket

@@ -42,7 +42,7 @@ class WebApi:
         }
 
     def forget_rates(self) -> None:
-        """A new test begins with no requests behind it."""
+        """A new test begins with no requests left."""
         self._recent.clear()
 
     def call(self, method: str, arguments: Arguments, token: str | None) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
 
 
 def test_swept_while_others_remove_and_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed run's workers live a moment longer: a file is gone before it can be removed, a new one lies there after it."""
+    """A killed run's workers live a moment longer: a file is gone before it can be removed, a new one is there after it."""
     folder = tmp_path / f"x{files.UNFINISHED}1"
     (folder / "part").mkdir(parents=True)
     (folder / "part" / "a").write_text("a")

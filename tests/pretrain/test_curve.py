@@ -37,7 +37,7 @@ def loss_at(done: int) -> float:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFile:
-    """Killed behind 25 with a checkpoint at 20, in the middle of a line; skipped 33 and 34, rewound to 30; now at 50."""
+    """Killed after 25 with a checkpoint at 20, in the middle of a line; skipped 33 and 34, rewound to 30; now at 50."""
     made = run_file(tmp_path, "")
     root = made.root("pretrain")
     root.mkdir(parents=True)

@@ -133,7 +133,7 @@ def modules_of_a_skipped_run(run: RunFile) -> set[str]:
 
 
 def test_a_rank_that_refuses_is_heard_in_one_line(run: RunFile) -> None:
-    """The error is raised below torchrun, in another process: a checkpoint's description that is no JSON."""
+    """The error is raised below torchrun, in another process: a checkpoint's description that is not JSON."""
     folder = run.root("pretrain") / "checkpoints" / "iter_0000010"
     folder.mkdir(parents=True)
     (folder / "checkpoint.json").write_text("{", "utf-8")

@@ -189,7 +189,7 @@ def test_pages_follow_each_other(searcher: Searcher) -> None:
         assert beyond.hits == () and beyond.total >= 12
 
 
-@pytest.mark.parametrize(("query", "why"), [("", "empty"), (" \n\u3000", "empty"), ("\udcff", "no Unicode text")])
+@pytest.mark.parametrize(("query", "why"), [("", "empty"), (" \n\u3000", "empty"), ("\udcff", "not valid Unicode")])
 def test_a_query_that_is_none_is_refused(searcher: Searcher, query: str, why: str) -> None:
     for mode in ("ngram", "vector"):
         with pytest.raises(BadInput, match=why):

@@ -43,7 +43,7 @@ def test_folder_is_complete(tiny_tokenizer: Path) -> None:
 def test_ids_are_equal_on_thousands_of_lines(pair: tuple[Tokenizer, Any]) -> None:
     tokenizer, fast = pair
     texts = instruction_texts()
-    # Lines as they are, neighbours joined by what stands between lines, and lines that begin and end anywhere.
+    # Lines as they are, neighbours joined by what is between lines, and lines that begin and end anywhere.
     lines = [
         *texts,
         *("\n".join(two) for two in itertools.pairwise(texts)),

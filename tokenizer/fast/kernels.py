@@ -70,12 +70,12 @@ def encode(codes: Any, bounds: Any, tables: Any, fit_cache: Any, out: Any, ends:
         bounds: (texts + 1,) int64: where each text begins in `codes`, and the end.
         remembered: (REMEMBERED,) int64, NONE at first: pairs that fit or do not, for later calls with the same tables.
         out: int32, room for four ids a character.
-        ends: (texts,) int64: set to the place behind each text's last id.
+        ends: (texts,) int64: set to the place after each text's last id.
     """
     longest = 0
     for text in range(len(ends)):
         longest = max(longest, bounds[text + 1] - bounds[text])
-    # The character behind the last one ends every piece.
+    # The character after the last one ends every piece.
     characters, free = np.full(longest + 1, NONE, np.int32), np.ones(longest + 1, np.uint8)
     joined = np.empty(longest + 1, np.uint8)
     written = 0
@@ -177,7 +177,7 @@ def _encode_chain(
 
 @inlined
 def _longest(trie: Any, pieces: int, characters: Any, joined: Any, at: int) -> int:
-    """The longest piece that stands at `at`."""
+    """The longest piece that is at `at`."""
     node: Any = np.int64(characters[at])
     token = node
     while joined[at]:

@@ -22,7 +22,7 @@ from tokenizer.report.others import Cut, ReportTokenizer
 from tokenizer.report.scripts import LENGTHS, NAMES, PIECES, is_spaced_japanese, length_column, piece_class, scripts
 from tokenizer.report.texts import Source
 
-# Characters before and behind the place where a text does not come back.
+# Characters before and after the place where a text does not come back.
 _AROUND = 12
 EXAMPLES = 12
 

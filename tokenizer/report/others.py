@@ -46,7 +46,7 @@ class Cut:
 
     ids: np.ndarray  # (T,) int64
     begins: np.ndarray  # (T,) int64: first character of each token
-    ends: np.ndarray  # (T,) int64: the character behind its last
+    ends: np.ndarray  # (T,) int64: the character after its last
 
 
 class ReportTokenizer(ABC):

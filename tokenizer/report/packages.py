@@ -16,7 +16,7 @@ from pipeline.files import atomic_file, atomic_path, digest_file
 
 FILES = ("tokenizer.json", "tokenizer.model", "*.model", "*.tiktoken")
 ARCHIVES = (".whl", ".zip", ".tgz", ".tar.gz")
-# The largest published tokenizer.json is 33 MB (Gemma 3): what is ten times larger is no tokenizer.
+# The largest published tokenizer.json is 33 MB (Gemma 3): what is ten times larger is not a tokenizer.
 MAX_BYTES = 400_000_000
 DOWNLOAD_SECONDS = 600
 _NAME = re.compile(

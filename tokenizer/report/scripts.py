@@ -80,7 +80,7 @@ def is_spaced_japanese(content: bytes) -> bool:
 
 
 def length_column(content: bytes) -> int:
-    """Column of LENGTHS (or the one behind it) for a piece; what is no text has its bytes counted."""
+    """Column of LENGTHS (or the one after it) for a piece; what is not text has its bytes counted."""
     text = content.decode(errors="replace")
     return bisect.bisect_left(LENGTHS, max(len(text), 1))
 

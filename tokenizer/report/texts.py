@@ -80,7 +80,7 @@ def held_out(files: Sequence[Path], settings: TokenizerSettings) -> dict[str, So
 def given(paths: Sequence[Path]) -> Source:
     """Files that a person names, a text each.
 
-    Raises: MissingInput if one is not there; BadInput if it is no UTF-8 text, or empty.
+    Raises: MissingInput if one is not there; BadInput if it is not UTF-8 text, or empty.
     """
     texts = []
     for path in paths:

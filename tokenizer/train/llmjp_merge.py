@@ -186,7 +186,7 @@ def _forward_backward(
 ) -> None:
     """Add to `counts_V` the expected uses of each piece in each line.
 
-    An arc is a piece that stands at a place, or -1 for an unknown character; no line has more than `most_arcs`.
+    An arc is a piece that is at a place, or -1 for an unknown character; no line has more than `most_arcs`.
     """
     arc_ends, arc_pieces = np.empty(most_arcs, np.int64), np.empty(most_arcs, np.int64)
     begin = 0

@@ -94,7 +94,7 @@ def _filled(
 ) -> bytes:
     """A model of exactly vocab_size pieces that can all be reached.
 
-    Order: pieces inside words, more of them where there are too few runs, runs, each behind its parts; characters.
+    Order: pieces inside words, more of them where there are too few runs, runs, each after its parts; characters.
     """
     free = settings.vocab_size - NUM_FIXED_PIECES - len(characters)
     inside = list(kept)

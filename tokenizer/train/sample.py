@@ -75,7 +75,7 @@ class DrawShard:
 def draw(files: Sequence[Path], settings: TokenizerSettings) -> Sample:
     """Draw at most `max_characters` of the documents in `files`, by the weights of their sources, in this process.
 
-    Raises: BadInput if there is no text; ConfigError if a weight names a source that the corpus has not.
+    Raises: BadInput if there is not text; ConfigError if a weight names a source that the corpus has not.
     """
     plan = _plan((count_characters(CountShard(path, settings.held_out_share)) for path in files), settings)
     return _filled((row for path in files for row in offers(path, plan)), plan)

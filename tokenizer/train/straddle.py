@@ -21,7 +21,7 @@ def find_straddlers(model: bytes, delimited: Sequence[str], limit: float) -> set
     """Learned pieces of several characters of whose uses more than `limit` straddle.
 
     Args:
-        model: a vocabulary; the text is encoded as it stands, without delimiters.
+        model: a vocabulary; the text is encoded as it is, without delimiters.
         delimited: sentences with DELIMITER between words.
     """
     uses, bad = count_straddling(model, take_evenly(delimited, MAX_EXAMINED_CHARACTERS))

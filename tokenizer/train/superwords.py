@@ -58,7 +58,7 @@ def find_superwords(delimited: Sequence[str], model: bytes, settings: TokenizerS
 
 
 def can_join(word: str, which: str) -> bool:
-    """Whether a word may stand in a run; digits never do: a number would be cut in a way that its length decides."""
+    """Whether a word may be in a run; digits never do: a number would be cut in a way that its length decides."""
     if not word or SPACE_MARK in word or any(character.isdigit() for character in word):
         return False
     return which == "all" or (which == "ja" and _side(word))

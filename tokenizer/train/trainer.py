@@ -130,7 +130,7 @@ def keep_best_pieces(pieces: Sequence[Piece], settings: TokenizerSettings) -> li
 
 
 def _explained(error: RuntimeError, settings: TokenizerSettings) -> Exception:
-    """What a user can mend, as one clear line; anything else as it is."""
+    """What a user can fix, as one clear line; anything else as it is."""
     text = str(error)
     if found := _TOO_LARGE.search(text):
         return vocab_too_large(settings, int(found[1]))

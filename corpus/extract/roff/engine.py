@@ -125,15 +125,15 @@ class Converter:
 
     def one(self, line: str) -> None:
         """Convert one input line."""
-        found = _REQUEST.match(line)
+        match = _REQUEST.match(line)
         if line.startswith(("''", "..")) or line.strip() in ("\\}", "\\{"):  # comments of old pages, ends of blocks
             return
-        if found is None:
+        if match is None:
             glue = line.endswith("\\c")
             self.out.add(unescape(line, self.strings).expandtabs(8) if not self.out.filling else unescape(line, self.strings))
             self.out.glue = glue
             return
-        name, rest = found["name"], found["rest"]
+        name, rest = match["name"], match["rest"]
         if name in self.macros:
             self.expand(name, arguments(rest))
         elif (request := REQUESTS.get(name)) is not None:
@@ -199,8 +199,8 @@ def condition(converter: Converter, rest: str) -> tuple[bool, str]:
         if len(parts) == 3:
             left, right = (unescape(part, converter.strings) for part in parts[:2])
             return (left == right) == wanted, parts[2]
-    if found := re.match(r"^([dcrm])\s*(\S+)\s*", rest):
-        return (found[2] in converter.strings or found[2] in converter.macros) == wanted, rest[found.end() :]
+    if match := re.match(r"^([dcrm])\s*(\S+)\s*", rest):
+        return (match[2] in converter.strings or match[2] in converter.macros) == wanted, rest[match.end() :]
     head = re.match(r"^(?:\\n(?:\[[^\]]*\]|\(..|.)|\\w'[^']*'|\([^)]*\)|[^\s\\])+", rest)
     end = head.end() if head else 0
     number = re.match(r"^[0-9]+", rest)

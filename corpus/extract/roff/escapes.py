@@ -27,7 +27,7 @@ STRINGS = {
 _SINGLE = {
     "e": "\\", "\\": "\\", "-": "-", "'": "'", "`": "`", " ": " ", "~": " ", "0": " ", "t": "\t", ".": ".", "_": "_", "E": "\\",
 }  # fmt: skip
-# The three spellings of a name behind \*, \f, \n, …: one character, (two characters, [any number].
+# The three spellings of a name after \*, \f, \n, …: one character, (two characters, [any number].
 _NAME = r"(?:\[(?P<{0}_long>[^\]]*)\]|\((?P<{0}_two>..)|(?P<{0}_one>[^\[(]))"
 _ESCAPE = re.compile(
     r"\\(?:"

@@ -211,7 +211,7 @@ class Mdoc:
         self.converter.out.fill(True)
 
     def describe(self, words: list[str]) -> None:
-        """.Nd: what the page is about, behind its name."""
+        """.Nd: what the page is about, after its name."""
         self.say(f"- {self.inline(words)}")
 
     def title(self, words: list[str]) -> None:

@@ -25,8 +25,8 @@ class Redirect:
 def roff_text(source: str) -> Page | Redirect:
     """Convert the source of a manual page."""
     lines = [line for line in source.split("\n") if line.strip() and not re.match(r"^[.']?[ \t]*(\\\"|$)", line)]
-    if lines and (found := re.match(r"^\.so\s+(\S+)", lines[0])) and len(lines) == 1:
-        return Redirect(found[1])
+    if lines and (match := re.match(r"^\.so\s+(\S+)", lines[0])) and len(lines) == 1:
+        return Redirect(match[1])
     converter = Converter(source, Mdoc)
     converter.run()
     return Page(converter.out.text(), converter.title)

@@ -13,8 +13,8 @@ def table_lines(source: list[str]) -> list[str]:
     """
     separator = "\t"
     if source and source[0].rstrip().endswith(";"):
-        if found := re.search(r"tab\s*\((.)\)", source[0]):
-            separator = found[1]
+        if match := re.search(r"tab\s*\((.)\)", source[0]):
+            separator = match[1]
         source = source[1:]
     formats = next((number for number, line in enumerate(source) if line.rstrip().endswith(".")), len(source))
     rows, block = [], None  # block: lines of a cell written as T{ … T}

@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _stage_options(arguments: argparse.Namespace, launcher: list[str]) -> list[str]:
-    """The options of `python -m pretrain`, with this job's launcher (which is no part of a run's identity)."""
+    """The options of `python -m pretrain`, with this job's launcher (which is not a part of a run's identity)."""
     return [*ranks.stage_options(arguments), f"--set=pretrain.parallel.launcher={json.dumps(launcher)}"]
 
 

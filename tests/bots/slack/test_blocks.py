@@ -1,4 +1,4 @@
-"""Search results as blocks that Slack takes, whatever stands in a passage."""
+"""Search results as blocks that Slack takes, whatever is in a passage."""
 
 from dataclasses import replace
 

@@ -83,7 +83,7 @@ def write_base(root: Path, shards: Sequence[Sequence[Page]], settings: DedupSett
 def remove(
     tmp_path: Path, shards: Sequence[Sequence[Page]], base: BaseCorpus | None
 ) -> tuple[list[Page], dict[Page, tuple[str, str]], dict[str, Any]]:
-    """Run the passes. Returns: pages that stay, page that fell -> (reason, doc_id of the survivor), counts."""
+    """Run the passes. Returns: pages that stay, page that fell -> (reason, doc_id of the kept representative), counts."""
     run = run_file(tmp_path, "", name=f"r{len(list(tmp_path.iterdir()))}")
     with begin_artifact(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
         judged = Judged(artifact.work / "judged", tuple(f"t-{index:05}" for index in range(len(shards))))
@@ -106,13 +106,13 @@ def remove(
 
 
 def is_capture(one: Page, other: Page) -> bool:
-    """Whether two pages have one URL, and one text stands in the other but for 5 % of its shingles."""
+    """Whether two pages have one URL, and one text is in the other but for 5 % of its shingles."""
     sets = [{text[i : i + 5] for i in range(max(len(text) - 4, 1))} for _, text in (one, other)]
     return one[0] == other[0] and len(sets[0] & sets[1]) >= 0.95 * min(map(len, sets))
 
 
 def brute_force(held: Sequence[Page], new: Sequence[Page]) -> tuple[set[Page], dict[Page, tuple[str, set[str]]]]:
-    """Who stays of `new`; who falls, why, and which survivors are right."""
+    """Who stays of `new`; who falls, why, and which kept representatives are right."""
     fell: dict[Page, tuple[str, set[str]]] = {}
     for reason, is_copy in (("url", is_capture), ("exact", lambda one, other: one[1] == other[1])):
         fell |= {

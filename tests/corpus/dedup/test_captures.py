@@ -27,7 +27,7 @@ def test_pages_of_different_text_share_a_url_and_stay(tmp_path: Path, ray_sessio
 
 
 def drop_texts(tmp_path: Path, shards: list[list[str]]) -> list[str]:
-    """Texts that fell; each gets an address of its own behind #, which the key of the URL does not see in `drop`."""
+    """Texts that fell; each gets an address of its own after #, which the key of the URL does not see in `drop`."""
     from corpus.dedup import signatures
 
     plain = signatures.compute_keys

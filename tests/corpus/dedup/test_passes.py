@@ -28,7 +28,7 @@ def doc_id(page: Page) -> str:
 
 
 def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettings = SETTINGS) -> dict[str, tuple[str, str]]:
-    """Run all passes over documents in these shards: url of who fell -> (reason, url of the survivor)."""
+    """Run all passes over documents in these shards: url of who fell -> (reason, url of the kept representative)."""
     run = run_file(tmp_path, "", name=f"r{len(list(tmp_path.iterdir()))}")
     with begin_artifact(run, "corpus", settings, {}, recipe=1) as artifact:
         names = tuple(f"s-{index:05}" for index in range(len(shards)))
@@ -103,7 +103,7 @@ def test_order_of_input_and_shards_does_not_matter(tmp_path: Path, ray_session: 
 def test_cutting_keys_finely_changes_nothing(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = corpus(60, seed=6)
     whole = drop(tmp_path, [pages])
-    monkeypatch.setattr(passes, "KEYS_A_TASK", 25)
+    monkeypatch.setattr(passes, "KEYS_PER_TASK", 25)
     assert drop(tmp_path, [pages]) == whole
 
 

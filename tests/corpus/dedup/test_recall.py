@@ -39,7 +39,7 @@ def exact(documents: list[str]) -> dict[tuple[int, int], float]:
     for one, other in itertools.combinations(range(len(sets)), 2):
         shared = len(sets[one] & sets[other])
         similarity = shared / (len(sets[one]) + len(sets[other]) - shared)
-        if similarity >= recall.LEAST_SIMILARITY:
+        if similarity >= recall.MIN_SIMILARITY:
             found[one, other] = similarity
     return found
 

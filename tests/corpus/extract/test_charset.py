@@ -50,7 +50,7 @@ def test_a_cut_last_character_costs_only_itself(text: str) -> None:
 
 
 def test_extensions_that_the_plain_codecs_refuse() -> None:
-    """① ㈱ 髙 stand in NEC and IBM rows of CP932; in EUC and ISO-2022-JP at the same row and cell."""
+    """① ㈱ 髙 are in NEC and IBM rows of CP932; in EUC and ISO-2022-JP at the same row and cell."""
     with pytest.raises(UnicodeEncodeError):
         "①㈱髙".encode("shift_jis")
     got = decode(f"{SENTENCE}①㈱髙".encode("cp932"))

@@ -132,7 +132,7 @@ def test_what_the_gate_drops_the_rules_drop(name: str, changed: dict[str, float 
 
 
 def test_a_sentence_or_two_in_an_english_frame() -> None:
-    """The gate drops fewer than five kana; a page with more is the rules' to judge, and falls for its length."""
+    """The gate drops fewer than five kana; a page with more is the rules' to judge, and is dropped for its length."""
     frame = f"<html lang=en><body>{MENU}<main><p>{{}}</p></main><footer>All rights reserved.</footer></body></html>"
     for words, reason in (("短い頁です。", "foreign_page"), ("この頁はまだ短いので、ここで終わります。", "length")):
         page = RawDocument("s", "https://example.jp/a", frame.format(words).encode(), "html")

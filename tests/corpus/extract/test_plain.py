@@ -41,7 +41,7 @@ def test_prose_is_plain(text: str) -> None:
 
 
 def test_every_character_after_every_kind_of_letter() -> None:
-    """All of Unicode: alone between letters, and behind one that it might join."""
+    """All of Unicode: alone between letters, and after one that it might join."""
     for before in "aか가ᄀ":
         texts = [f"{before}{chr(point)}い" for point in range(sys.maxunicode + 1)]
         for text in [text for text, plain in zip(texts, are_plain(texts).tolist(), strict=True) if plain]:

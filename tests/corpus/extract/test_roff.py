@@ -91,7 +91,7 @@ $ ls
 
 
 def test_man_macros() -> None:
-    """Headings and paragraphs stand alone, fonts go, Japanese lines join without a space, a tag stands above its text."""
+    """Headings and paragraphs stand alone, fonts go, Japanese lines join without a space, a tag is above its text."""
     page = roff_text(MAN)
     assert isinstance(page, Page)
     assert page.text == MAN_TEXT
@@ -242,7 +242,7 @@ def test_broken_pages_end(source: str) -> None:
 @given(st.text(st.sampled_from(".\\'\"{}()[]*$ \nTHSPBIRfndsieol漢字n1a,")))
 @settings(max_examples=300, deadline=None)
 def test_no_source_makes_it_fail(source: str) -> None:
-    """Whatever stands in the file, the converter returns."""
+    """Whatever is in the file, the converter returns."""
     assert isinstance(roff_text(source), Page | Redirect)
 
 

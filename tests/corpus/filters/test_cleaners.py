@@ -50,7 +50,7 @@ def test_brackets_as_llm_jp_carried_on_to_the_end(text: str) -> None:
 @given(TEXT)
 @example("https://x.jp/を漢")
 def test_lines_are_those_of_llm_jp_but_for_line_ends(text: str) -> None:
-    """Where a line's only kana stood in an address, theirs keeps the rest of it, which a second pass would drop."""
+    """Where a line's only kana was in an address, theirs keeps the rest of it, which a second pass would drop."""
     ours = "".join(line for line in japanese_lines(text).split("\n") if line.strip())
     theirs = "".join(line for line in map(theirs_lines, text.split("\n")) if theirs_lines(line))
     assert ours == theirs

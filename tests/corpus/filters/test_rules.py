@@ -60,7 +60,7 @@ def test_sentences_are_long_from_201_characters_on() -> None:
 
 @pytest.mark.parametrize("rule", OURS.rules, ids=lambda rule: rule.name)
 def test_each_rule_alone_at_its_threshold(rule: Rule) -> None:
-    """Values made so that exactly this one stands at the threshold, then a hair beyond it."""
+    """Values made so that exactly this one is at the threshold, then a hair beyond it."""
     values_DR = np.tile([0.0 if r.bound == "most" else 1e9 for r in OURS.rules], (2, 1))
     place = OURS.rules.index(rule)
     values_DR[0, place] = rule.threshold

@@ -1,4 +1,4 @@
-"""A sealed corpus made by hand: random values of rules, verdicts by plain Python, copies with known survivors."""
+"""A sealed corpus made by hand: random values of rules, verdicts by plain Python, copies with known kept representatives."""
 
 import json
 import random

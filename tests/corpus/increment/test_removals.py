@@ -49,10 +49,10 @@ def _clusters() -> pa.Schema:
     return pa.schema([("doc_id", pa.string()), ("survivor", pa.string()), ("kind", pa.string()), ("similarity", pa.float64())])
 
 
-def bring(tmp_path: Path, base: BaseCorpus, *entries: str) -> tuple[Path, dict[str, dict[str, int]]]:
+def import_base(tmp_path: Path, base: BaseCorpus, *entries: str) -> tuple[Path, dict[str, dict[str, int]]]:
     run = run_file(tmp_path, "")
     with begin_artifact(run, "corpus", SETTINGS, {}, recipe=1) as artifact:
-        return artifact.data, removals.bring(artifact, base, removals.read_selection(entries))
+        return artifact.data, removals.import_base(artifact, base, removals.read_selection(entries))
 
 
 def files(data: Path) -> list[Path]:
@@ -60,7 +60,7 @@ def files(data: Path) -> list[Path]:
 
 
 def test_without_a_removal_every_file_is_a_link(tmp_path: Path, base: BaseCorpus, ray_session: None) -> None:
-    data, removed = bring(tmp_path, base)
+    data, removed = import_base(tmp_path, base)
     assert removed == {"s": {"removed": 0, "characters": 0, "bytes": 0}}
     assert files(data) == files(base.data)
     assert all((data / path).samefile(base.data / path) for path in files(data))
@@ -81,7 +81,7 @@ def test_removed_documents_are_gone_and_accounted_for(tmp_path: Path, base: Base
     (tmp_path / "list.txt").write_text(f"# asked for on Monday\n\nurl:{PAGES[9][0]}\n", "utf-8")
     entries = (f"doc:{doc_id(PAGES[0])}", "host:*.B", f"url:{FELL[0]}", f"file:{tmp_path / 'list.txt'}")
     gone = [PAGES[0], *PAGES[4:8], PAGES[9]]
-    data, removed = bring(tmp_path, base, *entries)
+    data, removed = import_base(tmp_path, base, *entries)
     characters, size = (sum(map(measure, (text for _, text in gone))) for measure in (len, lambda text: len(text.encode())))
     assert removed == {"s": {"removed": 6, "characters": characters, "bytes": size}}
     assert files(data) == files(base.data)
@@ -106,13 +106,13 @@ def test_removed_documents_are_gone_and_accounted_for(tmp_path: Path, base: Base
             is_gone = row["doc_id"] in {doc_id(page) for page in gone}
             fate = ("dropped", "remove", "removed") if is_gone else (was["verdict"], was["stage"], was["rule"])
             assert (row["verdict"], row["stage"], row["rule"]) == fate
-    assert pq.read_table(data / "clusters" / "s-00002.parquet").num_rows == 0  # its survivor went
+    assert pq.read_table(data / "clusters" / "s-00002.parquet").num_rows == 0  # its kept representative went
     untouched = Path("clusters") / "s-00000.parquet"
     assert (data / untouched).samefile(base.data / untouched)
 
 
 def test_shards_that_hold_nothing_of_it_stay_the_same_files(tmp_path: Path, base: BaseCorpus, ray_session: None) -> None:
-    data, _ = bring(tmp_path, base, f"doc:{doc_id(PAGES[1])}")
+    data, _ = import_base(tmp_path, base, f"doc:{doc_id(PAGES[1])}")
     changed = {path.as_posix() for path in files(data) if not (data / path).samefile(base.data / path)}
     names = {f"keys/s-00000/{name}.npy" for name in ("keys", "owners", "ids", "sizes")}
     assert changed == names | {"documents/s-00000.parquet", "decisions/s-00000.parquet"}
@@ -120,7 +120,7 @@ def test_shards_that_hold_nothing_of_it_stay_the_same_files(tmp_path: Path, base
 
 def test_what_was_never_there_is_an_error(tmp_path: Path, base: BaseCorpus, ray_session: None) -> None:
     with pytest.raises(BadInput, match=r"2 of 3 entries choose no document .* first 'host:nowhere.example'"):
-        bring(tmp_path, base, "host:a", "host:nowhere.example", "url:https://a/")
+        import_base(tmp_path, base, "host:a", "host:nowhere.example", "url:https://a/")
 
 
 def test_lists_that_cannot_be_read(tmp_path: Path) -> None:

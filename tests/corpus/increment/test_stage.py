@@ -127,7 +127,7 @@ def test_what_grew_grows_again_and_lets_a_page_go(grown: Path) -> None:
 
 
 def test_again_is_the_same_bytes(grown: Path, tmp_path: Path) -> None:
-    """In another folder, the base behind a link."""
+    """In another folder, the base through a link."""
     artifacts = tmp_path / "artifacts" / "corpus"
     artifacts.mkdir(parents=True)
     (artifacts / "old").symlink_to(sealed(grown, "old").root)

@@ -1,4 +1,4 @@
-"""Files behind a real HTTP server on this machine: the same documents as from the disk, and what its failures end as."""
+"""Files on a real HTTP server on this machine: the same documents as from the disk, and what its failures end as."""
 
 import gzip
 import http.server
@@ -171,7 +171,7 @@ def test_documents_are_those_of_the_disk(server: Server, tmp_path: Path, case: s
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_seeking_in_a_remote_file(server: Server, ranges: bool) -> None:
-    """Parquet's readers jump about: whatever is read is what stands there."""
+    """Parquet's readers jump about: whatever is read is what is there."""
     content = random.Random(1).randbytes(50_000)
     server.files, server.ranges = {"/x": content}, ranges
     rng = random.Random(2)

@@ -29,7 +29,7 @@ def test_index_finds_what_substring_search_finds(texts: list[str], document: str
 
 def test_a_hash_collision_is_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     index = NgramIndex.build([fold("あいうえおかきくけこ")], 3)
-    liar = dataclasses.replace(index, points=fold("かきくけこさしすせそ"))  # same hashes, other texts behind them
+    liar = dataclasses.replace(index, points=fold("かきくけこさしすせそ"))  # same hashes, other texts
     assert len(index.find(fold("まあいうえま"))[0]) == 2
     assert len(liar.find(fold("まあいうえま"))[0]) == 0
     # x * 1**2 + y * 1 + z: with base 1 every permutation collides, so building must go on to the next base

@@ -139,7 +139,7 @@ def test_rows_of_little_text() -> None:
 
 
 def test_names_with_transformer_engine() -> None:
-    """Its layers keep a norm's weights in the matrix behind it, and state that is no weight."""
+    """Its layers keep a norm's weights in the matrix after it, and state that is no weight."""
     layer = "decoder.layers.3."
     ours = {
         "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",

@@ -18,7 +18,7 @@ SIZE = st.integers(1, 40)
 
 
 def laid(rows: int, columns: int, how: str) -> torch.Tensor:
-    """Normal numbers that lie in memory by rows, by columns, or with gaps."""
+    """Normal numbers that are in memory by rows, by columns, or with gaps."""
     made = torch.randn(rows + 3, columns + 2)[:rows, :columns]
     return {"rows": made.contiguous(), "columns": made.t().contiguous().t(), "gaps": made}[how]
 

@@ -44,7 +44,7 @@ def test_runs_are_equal_where_their_strings_are(text: str, width: int) -> None:
     got = hash_ngrams(text, width).tolist()
     assert len(got) == len(expected)
     assert len(set(zip(expected, got, strict=True))) == len(set(expected)) == len(set(got))
-    if len(folded) >= width:  # a run's hash says nothing of where it stands
+    if len(folded) >= width:  # a run's hash says nothing of where it is
         assert hash_ngrams("あ" + folded, width).tolist()[1:] == got
 
 

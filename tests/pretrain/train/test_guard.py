@@ -104,7 +104,7 @@ def trained(
 def from_checkpoint(
     settings: PretrainSettings, pack: Path, root: Path, iteration: int
 ) -> tuple[dict[int, float], dict[str, np.ndarray]]:
-    """Train on from the newest checkpoint's weights, but with the data and the schedule behind `iteration`."""
+    """Train on from the newest checkpoint's weights, but with the data and the schedule after `iteration`."""
     run = prepared(settings, pack, root)
     samples = 4 * iteration
     run.scheduler.step(increment=samples - run.position.samples)
@@ -151,7 +151,7 @@ def test_a_run_rewinds_to_its_checkpoint_and_goes_on_with_the_next_data(
         same(held, fresh)
     shutil.copytree(tmp_path / "run" / "checkpoints" / names[0], tmp_path / "killed" / "checkpoints" / names[0])
     run_ranks(world, trained, settings, pack, tmp_path / "stopped", bad, 9)
-    for name in ("killed", "stopped"):  # before the trouble and behind it: what is decided and kept is the same
+    for name in ("killed", "stopped"):  # before the trouble and after it: what is decided and kept is the same
         resumed = run_ranks(world, trained, settings, pack, tmp_path / name, bad)
         for (_, _, held), (_, there, fresh) in zip(ranks, resumed, strict=True):
             assert there == position

@@ -17,7 +17,7 @@ from tests.pretrain.helpers.ranks import run_ranks
 from tests.pretrain.helpers.training import SHAPE, VOCABULARY, prepared, tiny, tiny_pack
 
 Batch = dict[str, torch.Tensor]
-ITERATIONS, MOST = 100, 1e-3  # relative difference of loss, lr and gradient norm
+ITERATIONS, MAXIMUM = 100, 1e-3  # relative difference of loss, lr and gradient norm
 
 
 def megatron(settings: PretrainSettings, pack: Path, root: Path) -> tuple[dict[str, torch.Tensor], list[Batch], list[Any]]:
@@ -71,4 +71,4 @@ def test_losses_are_those_of_plain_torch(tmp_path: Path, across: bool) -> None:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), adam.clip)
         optimizer.step()
         expected = {"loss": loss.item(), "lr": lr_at(settings, iteration), "grad": norm.item()}
-        assert ours == pytest.approx(expected, rel=MOST), iteration
+        assert ours == pytest.approx(expected, rel=MAXIMUM), iteration

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.bm25.rank import content, fold, highlights, joined, places, shared_spans, weight
+from search.bm25.rank import content, find_spans, fold, highlights, joined, shared_spans, weight
 
 letters = st.text(alphabet="あい漢字a。", max_size=18)
 
@@ -26,7 +26,7 @@ def test_shared_spans_equal_the_naive_ones(query: str, passage: str) -> None:
 @given(st.sets(st.text(alphabet="あい漢", min_size=1, max_size=4), max_size=5), letters)
 def test_places_mark_every_character_of_every_occurrence(wanted: set[str], passage: str) -> None:
     marked = {i for text in wanted for b in range(len(passage)) if passage.startswith(text, b) for i in range(b, b + len(text))}
-    spans = places(wanted, passage)
+    spans = find_spans(wanted, passage)
     assert {i for begin, end in spans for i in range(begin, end)} == marked
     assert all(a[1] < b[0] for a, b in pairwise(spans))
 
@@ -56,7 +56,7 @@ def test_highlights_are_shared_runs_but_for_case_and_width(query: str, passage: 
     asked = fold(query)
     for begin, end in spans:
         assert 0 <= begin < end <= len(passage)
-        # every character of a span lies in a run of two that the query has too
+        # every character of a span is in a run of two that the query has too
         runs = [i for i in range(begin, end - 1) if fold(passage[i]) + fold(passage[i + 1]) in asked]
         assert {i for run in runs for i in (run, run + 1)} == set(range(begin, end))
     pairs = [fold(a) + fold(b) for a, b in pairwise(passage)]

@@ -154,7 +154,7 @@ def test_begins_of_a_large_shard_read_only_and_in_eight_bytes_are_the_same(tmp_p
 
 def test_a_long_query_is_ranked_by_its_beginning(tmp_path: Path) -> None:
     opened = [shard([["源氏物語"], ["平家物語"]], tmp_path)]
-    filling = "の" * rank.LONGEST_QUERY
+    filling = "の" * rank.MAX_QUERY
     assert rank.rank(opened, "源氏" + filling + "平家") == rank.rank(opened, "源氏" + filling)
     assert [row.passage for row in rank.rank(opened, "源氏" + filling + "平家")] == [0]
     assert rank.rank(opened, "源氏")[0] == Ranked(0, 0, rank.rank(opened, "源氏")[0].score)

@@ -27,7 +27,7 @@ def test_the_suffix_array_is_that_of_the_text(rows: list[str]) -> None:
     made = shorten(text)
     assert made is not None
     plain = kernels.characters(text, divsufsort(text))
-    assert made.places(divsufsort(made.codes)).tolist() == plain.tolist()
+    assert made.offsets(divsufsort(made.codes)).tolist() == plain.tolist()
     assert len(made.codes) <= 2 * sum(map(len, rows)) + len(rows)
 
 
@@ -54,9 +54,9 @@ def test_as_many_kinds_as_there_are_codes(kinds: int, coded: bool) -> None:
     made = shorten(text)
     assert (made is not None) == coded
     if made is not None:
-        assert made.places(np.arange(len(made.codes))).tolist() == [0, *np.cumsum([len(chr(p).encode()) for p in points])][:-1]
+        assert made.offsets(np.arange(len(made.codes))).tolist() == [0, *np.cumsum([len(chr(p).encode()) for p in points])][:-1]
 
 
 def test_a_text_without_characters() -> None:
     made = shorten(joined(["", ""]))
-    assert made is not None and made.codes.tolist() == [0xFF, 0xFF] and not len(made.places(np.array([0, 1])))
+    assert made is not None and made.codes.tolist() == [0xFF, 0xFF] and not len(made.offsets(np.array([0, 1])))

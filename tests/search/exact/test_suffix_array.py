@@ -40,7 +40,7 @@ def scan(texts: list[str], query: str) -> list[int]:
 @given(documents, st.data(), st.sampled_from([1, 7, 60]), st.booleans())
 @settings(max_examples=120, deadline=None)
 def test_count_and_places_equal_a_scan(rows: list[str], data: st.DataObject, times: int, five_bytes: bool) -> None:
-    rows = [row * times for row in rows]  # more suffixes than stand between two fences
+    rows = [row * times for row in rows]  # more suffixes than are between two fences
     if not any(rows):
         rows = [*rows, "あ"]
     whole = "".join(rows)
@@ -81,7 +81,7 @@ def check(array: SuffixArray, rows: list[str], queries: list[str]) -> None:
 
 
 def rows_at(rows: list[str], place: int, query: str) -> str:
-    """What stands in its document behind an occurrence of the query at a byte of all documents."""
+    """What is in its document after an occurrence of the query at a byte of all documents."""
     before = 0
     for row in rows:
         size = len(row.encode())

@@ -163,7 +163,7 @@ def test_a_hit_as_json() -> None:
     assert HIT.as_dict() == {
         "rank": 1, "mode": "vector", "source": "ja_web", "url": "https://example.jp/1", "title": "題", "date": "2020-01-02",
         "doc_id": "00ff",
-        "text": "源氏物語は\x1b[2J長い。\n", "spans": [[0, 4]], "score": 0.512346, "iterations": [412], "undone": [],
+        "text": "源氏物語は\x1b[2J長い。\n", "spans": [[0, 4]], "score": 0.512346, "iterations": [412], "discarded": [],
         "total_iterations": 600,
     }  # fmt: skip
 

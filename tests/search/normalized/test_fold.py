@@ -56,7 +56,7 @@ def groups(text: str) -> list[tuple[str, int, int]]:
 @example("こゝゝろ、づゝ、たゞ、ゝ゚は゛ゝ")
 @example("e\u0301\u0323\u0327a\u0323\u0301\ufe0f\u0301")
 @example("\ufe0f\u3099か\ufe0f\u3099")
-@example("a\u0305\u0301")  # a mark behind another of its class does not reach the letter
+@example("a\u0305\u0301")  # a mark after another of its class does not reach the letter
 def test_the_fold_is_that_of_the_whole_text_at_once(text: str) -> None:
     assert folded(text) == truth(text)
 
@@ -215,7 +215,7 @@ def test_a_saved_map_gives_every_range(tmp_path: Path) -> None:
     found = opened.origins(table[first, 0], table[last, 1])
     assert np.array_equal(found, np.column_stack([table[first, 2], table[last, 3]]))
     assert np.array_equal(found, map_back.origins(table[first, 0], table[last, 1]))
-    assert np.array_equal(opened.places(np.append(table[:, 2], len(text))), np.append(table[:, 0], len(result)))
+    assert np.array_equal(opened.offsets(np.append(table[:, 2], len(text))), np.append(table[:, 0], len(result)))
 
 
 def test_empty_and_unchanged_texts_have_a_map(tmp_path: Path) -> None:

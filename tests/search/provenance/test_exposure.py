@@ -86,7 +86,7 @@ def test_every_read_is_counted_in_its_iteration_and_source(world: World, searche
         assert [found.bounds(b) for b in range(len(found.reads))][-1][1] == found.total_iterations == world.total
         assert found.occurrences == searcher.count(text) and found.documents == len(held)
         assert set(found.sources) == {row["source"] for row in held}
-        assert found.total == truth.total() and found.undone == 0
+        assert found.total == truth.total() and found.discarded == 0
         assert (found.first, found.last) == (min(i for _, i in truth), max(i for _, i in truth))
         sizes = [found.by_source[name] for name in found.sources]
         assert sizes == sorted(sizes, reverse=True)
@@ -109,14 +109,14 @@ def test_undone_iterations_are_left_out_and_said(world: World, searcher: Searche
     text = "源氏物語"
     found = exposure.exposure(searcher, text)
     assert found.unread > 0
-    undone = ((3, 6), (11, 11))
-    other = exposure.exposure(Searcher(open_sealed(world.run.root("index")), undone), text, buckets=world.total)
+    discarded = ((3, 6), (11, 11))
+    other = exposure.exposure(Searcher(open_sealed(world.run.root("index")), discarded), text, buckets=world.total)
     truth = reads(world, world.rows(), text)
     gone = {3, 4, 5, 6, 11}
-    assert other.undone == sum(count for (_, i), count in truth.items() if i in gone) > 0
+    assert other.discarded == sum(count for (_, i), count in truth.items() if i in gone) > 0
     assert counted(other) == {(s, i - 1): n for (s, i), n in truth.items() if i not in gone}
-    assert other.undone_ranges == undone and other.unread == found.unread
-    assert f"5 反復 (除いた読み込み {other.undone:,} 回)" in command.shown(other)
+    assert other.discarded_ranges == discarded and other.unread == found.unread
+    assert f"5 反復 (除いた読み込み {other.discarded:,} 回)" in command.shown(other)
     assert "無効" not in command.shown(found)
 
 

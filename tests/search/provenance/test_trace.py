@@ -33,7 +33,7 @@ Row = dict[str, str]
 
 
 def answers(world: World) -> list[str]:
-    """Texts of which parts stand in the training data: held-out ones, pieces of documents among noise, and none."""
+    """Texts of which parts are in the training data: held-out ones, pieces of documents among noise, and none."""
     rng = random.Random(3)
     rows = world.rows()
     made = [row["text"][:220] for row in world.held_out]
@@ -45,12 +45,12 @@ def answers(world: World) -> list[str]:
     return [*made, "鱻麤龘", "源", "🙂" * 9, rows[0]["text"][:300]]
 
 
-def places(text: str, part: str) -> list[int]:
+def offsets(text: str, part: str) -> list[int]:
     return [i for i in range(len(text)) if text.startswith(part, i)]
 
 
 def truth(rows: list[Row], text: str, least: int) -> set[tuple[int, int]]:
-    """All [begin, end) of at least `least` characters that occur and lie in no other that does."""
+    """All [begin, end) of at least `least` characters that occur and are in no other that does."""
     occurring = set()
     for begin in range(len(text)):
         end = begin
@@ -62,27 +62,27 @@ def truth(rows: list[Row], text: str, least: int) -> set[tuple[int, int]]:
     return {(a, b) for a, b in occurring - inside if b - a >= least}
 
 
-def check(found: Trace, world: World, rows: list[Row], undone: frozenset[int] = frozenset(), looked: int = 10**9) -> None:
-    spans = truth(rows, found.text, found.least)
+def check(found: Trace, world: World, rows: list[Row], discarded: frozenset[int] = frozenset(), looked: int = 10**9) -> None:
+    spans = truth(rows, found.text, found.min_chars)
     assert {(span.begin, span.end) for span in found.spans} == spans and len(found.spans) == len(spans) == found.found
     characters = {i for begin, end in spans for i in range(begin, end)}
     assert found.covered == len(characters) / len(found.text)
     for span in found.spans:
         assert span.text == found.text[span.begin : span.end]
-        every = [(row, at) for row in rows for at in places(row["text"], span.text)]
+        every = [(row, at) for row in rows for at in offsets(row["text"], span.text)]
         assert span.count == len(every)
         first = every[:looked]
-        assert span.looked == len(first)
+        assert span.examined == len(first)
         assert span.documents == len({row["doc_id"] for row, _ in first})
         assert dict(span.sources) == Counter({row["doc_id"]: row["source"] for row, _ in first}.values())
-        read = {i for row, at in first for i in world.iterations(row, at, at + len(span.text))} - undone
+        read = {i for row, at in first for i in world.iterations(row, at, at + len(span.text))} - discarded
         assert (span.first, span.last) == ((min(read), max(read)) if read else (None, None))
     order = [(span.count, -len(span.text), span.begin) for span in found.spans]
     assert order == sorted(order)
-    check_documents(found, world, rows, undone)
+    check_documents(found, world, rows, discarded)
 
 
-def check_documents(found: Trace, world: World, rows: list[Row], undone: frozenset[int]) -> None:
+def check_documents(found: Trace, world: World, rows: list[Row], discarded: frozenset[int]) -> None:
     by_id = {row["doc_id"]: row for row in rows}
     assert len({document.doc_id for document in found.documents}) == len(found.documents)
     for number, document in enumerate(found.documents):
@@ -97,7 +97,7 @@ def check_documents(found: Trace, world: World, rows: list[Row], undone: frozens
             assert data[snippet.byte : before].decode() == snippet.text
             start = len(data[: snippet.byte].decode())
             read = {i for a, b in snippet.spans for i in world.iterations(row, start + a, start + b)}
-            assert set(snippet.iterations) == read - undone and set(snippet.undone) == read & undone
+            assert set(snippet.iterations) == read - discarded and set(snippet.discarded) == read & discarded
             marked += [snippet.text[a:b] for a, b in snippet.spans]
         assert all(any(text in part for part in marked) for text in shown)
         assert all(any(part in text or text in part for text in shown) for part in marked)
@@ -107,7 +107,7 @@ def check_documents(found: Trace, world: World, rows: list[Row], undone: frozens
 def test_every_maximal_span_with_all_its_occurrences(world: World, searcher: Searcher, least: int) -> None:
     seen = 0
     for text in answers(world):
-        found = trace(searcher, text, TraceSettings(least=least))
+        found = trace(searcher, text, TraceSettings(min_chars=least))
         check(found, world, world.rows())
         assert (found.total_iterations, found.index) == (world.total, searcher.texts.digest)
         seen += len(found.spans)
@@ -119,15 +119,15 @@ def test_every_epoch_counts(tmp_path: Path, ray_session: None) -> None:
     make_index(world)
     searcher = Searcher.open(world.run)
     for row in (*world.held_out, *world.rows()[:3]):
-        check(trace(searcher, row["text"][:200], TraceSettings(least=6)), world, world.rows())
+        check(trace(searcher, row["text"][:200], TraceSettings(min_chars=6)), world, world.rows())
     spans = trace(searcher, world.rows()[0]["text"][:200]).spans
     assert any(span.first and span.last and span.last > span.first for span in spans if span.count == 1)
 
 
 def test_undone_iterations_do_not_count(world: World) -> None:
-    undone = ((1, 4), (9, 9), (world.total, world.total))
-    gone = frozenset(i for first, last in undone for i in range(first, last + 1))
-    searcher = Searcher(open_sealed(world.run.root("index")), undone)
+    discarded = ((1, 4), (9, 9), (world.total, world.total))
+    gone = frozenset(i for first, last in discarded for i in range(first, last + 1))
+    searcher = Searcher(open_sealed(world.run.root("index")), discarded)
     for text in answers(world)[:3]:
         check(trace(searcher, text), world, world.rows(), gone)
     everything = Searcher(open_sealed(world.run.root("index")), [(1, world.total)])
@@ -141,9 +141,9 @@ def test_only_the_first_occurrences_are_looked_at_and_that_is_said(
     monkeypatch.setattr(occurrences, "CHUNK", 4)
     bounded = False
     for text in answers(world)[:4]:
-        found = trace(searcher, text, TraceSettings(least=2, looked=3))
+        found = trace(searcher, text, TraceSettings(min_chars=2, max_occurrences=3))
         check(found, world, world.rows(), looked=3)
-        if any(span.looked < span.count for span in found.spans):
+        if any(span.examined < span.count for span in found.spans):
             assert "最初の 3 か所を調べたかぎり" in render(found, colour=False)
             bounded = True
     assert bounded
@@ -162,7 +162,10 @@ def test_the_number_of_shards_changes_no_trace(world: World, searcher: Searcher,
     one = Searcher.open(copied(world, tmp_path, "--set", "index.shard_bytes=1000000").run)
     assert len(one.texts.shards) == 1 < len(searcher.texts.shards)
     for text in answers(world):
-        for settings in (TraceSettings(least=2, looked=5), TraceSettings(least=3, documents=2, around=9, keep=0.05)):
+        for settings in (
+            TraceSettings(min_chars=2, max_occurrences=5),
+            TraceSettings(min_chars=3, documents=2, context_chars=9, keep_per_char=0.05),
+        ):
             assert replace(trace(one, text, settings), index="") == replace(trace(searcher, text, settings), index="")
 
 
@@ -176,13 +179,13 @@ def test_removed_documents_are_not_traced(world: World, tmp_path: Path) -> None:
     catalog.remove(open_sealed(other.run.root("index")), sorted(gone), "test")
     left = [row for row in rows if row["doc_id"] not in gone]
     for answer in (text, *answers(world)[:3]):
-        check(trace(searcher, answer, TraceSettings(least=3)), world, left)
+        check(trace(searcher, answer, TraceSettings(min_chars=3)), world, left)
 
 
 def test_the_unlikeliest_spans(world: World, searcher: Searcher) -> None:
     whole = "".join(row["text"] for row in world.rows())
     for text in answers(world)[:4]:
-        every, few = (trace(searcher, text, TraceSettings(least=3, keep=keep)) for keep in (0, 0.02))
+        every, few = (trace(searcher, text, TraceSettings(min_chars=3, keep_per_char=keep)) for keep in (0, 0.02))
         assert few.found == every.found and few.covered == every.covered
         assert len(few.spans) == min(math.ceil(0.02 * len(text)), every.found)
         likely = {span.text: sum(math.log10(whole.count(c) / len(whole)) for c in span.text) for span in every.spans}
@@ -195,7 +198,7 @@ def test_the_unlikeliest_spans(world: World, searcher: Searcher) -> None:
 def test_documents_are_bounded_and_shared(world: World, searcher: Searcher) -> None:
     text = answers(world)[8]
     for most in (0, 1, 3, 100):
-        found = trace(searcher, text, TraceSettings(least=3, documents=most, around=0))
+        found = trace(searcher, text, TraceSettings(min_chars=3, documents=most, context_chars=0))
         assert len(found.documents) <= most
         check_documents(found, world, world.rows(), frozenset())
     assert found.spans and all(span.shown for span in found.spans), "with room for all, every span is shown somewhere"
@@ -220,20 +223,22 @@ def test_ranges_hold_the_same_iterations() -> None:
         assert made.shape == (len(made), 2) and all(a < b for a, b in zip(made[:-1, 1], made[1:, 0], strict=True))
 
 
-@pytest.mark.parametrize(("text", "why"), [("", "empty"), (" \n\u3000", "empty"), ("源\udcff", "no Unicode text")])
+@pytest.mark.parametrize(("text", "why"), [("", "empty"), (" \n\u3000", "empty"), ("源\udcff", "not valid Unicode")])
 def test_a_text_that_is_none_is_refused(searcher: Searcher, text: str, why: str) -> None:
     with pytest.raises(BadInput, match=f"the text to trace is {why}"):
         trace(searcher, text)
 
 
-@pytest.mark.parametrize("settings", [{"least": 0}, {"looked": 0}, {"documents": -1}, {"around": -1}, {"keep": 1.5}])
+@pytest.mark.parametrize(
+    "settings", [{"min_chars": 0}, {"max_occurrences": 0}, {"documents": -1}, {"context_chars": -1}, {"keep_per_char": 1.5}]
+)
 def test_settings_that_are_none_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(BadInput, match="expected"):
         TraceSettings(**settings)  # type: ignore[arg-type]
 
 
 def test_spelling_is_folded_to_the_corpus_normal_form(searcher: Searcher) -> None:
-    assert trace(searcher, "か\u3099か\u3099", TraceSettings(least=1)).text == "がが"
+    assert trace(searcher, "か\u3099か\u3099", TraceSettings(min_chars=1)).text == "がが"
 
 
 def test_as_people_read_it(world: World, searcher: Searcher) -> None:
@@ -257,9 +262,9 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     file = tmp_path / "answer.txt"
     file.write_text(text, "utf-8")
     for options in (["--text", text], ["--file", str(file)]):
-        main([*line, *options, "--least", "5", "--json"])
+        main([*line, *options, "--min-chars", "5", "--json"])
         assert json.loads(capsys.readouterr().out) == json.loads(
-            json.dumps(trace(searcher, text, TraceSettings(least=5)).as_dict())
+            json.dumps(trace(searcher, text, TraceSettings(min_chars=5)).as_dict())
         )
     main([*line, "--text", text, "--dry-run"])
     assert "8 文字以上の一致を探します" in capsys.readouterr().out
@@ -268,7 +273,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
         (["--file", str(file)], "answer.txt: not readable as UTF-8 text"),
         (["--file", str(tmp_path / "none")], "none: no such file"),
         (["--text", " "], "the text to trace is empty"),
-        (["--text", "a", "--least", "0"], "least = 0"),
+        (["--text", "a", "--min-chars", "0"], "min_chars = 0"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "search.commands.trace", *line, *options],

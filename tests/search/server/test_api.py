@@ -85,12 +85,12 @@ def test_a_document_and_the_index(url: str, searcher: Searcher, world: World) ->
 
 def test_traces_and_exposures_are_those_of_the_api(url: str, searcher: Searcher, world: World) -> None:
     text = "源氏物語の作者は第7章はaだけの文である。と思う"
-    answer = requests.post(f"{url}/v1/trace", json={"text": text, "least": 5, "documents": 2}, timeout=30)
-    assert answer.json() == json.loads(json.dumps(trace(searcher, text, TraceSettings(least=5, documents=2)).as_dict()))
+    answer = requests.post(f"{url}/v1/trace", json={"text": text, "min_chars": 5, "documents": 2}, timeout=30)
+    assert answer.json() == json.loads(json.dumps(trace(searcher, text, TraceSettings(min_chars=5, documents=2)).as_dict()))
     assert "第7章はaだけの文である。" in {span["text"] for span in answer.json()["spans"]}
     found = get(url, "/v1/exposure", q="源氏物語", buckets=5)
     assert found == json.loads(json.dumps(exposure(searcher, "源氏物語", buckets=5).as_dict()))
-    for bad in ({}, {"text": ""}, {"text": "あ", "least": 0}, {"text": "あ" * 100_001}):
+    for bad in ({}, {"text": ""}, {"text": "あ", "min_chars": 0}, {"text": "あ", "least": 5}, {"text": "あ" * 100_001}):
         assert requests.post(f"{url}/v1/trace", json=bad, timeout=30).status_code == 422
 
 

@@ -183,10 +183,10 @@ def test_as_many_lists_and_candidates_are_read_as_the_vectors_need(tmp_path: Pat
 
 
 def test_kind_is_chosen_by_size_and_few_vectors_are_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "FLAT_MOST", 2000)
-    monkeypatch.setattr(nearest, "SCAN_MOST", 3000)
+    monkeypatch.setattr(nearest, "FLAT_MAX", 2000)
+    monkeypatch.setattr(nearest, "SCAN_MAX", 3000)
     assert [choose(n) for n in (1, 2000, 2001, 3000, 3001)] == ["flat", "flat", "scan", "scan", "ivf-pq"]
-    assert choose(nearest.LEAST_TRAINED, "hnsw") == "hnsw" and choose(nearest.LEAST_TRAINED - 1, "hnsw") == "flat"
+    assert choose(nearest.MIN_TRAINED, "hnsw") == "hnsw" and choose(nearest.MIN_TRAINED - 1, "hnsw") == "flat"
 
 
 def test_damaged_or_foreign_neighbours_are_refused(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_figures_by_hand() -> None:
     )
     assert row["scripts"]["kanji"] == {"characters": 4, "tokens": 1.666667, "characters_per_token": round(4 / (5 / 3), 4)}
     # Words 東京|は|ABC|1|2 and 東京|。|🙂. Inside lines, words begin at 5 places of the first line less one, and at 2 of the
-    # second (🙂 is punctuation of a pattern): 4 + 2; tokens at AB, C, 1, 2 and 。, 🙂: of these C is no word's start.
+    # second (🙂 is punctuation of a pattern): 4 + 2; tokens at AB, C, 1, 2 and 。, 🙂: of these C is not a word's start.
     edges = row["boundaries"]
     assert (edges["precision"], edges["recall"]) == (round(5 / 6, 5), round(5 / 6, 5))
     assert edges["straddle_share"] == 0.0  # 東京は is two whole words
@@ -95,7 +95,7 @@ def test_a_token_over_a_word_edge_straddles() -> None:
     found = measure(toy(), {"s": Source("documents", ["東京はAB"], 1, 5)}, words("京は"))
     assert found["all"]["boundaries"]["straddle_share"] == 0.0  # 東|京は are two whole words of the token
     found = measure(toy(), {"s": Source("documents", ["東京。"], 1, 3)}, words("京。"))
-    assert found["all"]["boundaries"]["straddle_share"] == 0.5  # 東京 has 東 and part of 京。; 。 lies in one word
+    assert found["all"]["boundaries"]["straddle_share"] == 0.5  # 東京 has 東 and part of 京。; 。 is in one word
 
 
 def test_a_figure_of_all_sources_is_over_all_texts() -> None:

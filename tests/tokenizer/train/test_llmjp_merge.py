@@ -55,7 +55,7 @@ def test_expected_counts_are_those_of_all_segmentations(scores: dict[str, float]
 
 
 def test_every_round_makes_the_text_more_probable() -> None:
-    lines = ["あいあい", "あいう", "うあい", "いい"] * 20  # often enough that no piece falls to LEAST_COUNT
+    lines = ["あいあい", "あいう", "うあい", "いい"] * 20  # often enough that no piece falls to MIN_COUNT
     scores = {text: math.log(1 / 6) for text in ("あ", "い", "う", "あい", "いう", "いあ")}
     probabilities = []
     for _ in range(4):

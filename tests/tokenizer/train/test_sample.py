@@ -130,7 +130,7 @@ def test_ray_tasks_draw_what_one_process_draws(
     with begin_artifact(run_file(tmp_path, f"[ray]\nworkers = {workers}\n"), "tokenizer", {}, {}, recipe=1) as artifact:
         sample = draw_shards(files, settings, artifact)
         offers = sorted(path.stem for path in (artifact.work / "offers").iterdir())
-        again = draw_shards(files, settings, artifact)  # from receipts and what stands there
+        again = draw_shards(files, settings, artifact)  # from receipts and what is there
     expected = draw(files, settings)
     assert shown(sample) == shown(again) == shown(cut(expected) if recipe == "words" else expected)
     assert offers == sorted(path.stem for path in files)
