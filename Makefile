@@ -123,7 +123,7 @@ test: setup-dev ## the test suite, whole files at once on every core
 test-long: setup-dev ## what takes minutes: kills at random moments and repeats beside a busy core, an installation into an empty environment
 	@$(PY) -m pytest -m long
 check: setup-dev ## format, lint, types, import rules
-	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/basedpyright && $(PY) -m pytest tests/test_layers.py
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/basedpyright && $(PY) -m pytest tests/test_layers.py tests/test_architecture.py
 format: setup-dev ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 clean: $(STAGES:%=clean-%) ## remove every artifact of RUN

@@ -7,7 +7,7 @@ core.py      streams answers through the OpenAI API, and searches the training d
 terminal.py  answers and search results on a terminal
 ask.py       one question (`python -m bots.ask`)
 chat.py      a conversation at the terminal (`python -m bots.chat`)
-slack/       the Slack app (`python -m bots`)
+slack/       the Slack app (__main__.py: `python -m bots`)
 
 Importing this package loads none of them.
 """

@@ -1,5 +1,6 @@
 """Instruction tuning of the exported model: all weights (`python -m finetune`) or a LoRA adapter (`python -m finetune.lora`).
 
+__main__.py   the recipe of all weights
 settings.py   the [finetune] and [lora] tables; `Tuning` has the keys of both
 sources.py    instruction files, dialogues, Tatoeba pairs -> chats; every invalid line is named
 examples.py   chats -> token ids and labels (loss on answers only, verified), held-out split

@@ -1,5 +1,6 @@
 """From the corpus to a pretrained model, and which iteration read which document.
 
+__main__.py the stage: start the ranks, export, seal
 pack/       the corpus as token ids in Megatron's indexed datasets, with documents held out for validation
 settings.py the tables of a run file; batches.py: samples of each iteration
 launch/     start one process for each rank: torchrun, Slurm, and a check of the machine before that

@@ -1,7 +1,17 @@
 """What of the training data resembles a text, holds it, or taught it, and which training iteration read it.
 
-`index` builds the artifact (`make index`), `add` and `remove` change what is searched, `query` opens it (Searcher) and
-`python -m search` asks it (`make search Q=…`). `ngram` counts and finds exact strings, `rank` orders passages by rare n-grams,
-`embed` and `vector` by resemblance, `reads` tells when each byte was read. On top of them: `trace`, `exposure`,
-`contamination`, and all of it over HTTP (`serve`). docs/search.md has the files and the figures.
+__main__.py  `make search`
+settings.py  [index] and [search] of a run file
+searcher.py  Searcher: a query -> a page of hits
+hits.py      Hit and Page
+arrays.py    arrays on disk, opened by mmap
+index/       the stage: builds shards, adds and removes
+shard/       a shard on disk, and the catalog of all
+exact/       every occurrence of a string
+normalized/  the same, without differences of spelling
+bm25/        passages by rare n-grams
+vectors/     passages by meaning
+provenance/  traces, exposure, contamination: the computations
+commands/    the same at the terminal
+server/      all of it over HTTP
 """

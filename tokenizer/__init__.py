@@ -1,5 +1,6 @@
 """Text to token ids and back: a SentencePiece vocabulary trained on the corpus, lossless for any Unicode text.
 
+__main__.py    the stage: train, export, measure
 symbols.py     the pieces that every vocabulary has, and their ids
 settings.py    the [tokenizer] table
 analyzer.py    where words begin

@@ -1,1 +1,5 @@
-"""Search over HTTP, with an OpenAPI schema."""
+"""Search over HTTP, with an OpenAPI schema.
+
+serve.py  the command: address and token
+api.py    the endpoints
+"""

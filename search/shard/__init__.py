@@ -1,1 +1,7 @@
-"""A shard on disk: documents, texts, reads; the catalog of all shards."""
+"""A shard on disk, and the catalog of all shards.
+
+store.py    text, documents, passages: written once, read by mmap
+reads.py    when training read each byte of a document
+catalog.py  what was added and removed
+texts.py    all shards as one text
+"""
