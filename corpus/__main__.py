@@ -58,10 +58,18 @@ def make(artifact: Artifact, settings: CorpusSettings, inputs: Inputs) -> None:
 
     judged = remove_boilerplate(artifact, judged, settings.boilerplate, settings.dedup)
     existing, held_accounts = inputs.base.import_base(artifact) if inputs.base else (None, {})
-    grown = WithBase(judged, existing) if existing else None
-    copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup, grown)
+    with_base = WithBase(judged, existing) if existing else None
+    copies = remove_copies(artifact, judged, sum(counts["passed"] for counts in read.values()), settings.dedup, with_base)
     write = {
-        name: WriteTask(judged, index, presets[name], settings, artifact.work, artifact.data, grown)
+        name: WriteTask(
+            judged=judged,
+            shard=index,
+            preset=presets[name],
+            settings=settings,
+            work=artifact.work,
+            data=artifact.data,
+            with_base=with_base,
+        )
         for index, name in enumerate(judged.names)
     }
     new = account.counted(write_shard, write, artifact, names, step="write", label="書き出し")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.text.benchmark_files import read_passages
-from pipeline.text.benchmark_match import BenchmarkIndex, BenchmarkText, Hit, MatchSettings
+from pipeline.text.benchmark_match import BenchmarkHit, BenchmarkIndex, BenchmarkText, MatchSettings
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_benchmarks(settings: DecontaminateSettings) -> BenchmarkIndex:
     return BenchmarkIndex.build(passages, settings.match())
 
 
-def contamination_rows(doc_id: str, hits: Iterable[Hit]) -> list[dict[str, Any]]:
+def contamination_rows(doc_id: str, hits: Iterable[BenchmarkHit]) -> list[dict[str, Any]]:
     """Return a document's rows of data/contamination/<shard>.jsonl."""
     return [{"doc_id": doc_id, **hit._asdict()} for hit in hits]
 

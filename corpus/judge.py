@@ -124,7 +124,14 @@ def _extract(records: list[RawDocument | DroppedRecord], preset: Preset) -> _Bat
         host = host_of(url) if "//" in url else ""
         if plain:
             assert isinstance(record, RawDocument) and record.text
-            got = Extracted(record.text, one_line(record.title), "", record.declared or "utf-8", "text", record.flags)
+            got = Extracted(
+                text=record.text,
+                title=one_line(record.title),
+                lang="",
+                charset=record.declared or "utf-8",
+                extractor="text",
+                flags=record.flags,
+            )
         else:
             got = _text_of(record, preset) if isinstance(record, RawDocument) else record
         if isinstance(got, Extracted):

@@ -153,14 +153,22 @@ def begin_artifact(run: RunFile, stage: str, settings: Any, inputs: Mapping[str,
         PipelineError: another process is making it right now.
     """
     root = run.root(stage)
-    artifact = Artifact(root, stage, run, fingerprint(settings, inputs, recipe), dict(inputs), settings)
+    mark = fingerprint(settings, inputs, recipe)
+    artifact = Artifact(root, stage, run, mark=mark, inputs=dict(inputs), settings=settings)
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root):
         recipe_file = root / "recipe.json"
         begun = json.loads(recipe_file.read_text("utf-8")) if recipe_file.exists() else None
         now = {"fingerprint": artifact.fingerprint, "settings": identity(settings), "inputs": dict(inputs), "recipe": recipe}
         if begun and begun["fingerprint"] != artifact.fingerprint:
-            raise _drift(root, begun["fingerprint"], artifact.fingerprint, stage, run, _changes(begun, now))
+            raise _drift(
+                path=root,
+                begun=begun["fingerprint"],
+                now=artifact.fingerprint,
+                stage=stage,
+                run=run,
+                changes=_changes(begun, now),
+            )
         if (root / "manifest.json").exists():
             artifact.sealed = open_sealed(root)
         else:

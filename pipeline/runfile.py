@@ -76,7 +76,14 @@ def load_run(run: str, *, overrides: tuple[str, ...] = (), data: str | None = No
         _override(tables, override)
     if data is not None and not Path(data).is_dir():
         raise MissingInput(f"DATA={data}: no such folder")
-    return RunFile(path.stem, path, tables, overrides, Path(artifacts), Path(data) if data else None)
+    return RunFile(
+        name=path.stem,
+        path=path,
+        tables=tables,
+        overrides=overrides,
+        artifacts=Path(artifacts),
+        data=Path(data) if data else None,
+    )
 
 
 def build_settings(values: Any, kind: type[T], where: str, data: Path | None = None) -> T:

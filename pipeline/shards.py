@@ -62,7 +62,14 @@ def map_shards(
     with Progress(label, len(shards), "個", events=artifact.events) as progress:
         progress.resume_at(len(done))
         if todo:
-            _run(task, {name: shards[name] for name in todo}, artifact, step, done, progress)
+            _run(
+                task=task,
+                todo={name: shards[name] for name in todo},
+                artifact=artifact,
+                step=step,
+                done=done,
+                progress=progress,
+            )
     return dict(sorted(done.items()))
 
 

@@ -152,7 +152,7 @@ def export(
     state = to_transformers(normalize_names(model.state_dict()), settings.model, tokenizer.vocab_size, getattr(torch, dtype))
     del model
     with atomic_path(folder) as fresh:
-        _write(settings, tokenizer, state, dtype, fresh, shard_size)
+        _write(settings=settings, tokenizer=tokenizer, state=state, dtype=dtype, folder=fresh, shard_size=shard_size)
         del state
         for file in sorted(tokenizer_data.iterdir()):
             shutil.copyfile(file, fresh / file.name)

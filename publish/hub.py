@@ -106,9 +106,9 @@ class Hub:
     def _differences(self, plan: Plan, revision: str) -> list[str]:
         """Paths where the Hub does not hold what the plan says: missing, other content, or not in the plan."""
         remote = self._remote(revision)
-        wanted = {upload.path: upload for upload in plan.uploads}
+        planned = {upload.path: upload for upload in plan.uploads}
         return sorted(
-            path for path in wanted.keys() | remote.keys() if path not in wanted or not _same(wanted[path], remote.get(path))
+            path for path in planned.keys() | remote.keys() if path not in planned or not _same(planned[path], remote.get(path))
         )
 
     def _commit(self, plan: Plan, branch: str) -> bool:

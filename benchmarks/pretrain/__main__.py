@@ -11,6 +11,7 @@ from benchmarks.machine import describe
 PARTS = (
     "speed",  # tokens a second against transformers, and what bounds them
     "reference",  # the demo's losses against the same training without megatron
+    "copies",  # duplicates of held-out documents by width of n-gram; needs `make corpus`
     "order",  # the order of ten million documents: built, kept and asked
 )
 PACKAGES = ("torch", "megatron-core", "transformers", "numpy")

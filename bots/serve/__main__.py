@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bots.model import model_folder
-from bots.serve.engine import Engine, Finished, Job, Piece
+from bots.serve.engine import Engine, Finished, GenerationJob, TextDelta
 from bots.serve.prompt import Prompter
 from bots.serve.request import ApiError, ChatRequest, Reply, parse
 from bots.settings import BotsSettings, Serve
@@ -88,14 +88,14 @@ class Server:
             raise ApiError(404, f"model {asked.model!r}: this server has {self.name!r}", code="model_not_found", param="model")
         prompt = self.prompter.encode(asked.messages)
         room = self.engine.room(len(prompt), asked.sampling.max_tokens)
-        inbox: asyncio.Queue[Piece | Finished | Exception] = asyncio.Queue()
+        inbox: asyncio.Queue[TextDelta | Finished | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def emit(item: Piece | Finished | Exception) -> None:
+        def emit(item: TextDelta | Finished | Exception) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(inbox.put_nowait, item)
 
-        job = Job(prompt, asked.sampling, room, emit)
+        job = GenerationJob(prompt, asked.sampling, room, emit)
         self.engine.submit(job)
         reply = Reply(self.name, len(prompt))
         if asked.stream:
@@ -125,7 +125,7 @@ async def _json(request: "Request") -> Any:
 
 
 async def _events(
-    asked: ChatRequest, reply: Reply, job: Job, inbox: "asyncio.Queue[Piece | Finished | Exception]"
+    asked: ChatRequest, reply: Reply, job: GenerationJob, inbox: "asyncio.Queue[TextDelta | Finished | Exception]"
 ) -> AsyncIterator[str]:
     """Server-sent events of a streamed answer; a client that goes away stops the model."""
 
@@ -134,7 +134,7 @@ async def _events(
 
     try:
         yield event(reply.chunk({"role": "assistant", "content": ""}))
-        while isinstance(item := await inbox.get(), Piece):
+        while isinstance(item := await inbox.get(), TextDelta):
             yield event(reply.chunk({"content": item.text}))
         if isinstance(item, Finished):
             yield event(reply.chunk({}, item.reason))
@@ -147,7 +147,9 @@ async def _events(
         job.cancelled.set()
 
 
-async def _whole(request: "Request", job: Job, inbox: "asyncio.Queue[Piece | Finished | Exception]") -> tuple[str, Finished]:
+async def _whole(
+    request: "Request", job: GenerationJob, inbox: "asyncio.Queue[TextDelta | Finished | Exception]"
+) -> tuple[str, Finished]:
     parts: list[str] = []
     while True:
         try:
@@ -156,7 +158,7 @@ async def _whole(request: "Request", job: Job, inbox: "asyncio.Queue[Piece | Fin
             if await request.is_disconnected():
                 job.cancelled.set()
             continue
-        if isinstance(item, Piece):
+        if isinstance(item, TextDelta):
             parts.append(item.text)
         elif isinstance(item, Finished):
             return "".join(parts), item

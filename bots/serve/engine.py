@@ -21,7 +21,7 @@ CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextDelta:
     """Some more text of an answer."""
 
     text: str
@@ -36,13 +36,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationJob:
     """A prompt in the queue; `emit` is called from the worker thread, the last time with Finished or an exception."""
 
     prompt: Sequence[int]
     sampling: Sampling
     max_tokens: int
-    emit: Callable[[Piece | Finished | Exception], None]
+    emit: Callable[[TextDelta | Finished | Exception], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -89,7 +89,7 @@ class Engine:
         """Args: waiting: jobs that may wait; `submit` refuses the next one."""
         self.context: int = model.config.max_position_embeddings  # tokens, prompt and answer together
         self._model, self._tokenizer = model, tokenizer
-        self._jobs: queue.Queue[Job | None] = queue.Queue(waiting)
+        self._jobs: queue.Queue[GenerationJob | None] = queue.Queue(waiting)
         self._worker = threading.Thread(target=self._work, name="generate", daemon=True)
         self._worker.start()
 
@@ -116,23 +116,23 @@ class Engine:
         """Jobs in the queue."""
         return self._jobs.qsize()
 
-    def room(self, prompt_tokens: int, wanted: int | None) -> int:
+    def room(self, prompt_tokens: int, max_tokens: int | None) -> int:
         """Tokens that an answer may have.
 
         Raises: ApiError 400 if prompt and answer exceed the context.
         """
         left = self.context - prompt_tokens
-        if left < (wanted or 1):
+        if left < (max_tokens or 1):
             raise ApiError(
                 400,
                 f"This model's maximum context length is {self.context} tokens; the messages have {prompt_tokens} and "
-                f"{wanted or 1} were asked for the completion. Shorten the messages or lower max_tokens.",
+                f"{max_tokens or 1} were asked for the completion. Shorten the messages or lower max_tokens.",
                 code="context_length_exceeded",
                 param="messages",
             )
-        return wanted or left
+        return max_tokens or left
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: GenerationJob) -> None:
         """Put a job at the end of the queue.
 
         Raises: ApiError 429 if too many wait.
@@ -160,7 +160,7 @@ class Engine:
             else:
                 job.emit(finished)
 
-    def _generate(self, job: Job) -> Finished:
+    def _generate(self, job: GenerationJob) -> Finished:
         import torch
         from transformers import StoppingCriteria, StoppingCriteriaList
         from transformers.generation.streamers import BaseStreamer
@@ -175,11 +175,11 @@ class Engine:
                 ids = value.tolist()
                 results.extend(ids)
                 if fresh := text.put(ids):
-                    job.emit(Piece(fresh))
+                    job.emit(TextDelta(fresh))
 
             def end(self) -> None:
                 if fresh := text.end():
-                    job.emit(Piece(fresh))
+                    job.emit(TextDelta(fresh))
 
         class Stop(StoppingCriteria):
             def __call__(self, input_ids: "torch.Tensor", scores: Any, **kwargs: Any) -> Any:
@@ -202,7 +202,7 @@ class Engine:
         ended = text.stopped or job.cancelled.is_set() or (bool(results) and results[-1] in self._ends())
         return Finished("stop" if ended else "length", len(results))
 
-    def _config(self, job: Job) -> Any:
+    def _config(self, job: GenerationJob) -> Any:
         """Everything said: what stays None here, transformers fills from the model's own generation_config."""
         from transformers import GenerationConfig
 

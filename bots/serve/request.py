@@ -75,9 +75,9 @@ def parse(body: Any) -> ChatRequest:
         max_tokens=_number(
             body, "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens", int, 1, 1 << 20
         ),
-        temperature=_number(body, "temperature", float, 0, 2, 1.0),
-        top_p=_number(body, "top_p", float, 0, 1, 1.0),
-        repetition_penalty=_number(body, "repetition_penalty", float, 0.01, 10, 1.0),
+        temperature=_number(body=body, name="temperature", kind=float, low=0, high=2, default=1.0),
+        top_p=_number(body=body, name="top_p", kind=float, low=0, high=1, default=1.0),
+        repetition_penalty=_number(body=body, name="repetition_penalty", kind=float, low=0.01, high=10, default=1.0),
         seed=_number(body, "seed", int, -(1 << 63), (1 << 63) - 1),
         stop=_stops(body.get("stop")),
     )

@@ -11,10 +11,10 @@ from slack_sdk.errors import SlackApiError
 from bots.core import Core, Message, ModelError
 from bots.settings import Slack
 from bots.slack.api import ASIDE, Thread
-from bots.slack.blocks import TITLE, More, fitting, results, without_button
+from bots.slack.blocks import TITLE, More, results, truncate_query, without_button
 from bots.slack.jobs import Question, Task
 from bots.slack.stream import AnswerStream
-from bots.slack.text import typed
+from bots.slack.text import message_text
 from search.hits import Mode, Page
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Answerer:
         if not answer.strip():
             return
         try:
-            result = self._core.evidence(fitting(answer), question)
+            result = self._core.evidence(truncate_query(answer), question)
         except Exception:
             log.exception("search failed")
             thread.post(NO_SEARCH)
@@ -137,7 +137,7 @@ def turns(messages: Sequence[dict[str, Any]], question: Question, bot_user: str)
             role = "user"
         else:
             continue
-        content = typed(text, bot_user)
+        content = message_text(text, bot_user)
         if content and rows and role == "assistant" == rows[-1]["role"]:
             rows[-1] = {"role": role, "content": rows[-1]["content"] + content}
         elif content:

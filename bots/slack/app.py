@@ -14,7 +14,7 @@ from bots.slack.answer import Answerer
 from bots.slack.api import clients
 from bots.slack.blocks import MORE, More
 from bots.slack.jobs import Jobs, Question, SeenEvents
-from bots.slack.text import typed
+from bots.slack.text import message_text
 from pipeline.errors import ExternalServiceError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class SlackBot:
             ts=event["ts"],
             thread_ts=event.get("thread_ts") or event["ts"],
             user=user,
-            text=typed(event.get("text", ""), context.bot_user_id or ""),
+            text=message_text(event.get("text", ""), context.bot_user_id or ""),
             direct=direct,
         )
         if (why := self._jobs.submit(question)) is not None:

@@ -50,7 +50,7 @@ class More:
         return cls(query, mode, offset)
 
 
-def fitting(query: str) -> str:
+def truncate_query(query: str) -> str:
     """The beginning of a query that a button can carry; the first page searches with it too, so that pages agree."""
     while len(More(query, "vector", 1_000_000_000).value()) > VALUE_CHARACTERS:
         query = query[: len(query) * 9 // 10]

@@ -16,7 +16,7 @@ _DANGER = re.compile(rf"<(?=[@!#])|(?<![\w.])@(?=(?:{'|'.join(CALLS)})(?!\w))", 
 _OPEN_END = re.compile(r"<$|(?<![\w.])@\w{0,8}$", re.ASCII)
 
 
-def typed(text: str, bot_user: str) -> str:
+def message_text(text: str, bot_user: str) -> str:
     """What a person typed, from the text of an event.
 
     The mention of the bot is taken out, links and mentions become what people see, `&lt;` becomes `<` again.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from corpus.audit.spans import Span, legend, marked, text_spans
+from corpus.audit.spans import MarkedSpan, legend, marked, text_spans
 from corpus.drop_reasons import STAGES
 from corpus.storage.decisions import DecisionFile, Decisions, open_decisions
 from pipeline import cli
@@ -34,7 +34,7 @@ class RuleLine:
     bound: str
     threshold: float
     passed: bool | None  # None: never judged
-    margin: float | None  # how far from falling; negative: it fell by that much
+    margin: float | None  # distance to the threshold; negative: it failed by that much
     formula: str
     source: str
 
@@ -57,14 +57,14 @@ class Life:
     preset: str
     rules: list[RuleLine]
     labels: dict[str, str] = field(default_factory=dict)  # reason -> what it is called
-    survivor: str = ""  # whose copy it is, or itself where it has copies
-    survivor_url: str = ""
+    representative: str = ""  # whose copy it is, or itself where it has copies
+    representative_url: str = ""
     members: list[Member] = field(default_factory=list)
     member_count: int = 0
     text: str = ""
     text_from: str = ""  # "source", "documents" or ""
     text_problem: str = ""  # why there is none, or not from its source
-    spans: list[Span] = field(default_factory=list)
+    spans: list[MarkedSpan] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -108,7 +108,19 @@ def rule_lines(file: DecisionFile, row: dict[str, Any]) -> list[RuleLine]:
             margin = value - rule.threshold if rule.bound == "least" else rule.threshold - value
         formula = "+".join(rule.above) + (f" / {'+'.join(rule.below)}" if rule.below else "")
         passed = None if margin is None else margin >= 0
-        lines.append(RuleLine(rule.name, rule.stage, value, rule.bound, rule.threshold, passed, margin, formula, rule.source))
+        lines.append(
+            RuleLine(
+                name=rule.name,
+                stage=rule.stage,
+                value=value,
+                bound=rule.bound,
+                threshold=rule.threshold,
+                passed=passed,
+                margin=margin,
+                formula=formula,
+                source=rule.source,
+            )
+        )
     return lines
 
 
@@ -141,7 +153,7 @@ def text_from_source(run: RunFile, file: DecisionFile, doc_id: str) -> str:
     raise MissingInput(f"shard {file.shard} of source {source.name!r} no longer holds this document: its files have changed")
 
 
-def find_spans(run: RunFile, life: Life) -> list[Span]:
+def find_spans(run: RunFile, life: Life) -> list[MarkedSpan]:
     """All that is marked in the text of a document."""
     from corpus.decontaminate import load_benchmarks
     from corpus.pii import mask
@@ -151,12 +163,12 @@ def find_spans(run: RunFile, life: Life) -> list[Span]:
     text = life.text
     lists = {column.removeprefix("words_") for rule in life.rules for column in re.split(r"[+ /]+", rule.formula)}
     words = WordLists.load(tuple(name for name in LISTS if name in lists))
-    spans = [Span("words", begin, end, name) for name in words.names for begin, end in words.spans(text, name)]
-    spans += [Span("personal", one.begin, one.end, one.kind) for one in mask.find(text, mask.KINDS)]
+    spans = [MarkedSpan("words", begin, end, name) for name in words.names for begin, end in words.spans(text, name)]
+    spans += [MarkedSpan("personal", one.begin, one.end, one.kind) for one in mask.find(text, mask.KINDS)]
     try:
         wanted = run.settings("corpus", CorpusSettings).decontaminate
         if wanted.files:
-            spans += [Span("benchmark", hit.begin, hit.end, hit.detail) for hit in load_benchmarks(wanted).hits(text)]
+            spans += [MarkedSpan("benchmark", hit.begin, hit.end, hit.detail) for hit in load_benchmarks(wanted).hits(text)]
     except PipelineError as error:
         life.text_problem = f"{life.text_problem}; {error}".removeprefix("; ")
     return sorted([*spans, *text_spans(text)], key=lambda span: (span.begin, span.end, span.kind, span.detail))
@@ -167,20 +179,20 @@ def _add_cluster(life: Life, decisions: Decisions) -> None:
     import pyarrow.compute as pc
 
     doc_id = life.row["doc_id"]
-    life.survivor = life.row.get("duplicate_of") or doc_id
+    life.representative = life.row.get("duplicate_of") or doc_id
     for table in decisions.clusters():
-        for row in table.filter(pc.call_function("equal", [table["survivor"], life.survivor])).to_pylist():
+        for row in table.filter(pc.call_function("equal", [table["survivor"], life.representative])).to_pylist():
             life.member_count += 1
             if len(life.members) < MEMBERS or row["doc_id"] == doc_id:
                 life.members.append(Member(row["doc_id"], row.get("kind", ""), row.get("similarity")))
-    if not life.member_count and life.survivor == doc_id:
-        life.survivor = ""
-    if life.survivor and life.survivor != doc_id:
+    if not life.member_count and life.representative == doc_id:
+        life.representative = ""
+    if life.representative and life.representative != doc_id:
         try:
-            file, number = decisions.find(life.survivor)
-            life.survivor_url = file.row(number, ("url",))["url"] or ""
+            file, number = decisions.find(life.representative)
+            life.representative_url = file.row(number, ("url",))["url"] or ""
         except PipelineError:  # a document of the corpus that this one grew from
-            life.survivor_url = "元になったコーパスの文書"
+            life.representative_url = "元になったコーパスの文書"
 
 
 def _kept_text(decisions: Decisions, file: DecisionFile, doc_id: str) -> str:
@@ -234,12 +246,12 @@ def _verdict(life: Life) -> str:
 
 
 def _cluster_text(life: Life) -> list[str]:
-    if not life.survivor:
+    if not life.representative:
         return []
-    own = life.survivor == life.row["doc_id"]
+    own = life.representative == life.row["doc_id"]
     me = next((one for one in life.members if one.doc_id == life.row["doc_id"]), None)
     lines = [
-        "重複の代表: この文書" if own else f"残った文書: {life.survivor}  {life.survivor_url}{_like(me)}",
+        "重複の代表: この文書" if own else f"残った文書: {life.representative}  {life.representative_url}{_like(me)}",
         f"同じ代表の重複: {life.member_count:,} 文書",
     ]
     return lines + [f"    {one.doc_id}  {life.labels.get(one.kind, one.kind)}{_like(one)}" for one in life.members[:MEMBERS]]

@@ -89,7 +89,7 @@ def _of_corpus(manifest: Manifest, selection: Selection) -> Holder | None:
         return None
     kept = tuple(row.doc_id for row in rows if row.verdict == "kept")
     dropped = tuple(row for row in rows if row.verdict != "kept")
-    return Holder("corpus", manifest.root.name, manifest.digest, True, kept, dropped)
+    return Holder(stage="corpus", run=manifest.root.name, digest=manifest.digest, certain=True, documents=kept, dropped=dropped)
 
 
 def _of_later(manifest: Manifest, tainted: set[str], documents: set[str]) -> Holder | None:

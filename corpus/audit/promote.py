@@ -19,7 +19,7 @@ SHOWN = 10
 class Heir:
     """A duplicate that replaces its kept representative."""
 
-    survivor: str
+    representative: str
     doc_id: str
     kind: str
     similarity: float | None
@@ -56,7 +56,9 @@ def promoted(decisions: Decisions, lost: "Sequence[pa.ChunkedArray]", passing: M
     best: dict[str, Heir] = {}
     for doc_id, characters, url in _passing_copies(decisions, copies, passing):
         copy = copies[doc_id]
-        heir = Heir(copy.root, doc_id, copy.kind, copy.similarity, characters, url)
+        heir = Heir(
+            representative=copy.root, doc_id=doc_id, kind=copy.kind, similarity=copy.similarity, characters=characters, url=url
+        )
         have = best.get(copy.root)
         if have is None or (-heir.characters, heir.doc_id) < (-have.characters, have.doc_id):  # as `Judged.order` ranks
             best[copy.root] = heir

@@ -17,7 +17,7 @@ UNJUDGED = -1
 
 
 @dataclass(frozen=True)
-class Piece:
+class RejudgedRows:
     """Some row groups of one file, judged again."""
 
     file: DecisionFile
@@ -42,7 +42,7 @@ def limits_of(file: DecisionFile, changes: Mapping[str, float | None]) -> np.nda
     return np.array(limits, np.float64)
 
 
-def rejudge(file: DecisionFile, changes: Mapping[str, float | None], size: int = CHUNK_ROWS) -> Iterator[Piece]:
+def rejudge(file: DecisionFile, changes: Mapping[str, float | None], size: int = CHUNK_ROWS) -> Iterator[RejudgedRows]:
     """Judge a file again, a piece at a time; verdicts are exactly those of a run with these thresholds.
 
     Args:
@@ -65,7 +65,18 @@ def rejudge(file: DecisionFile, changes: Mapping[str, float | None], size: int =
         _ask_the_rest(file, limits, groups, before, after)
         characters = table["characters"].fill_null(0).to_numpy().astype(np.int64)
         kept = codes(table["verdict"], ["kept"]) == 0
-        yield Piece(file, begin, groups, before, after, kept, stage == 1, characters, tuned, changed)
+        yield RejudgedRows(
+            file=file,
+            begin=begin,
+            groups=groups,
+            before=before,
+            after=after,
+            kept=kept,
+            copy=stage == 1,
+            characters=characters,
+            changed_values=tuned,
+            changed=changed,
+        )
 
 
 def _ask_the_rest(file: DecisionFile, limits: np.ndarray, groups: list[int], before: np.ndarray, after: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corpus.audit.promote import Promoted, promoted
-from corpus.audit.rejudge import Piece, rejudge
+from corpus.audit.rejudge import RejudgedRows, rejudge
 from corpus.storage.decisions import DecisionFile, Decisions, RuleRow, check_name, open_decisions
 from pipeline import cli
 from pipeline.errors import BadInput
@@ -123,7 +123,16 @@ def retune(decisions: Decisions, changes: Mapping[str, float | None]) -> Retuned
     for file in decisions.files:
         for piece in rejudge(file, changes):
             tally.add(piece)
-    result = Retuned(dict(changes), tally.rows, tally.kept, tally.characters, tally.gained, tally.lost, {}, Promoted())
+    result = Retuned(
+        changes=dict(changes),
+        rows=tally.rows,
+        kept=tally.kept,
+        kept_characters=tally.characters,
+        gained=tally.gained,
+        lost=tally.lost,
+        moved={},
+        promoted=Promoted(),
+    )
     result.moved = dict(tally.moved.most_common())
     for side, matches in ((tally.gained, tally.near["gained"]), (tally.lost, tally.near["lost"])):
         side.by_source = _most(side.by_source)
@@ -149,7 +158,7 @@ class _Tally:
             list
         )  # shard -> (rows,) bool: a copy that still passes the rules
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: RejudgedRows) -> None:
         """Count one piece."""
         last = len(piece.file.rules)
         self.rows += len(piece.before)
@@ -177,7 +186,7 @@ class _Tally:
         if lost.any():
             self.lost_ids.append(table["doc_id"].filter(lost))
 
-    def _move(self, piece: Piece, moved: np.ndarray) -> None:
+    def _move(self, piece: RejudgedRows, moved: np.ndarray) -> None:
         names = [*(rule.name for rule in piece.file.rules), LATER]
         pairs, counts = np.unique(np.stack([piece.before[moved], piece.after[moved]]), axis=1, return_counts=True)
         for (old, new), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
@@ -196,7 +205,7 @@ class _Tally:
                 have[0] += row["characters_count"]
                 have[1] += row["characters_sum"]
 
-    def _near(self, way: str, piece: Piece, rows: np.ndarray, places: np.ndarray) -> None:
+    def _near(self, way: str, piece: RejudgedRows, rows: np.ndarray, places: np.ndarray) -> None:
         """Keep the documents nearest to the threshold that decides about them."""
         for column, index in enumerate(piece.changed):
             rule = piece.file.rules[index]
@@ -274,7 +283,7 @@ def _promoted_rows(found: Promoted) -> list[str]:
     lines = ["", f"{head} (重複 {found.freed:,} 文書のうち。残りは除外のまま)"]
     for one in found.examples:
         like = f"類似度 {one.similarity:.3f}" if one.similarity is not None else one.kind
-        lines.append(f"    {one.survivor} → {one.doc_id} ({like}、{one.characters:,} 文字) {one.url}")
+        lines.append(f"    {one.representative} → {one.doc_id} ({like}、{one.characters:,} 文字) {one.url}")
     return lines
 
 

@@ -26,7 +26,7 @@ PLAIN = "\x1b[0m"
 
 
 @dataclass(frozen=True)
-class Span:
+class MarkedSpan:
     """A stretch of the text and why it is marked."""
 
     kind: str  # a key of LABELS
@@ -41,13 +41,13 @@ class Span:
         return f"{name}:{self.detail}" if self.detail else name
 
 
-def text_spans(text: str) -> list[Span]:
+def text_spans(text: str) -> list[MarkedSpan]:
     """Repeated lines and paragraphs, lines that break off, long sentences."""
     matches = [*_repeated(text, _lines(text), "repeated_line"), *_repeated(text, _paragraphs(text), "repeated_paragraph")]
-    matches += [Span("ellipsis", begin, end) for begin, end in _lines(text) if _BREAKS_OFF.search(text[begin:end])]
+    matches += [MarkedSpan("ellipsis", begin, end) for begin, end in _lines(text) if _BREAKS_OFF.search(text[begin:end])]
     for match in _SENTENCE.finditer(text):
         if _visible(match[0]) > LONG_SENTENCE:
-            matches.append(Span("long_sentence", match.start(), match.end(), f"{_visible(match[0])}字"))
+            matches.append(MarkedSpan("long_sentence", match.start(), match.end(), f"{_visible(match[0])}字"))
     return sorted(matches, key=lambda span: (span.begin, span.end, span.kind))
 
 
@@ -74,14 +74,14 @@ def _paragraphs(text: str) -> list[tuple[int, int]]:
     return matches
 
 
-def _repeated(text: str, pieces: Iterable[tuple[int, int]], kind: str) -> list[Span]:
+def _repeated(text: str, pieces: Iterable[tuple[int, int]], kind: str) -> list[MarkedSpan]:
     """Pieces equal, but for white space, to an earlier one."""
     seen: set[str] = set()
     matches = []
     for begin, end in pieces:
         key = "".join(text[begin:end].split())
         if key in seen:
-            matches.append(Span(kind, begin, end))
+            matches.append(MarkedSpan(kind, begin, end))
         seen.add(key)
     return matches
 
@@ -90,18 +90,18 @@ def _visible(text: str) -> int:
     return len("".join(text.split()))
 
 
-def marked(text: str, spans: Sequence[Span], *, colour: bool) -> str:
+def marked(text: str, spans: Sequence[MarkedSpan], *, colour: bool) -> str:
     """The text with every span marked: in colour, or as 【label｜…】 with a mark for every change of what applies.
 
     Overlapping spans share a mark, so marks never nest or cross.
     """
     cuts = sorted({0, len(text), *(span.begin for span in spans), *(span.end for span in spans)})
-    begins: dict[int, list[Span]] = {}
+    begins: dict[int, list[MarkedSpan]] = {}
     for span in spans:
         if span.begin < span.end:
             begins.setdefault(span.begin, []).append(span)
     out: list[str] = []
-    active: list[Span] = []
+    active: list[MarkedSpan] = []
     for begin, end in itertools.pairwise(cuts):
         active = [span for span in active if span.end > begin] + begins.get(begin, [])
         piece = strip_control_chars(text[begin:end])
@@ -117,7 +117,7 @@ def marked(text: str, spans: Sequence[Span], *, colour: bool) -> str:
     return "".join(out)
 
 
-def legend(spans: Sequence[Span], *, colour: bool) -> list[str]:
+def legend(spans: Sequence[MarkedSpan], *, colour: bool) -> list[str]:
     """One line for each kind that occurs, with how often."""
     lines = []
     for kind, (name, code) in LABELS.items():

@@ -46,7 +46,7 @@ class BaseShard:
 
 @dataclass(frozen=True)
 class BaseCorpus:
-    """A sealed corpus to grow from; picklable, opened shard by shard."""
+    """A sealed corpus to extend; picklable, opened shard by shard."""
 
     data: Path
     names: tuple[str, ...]  # shards; a shard's index is its place
@@ -61,7 +61,7 @@ class BaseCorpus:
         folder = manifest.data / "keys"
         names = tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
         if not names:
-            raise ConfigError(f"{manifest.root}: holds no keys to grow from (data/keys/); make this corpus again")
+            raise ConfigError(f"{manifest.root}: holds no keys to extend it by (data/keys/); make this corpus again")
         settings = manifest.body["made"]["settings"]
         for name in ("shingle", "bands", "rows"):
             theirs, ours = settings["dedup"][name], getattr(dedup, name)
@@ -134,7 +134,7 @@ class BaseCorpus:
             stored = self._keys_of(index, row)
             if stored[TEXT_KEY] == keys[TEXT_KEY] and (stored[FIRST_BAND:] != keys[FIRST_BAND:]).any():
                 raise ConfigError(
-                    f"{root}: its documents were signed by another version of this stage (first {got['doc_id']}); "
+                    f"{root}: its signatures were computed by another version of this stage (first {got['doc_id']}); "
                     f"make the base again under a new name"
                 )
 

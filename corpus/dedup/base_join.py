@@ -77,13 +77,13 @@ class BaseCheckTask:
     out: Path
 
 
-def like_base(
-    artifact: Artifact, both: WithBase, fallen: Path | None, kind: int, parts: int, settings: DedupSettings
+def match_base(
+    artifact: Artifact, both: WithBase, dropped: Path | None, kind: int, parts: int, settings: DedupSettings
 ) -> tuple[np.ndarray, int]:
     """Pairs of a new document and one of the base that are copies.
 
     Args:
-        fallen: new documents that are out already, sorted.
+        dropped: new documents that are out already, sorted.
         kind: URL_KEY, TEXT_KEY, or FIRST_BAND for all bands together.
         parts: ranges that the new keys are cut into.
     Returns: (P, 2) uint64, the new document first, sorted; and how many candidates were compared.
@@ -94,7 +94,14 @@ def like_base(
     work = artifact.work / "base" / name
     joins = {
         f"{one:03}-{part:05}": BaseJoinTask(
-            both.judged, fallen, one, part, parts, settings.window, work / "pairs" / f"{one:03}-{part:05}", both.base
+            judged=both.judged,
+            dropped=dropped,
+            kind=one,
+            part=part,
+            parts=parts,
+            window=settings.window,
+            out=work / "pairs" / f"{one:03}-{part:05}",
+            base=both.base,
         )
         for one in kinds
         for part in range(parts)
@@ -105,14 +112,14 @@ def like_base(
     tasks = min(shards, max(len(both.judged.names), 1))
     checks = {
         f"{number:05}": BaseCheckTask(
-            both.judged,
-            both.base,
-            kind,
-            number * shards // tasks,
-            (number + 1) * shards // tasks,
-            folders,
-            settings,
-            work / "edges" / f"{number:05}.npy",
+            judged=both.judged,
+            base=both.base,
+            kind=kind,
+            begin=number * shards // tasks,
+            end=(number + 1) * shards // tasks,
+            pairs=folders,
+            settings=settings,
+            out=work / "edges" / f"{number:05}.npy",
         )
         for number in range(tasks)
     }
@@ -121,7 +128,7 @@ def like_base(
     return distinct(pairs), sum(row["candidates"] for row in stats.values())
 
 
-def falls_for_base(both: WithBase, pairs_P2: np.ndarray) -> np.ndarray:
+def duplicates_of_base(both: WithBase, pairs_P2: np.ndarray) -> np.ndarray:
     """Each new document once, with the document of the base that ranks first: (2, E), sorted by the new one."""
     order = both.order(pairs_P2[:, 0], pairs_P2[:, 1])
     ordered = pairs_P2[order]

@@ -50,7 +50,7 @@ class CountTask:
 
 
 @dataclass(frozen=True)
-class JoinTask:
+class JoinLinesTask:
     """One range of line keys."""
 
     folders: tuple[Path, ...]  # of CountTask
@@ -88,14 +88,15 @@ def remove_boilerplate(artifact: Artifact, judged: Judged, settings: Boilerplate
     parts = max(-(-lines // LINES_IN_MEMORY), 1)
     folders = tuple(task.out for task in count.values())
     join = {
-        f"{part:05}": JoinTask(folders, part, parts, settings, work / "frequent" / f"{part:05}.npy") for part in range(parts)
+        f"{part:05}": JoinLinesTask(folders, part, parts, settings, work / "frequent" / f"{part:05}.npy")
+        for part in range(parts)
     }
     map_shards(join_lines, join, artifact, step="frequent", label="定型文（頻出行）")
     frequent = work / "frequent.npy"
     save_array(frequent, np.concatenate([np.load(task.out) for task in join.values()]))  # ranges follow one another
     cut_judged = Judged(artifact.work / "cut", judged.names)
     cuts = {
-        name: CutTask(judged, shard, frequent, settings, dedup, cut_judged.root / name)
+        name: CutTask(judged=judged, shard=shard, frequent=frequent, settings=settings, dedup=dedup, out=cut_judged.root / name)
         for shard, name in enumerate(judged.names)
     }
     map_shards(cut_shard, cuts, artifact, step="cut", label="定型文（除去）")
@@ -216,7 +217,7 @@ def _added_up(rows: np.ndarray) -> np.ndarray:
     return added
 
 
-def join_lines(task: JoinTask) -> dict[str, Any]:
+def join_lines(task: JoinLinesTask) -> dict[str, Any]:
     """Which lines of a range are on enough pages of their host; leaves their keys, sorted."""
     low = np.uint64((task.part << 64) // task.parts)
     high = np.uint64(((task.part + 1) << 64) // task.parts - 1)

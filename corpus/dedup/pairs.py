@@ -28,7 +28,7 @@ class JoinTask:
     """One range of one kind of key."""
 
     judged: Judged
-    fallen: Path | None  # references that earlier passes removed, sorted
+    dropped: Path | None  # references that earlier passes removed, sorted
     kind: int
     part: int
     parts: int
@@ -37,13 +37,13 @@ class JoinTask:
 
 
 def living(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The task's range without those that fell before, in pieces that fit into memory: (N,) keys in order, (N,) references."""
-    fallen = np.load(task.fallen, mmap_mode="r") if task.fallen else np.empty(0, np.uint64)
+    """The task's range without those dropped before, in pieces that fit into memory: (N,) keys in order, (N,) references."""
+    dropped = np.load(task.dropped, mmap_mode="r") if task.dropped else np.empty(0, np.uint64)
     for keys, references in task.judged.blocks(task.kind, task.part, task.parts, KEYS_IN_MEMORY):
         alive = np.ones(len(keys), bool)
-        if len(fallen):
-            alive = fallen[np.minimum(np.searchsorted(fallen, references), len(fallen) - 1)] != references
-            forget(fallen)
+        if len(dropped):
+            alive = dropped[np.minimum(np.searchsorted(dropped, references), len(dropped) - 1)] != references
+            forget(dropped)
         yield keys[alive], references[alive]
 
 

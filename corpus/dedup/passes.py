@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from corpus.dedup.base_join import WithBase, falls_for_base, like_base
+from corpus.dedup.base_join import WithBase, duplicates_of_base, match_base
 from corpus.dedup.captures import same_pages
 from corpus.dedup.pairs import PAIRS_IN_MEMORY, JoinTask, ShingleSets, keep_pairs, living, write_runs
 from corpus.dedup.settings import DedupSettings
@@ -47,44 +47,54 @@ class VerifyTask:
 
 
 def remove_copies(
-    artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings, grown: WithBase | None = None
+    artifact: Artifact, judged: Judged, passed: int, settings: DedupSettings, with_base: WithBase | None = None
 ) -> dict[str, Any]:
     """Run the three passes.
 
     Args:
         passed: documents that passed the rules, for choosing how finely to cut the keys.
-        grown: `judged` together with the base that it is added to, whose documents always stay.
-    Returns: counts; the outcome is in work/fallen/{url,exact,near}.npy, each (2, N) sorted by the first row:
-        who falls, and for whom.
+        with_base: `judged` together with the base that it is added to, whose documents always stay.
+    Returns: counts; the outcome is in work/dropped/{url,exact,near}.npy, each (2, N) sorted by the first row:
+        the duplicate, and the document that is kept in its favour.
     """
     parts = max(-(-passed // KEYS_PER_TASK), 1)
-    fallen: Path | None = None
+    dropped: Path | None = None
     counts, of_base = {}, 0
     for name, kind, task, label in (("url", URL_KEY, join_urls, "同じURL"), ("exact", TEXT_KEY, join_texts, "同じ本文")):
         existing = np.empty((2, 0), np.uint64)
-        if grown:
-            existing = falls_for_base(grown, like_base(artifact, grown, fallen, kind, parts, settings)[0])
-            fallen = _and_fallen(artifact, f"until_base_{name}", fallen, existing)
+        if with_base:
+            existing = duplicates_of_base(
+                with_base, match_base(artifact, with_base, dropped, kind=kind, parts=parts, settings=settings)[0]
+            )
+            dropped = _add_dropped(artifact, f"until_base_{name}", dropped, existing)
         tasks = {
-            f"{part:05}": JoinTask(judged, fallen, kind, part, parts, settings.window, artifact.work / name / f"{part:05}.npy")
+            f"{part:05}": JoinTask(
+                judged=judged,
+                dropped=dropped,
+                kind=kind,
+                part=part,
+                parts=parts,
+                window=settings.window,
+                out=artifact.work / name / f"{part:05}.npy",
+            )
             for part in range(parts)
         }
         map_shards(task, tasks, artifact, step=name, label=f"重複除去（{label}）")
         edges = _gather([task.out for task in tasks.values()])
-        fallen = _and_fallen(artifact, f"until_{name}", fallen, edges)
+        dropped = _add_dropped(artifact, f"until_{name}", dropped, edges)
         edges = np.concatenate([existing, edges], axis=1)
-        save_array(artifact.work / "fallen" / f"{name}.npy", edges[:, np.argsort(edges[0], kind="stable")])
+        save_array(artifact.work / "dropped" / f"{name}.npy", edges[:, np.argsort(edges[0], kind="stable")])
         counts[name], of_base = edges.shape[1], of_base + existing.shape[1]
         del edges, existing
-    near = _near(artifact, judged, fallen, parts, settings, grown)
+    near = _near(artifact=artifact, judged=judged, dropped=dropped, parts=parts, settings=settings, with_base=with_base)
     of_base += near.pop("of_base")
-    return counts | near | ({"of_base": of_base} if grown else {})
+    return counts | near | ({"of_base": of_base} if with_base else {})
 
 
-def _and_fallen(artifact: Artifact, name: str, fallen: Path | None, edges: Edges) -> Path:
-    """A file of the references that fell so far and those that fall now."""
-    before = np.load(fallen) if fallen else np.empty(0, np.uint64)
-    path = artifact.work / "fallen" / f"{name}.npy"
+def _add_dropped(artifact: Artifact, name: str, dropped: Path | None, edges: Edges) -> Path:
+    """A file of the references that were dropped so far and those that are dropped now."""
+    before = np.load(dropped) if dropped else np.empty(0, np.uint64)
+    path = artifact.work / "dropped" / f"{name}.npy"
     save_array(path, np.union1d(before, edges[0]))
     return path
 
@@ -92,20 +102,20 @@ def _and_fallen(artifact: Artifact, name: str, fallen: Path | None, edges: Edges
 def _near(
     artifact: Artifact,
     judged: Judged,
-    fallen: Path | None,
+    dropped: Path | None,
     parts: int,
     settings: DedupSettings,
-    grown: WithBase | None,
+    with_base: WithBase | None,
 ) -> dict[str, Any]:
     bands = {
         f"{band:03}-{part:05}": JoinTask(
-            judged,
-            fallen,
-            FIRST_BAND + band,
-            part,
-            parts,
-            settings.window,
-            artifact.work / "pairs" / f"{band:03}-{part:05}",
+            judged=judged,
+            dropped=dropped,
+            kind=FIRST_BAND + band,
+            part=part,
+            parts=parts,
+            window=settings.window,
+            out=artifact.work / "pairs" / f"{band:03}-{part:05}",
         )
         for band in range(settings.bands)
         for part in range(parts)
@@ -119,12 +129,12 @@ def _near(
     stats = map_shards(verify, checks, artifact, step="verify", label="重複除去（候補の照合）")
     similar = _gather([task.out for task in checks.values()])
     compared = sum(row["candidates"] for row in stats.values())
-    if grown:
-        pairs_of_base, more = like_base(artifact, grown, fallen, FIRST_BAND, parts, settings)
+    if with_base:
+        pairs_of_base, more = match_base(artifact, with_base, dropped, kind=FIRST_BAND, parts=parts, settings=settings)
         similar, compared = np.concatenate([similar, pairs_of_base.T], axis=1), compared + more
-    edges = find_clusters(similar, grown.order if grown else judged.order)
+    edges = find_clusters(similar, with_base.order if with_base else judged.order)
     edges = edges[:, ~is_base(edges[0])]  # of several documents of the base in one cluster, each stays
-    save_array(artifact.work / "fallen" / "near.npy", edges)
+    save_array(artifact.work / "dropped" / "near.npy", edges)
     return {
         "near": edges.shape[1],
         "of_base": int(is_base(edges[1]).sum()),
@@ -136,7 +146,7 @@ def _near(
 
 def join_urls(task: JoinTask) -> dict[str, Any]:
     """Captures of one page: the best stays. Pages of different text under one URL all stay."""
-    return _fell(task, lambda groups, references: same_pages(task.judged, groups, references))
+    return _write_duplicates(task, lambda groups, references: same_pages(task.judged, groups, references))
 
 
 def join_texts(task: JoinTask) -> dict[str, Any]:
@@ -157,7 +167,7 @@ def join_texts(task: JoinTask) -> dict[str, Any]:
         refined[order] = np.cumsum(new)
         return refined
 
-    return _fell(task, refine)
+    return _write_duplicates(task, refine)
 
 
 def join_band(task: JoinTask) -> dict[str, Any]:
@@ -191,8 +201,12 @@ def verify(task: VerifyTask) -> dict[str, Any]:
     return {"candidates": candidates, "similar": similar}
 
 
-def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
-    """Write who falls in groups of equal keys, after `refine` has told true copies apart: (groups, references) -> groups."""
+def _write_duplicates(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
+    """Write the duplicates in groups of equal keys.
+
+    Args:
+        refine: (groups, references) -> groups, which splits groups of different content.
+    """
     with atomic_path(task.out) as path:
         writer = ArrayWriter(path, np.uint64, (2,))
         for keys, members in _groups(task):
@@ -200,14 +214,14 @@ def _fell(task: JoinTask, refine: Callable[[np.ndarray, np.ndarray], np.ndarray]
             order = task.judged.order(refined, members)
             groups, references = refined[order], members[order]
             first = np.r_[True, groups[1:] != groups[:-1]]
-            survivors = references[np.flatnonzero(first)][np.cumsum(first) - 1]
-            writer.add(np.stack([references[~first], survivors[~first]], axis=1))
+            representatives = references[np.flatnonzero(first)][np.cumsum(first) - 1]
+            writer.add(np.stack([references[~first], representatives[~first]], axis=1))
         writer.close()
-    return {"fell": writer.count}
+    return {"duplicates": writer.count}
 
 
 def _groups(task: JoinTask) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(N,) keys in order and (N,) references that share a key, two or more, without those that fell before."""
+    """(N,) keys in order and (N,) references that share a key, two or more, without those dropped before."""
     for keys, references in living(task):
         same = keys[1:] == keys[:-1]
         shared = np.r_[False, same] | np.r_[same, False] if len(keys) else np.empty(0, bool)
@@ -224,17 +238,17 @@ def _gather(paths: list[Path]) -> Edges:
 REASONS = ("", "url", "exact", "near")
 
 
-def fallen_of_shard(work: Path, shard: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the `kept` documents of a shard fell, and for whom.
+def duplicates_of_shard(work: Path, shard: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the `kept` documents of a shard are duplicates, and of which kept representatives.
 
     Returns: (kept,) uint8 index into REASONS, 0 where it stays; (kept,) uint64 reference of the kept representative.
     """
     low, high = np.array([shard << 32, (shard + 1) << 32], np.uint64)
-    reasons, survivors = np.zeros(kept, np.uint8), np.zeros(kept, np.uint64)
+    reasons, representatives = np.zeros(kept, np.uint8), np.zeros(kept, np.uint64)
     for code, reason in enumerate(REASONS[1:], 1):
-        edges = np.load(work / "fallen" / f"{reason}.npy", mmap_mode="r")
+        edges = np.load(work / "dropped" / f"{reason}.npy", mmap_mode="r")
         mine = edges[:, np.searchsorted(edges[0], low) : np.searchsorted(edges[0], high)]
         ordinals = (mine[0] & np.uint64(0xFFFFFFFF)).astype(np.int64)
         assert not reasons[ordinals].any(), f"{reason} removed a document of shard {shard} a second time"
-        reasons[ordinals], survivors[ordinals] = code, mine[1]
-    return reasons, survivors
+        reasons[ordinals], representatives[ordinals] = code, mine[1]
+    return reasons, representatives

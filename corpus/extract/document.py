@@ -73,7 +73,15 @@ def _finish(document: RawDocument, decoded: Decoded, found: MainText) -> Extract
         return drop(document, "no_text", f"{len(document.raw)} bytes of {document.kind}")
     title = one_line(clean_text(full_width(found.title or document.title)))
     flags = decoded.flags if wide == found.text else (*decoded.flags, "halfwidth")
-    return Extracted(text, title, found.lang, decoded.charset, found.extractor, flags, found.linked)
+    return Extracted(
+        text=text,
+        title=title,
+        lang=found.lang,
+        charset=decoded.charset,
+        extractor=found.extractor,
+        flags=flags,
+        linked=found.linked,
+    )
 
 
 def full_width(text: str) -> str:

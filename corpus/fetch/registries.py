@@ -136,7 +136,9 @@ def _describe(packages: Sequence[str]) -> list[DebFile]:
     for match in filter(None, map(_URI_LINE.match, done.stdout.splitlines())):
         name, version, *_ = match["file"].removesuffix(".deb").split("_")
         kind = match["kind"].lower().removesuffix("sum")
-        matches[name] = DebFile(name, unquote(version), match["file"], int(match["size"]), kind, match["hash"])
+        matches[name] = DebFile(
+            package=name, version=unquote(version), file=match["file"], size=int(match["size"]), kind=kind, hash=match["hash"]
+        )
     if lost := sorted(set(packages) - matches.keys()):
         raise ExternalServiceError(f"apt-get download: the package lists do not name a file of {lost}, {_OTHER_RUN}")
     return [matches[name] for name in packages]

@@ -215,7 +215,16 @@ def _read(name: str) -> Preset:
         raise ConfigError(f"{where}: two rules have one name in {[rule.name for rule in rules]}")
     if unknown := [cleaner for cleaner in file.cleaners if cleaner not in CLEANERS]:
         raise ConfigError(f"{where}: unknown cleaner {unknown[0]!r}{suggest_key(unknown[0], CLEANERS)}")
-    return Preset(name, file.description, file.language, rules, file.cleaners, frozenset(), (), file.hosts)
+    return Preset(
+        name=name,
+        description=file.description,
+        language=file.language,
+        rules=rules,
+        cleaners=file.cleaners,
+        groups=frozenset(),
+        word_lists=(),
+        hosts=file.hosts,
+    )
 
 
 def _rule(entry: _RuleEntry, where: str) -> Rule:

@@ -27,7 +27,7 @@ class Base:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """What of it decides the bytes of the corpus that grows."""
+        """What of it decides the bytes of the corpus that extends it."""
         result = {"base": self.manifest.digest}
         return result | {"base remove": self.selection.digest} if self.selection else result
 
@@ -46,7 +46,7 @@ class Base:
 def open_base(run: RunFile, base: BaseSettings, dedup: DedupSettings) -> Base | None:
     """The base of a run, None where it has none.
 
-    Raises: MissingInput, CorruptArtifact or ConfigError if it cannot be grown from; BadInput on an entry of `remove`.
+    Raises: MissingInput, CorruptArtifact or ConfigError if it cannot be extended; BadInput on an entry of `remove`.
     """
     if not base.run:
         return None

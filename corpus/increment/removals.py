@@ -1,4 +1,4 @@
-"""The base's files in the artifact that grows from it: hard links, or files without the documents that are to go.
+"""The base's files in the artifact that extends it: hard links, or files without the documents that are to go.
 
 An entry of `[corpus.base] remove` is one of
     doc:<id>        a document by its name
@@ -177,7 +177,7 @@ def move_shard(task: MoveTask) -> dict[str, int]:
     from corpus.increment.rewrite import rewrite_clusters, rewrite_decisions, rewrite_documents, rewrite_keys
 
     ids = frozenset(task.removed.read_text("utf-8").split()) if task.removed else frozenset[str]()
-    survivors = frozenset(task.all_removed.read_text("utf-8").split()) if task.all_removed else frozenset[str]()
+    representatives = frozenset(task.all_removed.read_text("utf-8").split()) if task.all_removed else frozenset[str]()
     gone = {"removed": 0, "characters": 0, "bytes": 0}
     for old in _files(task.base, task.name):
         new = task.data / old.relative_to(task.base)
@@ -187,8 +187,8 @@ def move_shard(task: MoveTask) -> dict[str, int]:
                 rewrite_keys(task.base / "keys" / task.name, task.data / "keys" / task.name, stays)
             case "decisions" if ids:
                 rewrite_decisions(old, new, ids, STAGE, RULE)
-            case "clusters" if survivors:
-                if not rewrite_clusters(old, new, survivors):
+            case "clusters" if representatives:
+                if not rewrite_clusters(old, new, representatives):
                     link(old, new)
             case "keys" if ids:
                 pass  # written with the documents, whose rows they name

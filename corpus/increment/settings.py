@@ -10,7 +10,7 @@ SELECTORS = ("doc:", "url:", "host:", "file:")
 
 @dataclass(frozen=True)
 class BaseSettings:
-    """`[corpus.base]`: the run whose corpus grows, and what of it stays out.
+    """`[corpus.base]`: the run whose corpus is extended, and what of it stays out.
 
     Neither is part of the recipe as it is: the base's digest and the digest of the list are inputs.
     """

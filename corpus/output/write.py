@@ -2,7 +2,7 @@
 
 data/documents/<shard>.parquet   the documents that stay (`pipeline.documents`)
 data/decisions/<shard>.parquet   a row for every record that came in: verdict and the value of every rule of the preset
-data/clusters/<shard>.parquet    a row for every document that fell as a copy: the kept representative, and how like it is
+data/clusters/<shard>.parquet    a row for every duplicate: the kept representative, and how similar the two are
 data/contamination/<shard>.jsonl a row for every benchmark text that a document holds; where benchmarks are given
 data/keys/<shard>/*.npy          keys, owners, ids, sizes as in `corpus.storage.judged`, of the documents that stay; `owners`
                                  are rows of the documents file. A later crawl is matched against these.
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from corpus.decontaminate import contamination_rows, load_benchmarks
 from corpus.dedup.base_join import WithBase
 from corpus.dedup.pairs import ShingleSets
-from corpus.dedup.passes import REASONS, STAGE, fallen_of_shard
+from corpus.dedup.passes import REASONS, STAGE, duplicates_of_shard
 from corpus.dedup.settings import DedupSettings
 from corpus.drop_reasons import STAGES
 from corpus.filters.rules import Preset
@@ -62,12 +62,12 @@ class WriteTask:
     settings: CorpusSettings
     work: Path
     data: Path
-    grown: WithBase | None = None
+    with_base: WithBase | None = None
 
     @property
     def known(self) -> Judged | WithBase:
         """Where the kept representatives of this shard's copies are found."""
-        return self.grown or self.judged
+        return self.with_base or self.judged
 
 
 def decisions_schema(preset: Preset, dedup: DedupSettings) -> pa.Schema:
@@ -119,7 +119,7 @@ class _ShardWriter:
     def __init__(self, task: WriteTask, name: str) -> None:
         self.task, self.phases = task, Phases()
         self.kept = task.judged.shard(task.shard)
-        self.reasons, self.survivors = fallen_of_shard(task.work, task.shard, len(self.kept.sizes))
+        self.reasons, self.representatives = duplicates_of_shard(task.work, task.shard, len(self.kept.sizes))
         self.alive = self.reasons == 0
         self.counts = {"in": 0, "kept": 0, "characters": 0, "bytes": 0}
         self.dropped = Counter[str]()
@@ -138,9 +138,9 @@ class _ShardWriter:
         begin, end = np.searchsorted(self._rows, [first, first + batch.num_rows]).tolist()
         indices = (self._rows[begin:end] - first).tolist()
         with self.phases("copies"):
-            self._fell(begin, end, indices, fate, copies)
+            self._add_duplicates(begin, end, indices, fate, copies)
         with self.phases("documents"):
-            self._documents(begin, end, indices, columns, fate, documents)
+            self._documents(begin, end, indices, columns=columns, fate=fate, documents=documents)
         with self.phases("decisions"):
             assert STAGES.keys() >= {stage for stage in fate["stage"] if stage is not None}, "unknown stage"
             verdicts = ["kept" if rule is None else "dropped" for rule in fate["rule"]]
@@ -149,22 +149,22 @@ class _ShardWriter:
             self.counts["kept"] += verdicts.count("kept")
             self.dropped.update(rule for rule in fate["rule"] if rule is not None)
 
-    def _fell(self, begin: int, end: int, places: list[int], fate: dict[str, list[Any]], copies: TableWriter) -> None:
-        """Note which of the ordinals fell, for whom, and how like the two are."""
-        fallen = np.flatnonzero(self.reasons[begin:end])
-        if not len(fallen):
+    def _add_duplicates(self, begin: int, end: int, places: list[int], fate: dict[str, list[Any]], copies: TableWriter) -> None:
+        """Note which of the ordinals are duplicates, of what, and how similar the two are."""
+        dropped = np.flatnonzero(self.reasons[begin:end])
+        if not len(dropped):
             return
-        survivors = self.survivors[begin + fallen]
-        ids = doc_ids(self.task.known.ranks(survivors)[1])
-        kinds = [REASONS[code] for code in self.reasons[begin + fallen].tolist()]
+        representatives = self.representatives[begin + dropped]
+        ids = doc_ids(self.task.known.ranks(representatives)[1])
+        kinds = [REASONS[code] for code in self.reasons[begin + dropped].tolist()]
         likeness = []
-        for ordinal, survivor, doc_id, kind in zip(fallen.tolist(), survivors.tolist(), ids, kinds, strict=True):
+        for ordinal, representative, doc_id, kind in zip(dropped.tolist(), representatives.tolist(), ids, kinds, strict=True):
             row = places[ordinal]
             fate["stage"][row], fate["rule"][row], fate["duplicate_of"][row] = STAGE, kind, doc_id
             reference = self.task.shard << 32 | (begin + ordinal)
-            likeness.append(1.0 if kind == "exact" else jaccard(self._sets[reference], self._sets[survivor]))
-        fell = [fate["doc_id"][places[ordinal]] for ordinal in fallen.tolist()]
-        copies.add({"doc_id": fell, "survivor": ids, "kind": kinds, "similarity": likeness})
+            likeness.append(1.0 if kind == "exact" else jaccard(self._sets[reference], self._sets[representative]))
+        doc_ids_dropped = [fate["doc_id"][places[ordinal]] for ordinal in dropped.tolist()]
+        copies.add({"doc_id": doc_ids_dropped, "survivor": ids, "kind": kinds, "similarity": likeness})
 
     def _documents(
         self,

@@ -73,4 +73,13 @@ def _work(shard: Shard, url: str, raw: bytes) -> RawDocument | DroppedRecord:
         return lost(shard.source.name, url, "undecodable", "no Japanese charset fits every byte", raw)
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
     work, title = text_of(text, "aozora"), header_of(text)
-    return RawDocument(shard.source.name, url, raw, "text", decoded.charset, title, text=work, flags=decoded.flags)
+    return RawDocument(
+        source=shard.source.name,
+        url=url,
+        raw=raw,
+        kind="text",
+        declared=decoded.charset,
+        title=title,
+        text=work,
+        flags=decoded.flags,
+    )

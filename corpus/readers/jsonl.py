@@ -29,7 +29,16 @@ def document_of_row(row: Mapping[str, Any], source: SourceSettings, place: str) 
     if len(raw) > source.max_document_bytes:
         return too_large(source.name, url, raw, f"{len(raw)} bytes")
     title, date = _cell(row, source.title_column), _cell(row, source.date_column)
-    return RawDocument(source.name, url, raw, "text", "utf-8", title, date, text_of(text, source.cleaner))
+    return RawDocument(
+        source=source.name,
+        url=url,
+        raw=raw,
+        kind="text",
+        declared="utf-8",
+        title=title,
+        date=date,
+        text=text_of(text, source.cleaner),
+    )
 
 
 def text_of(text: str, cleaner: str) -> str:

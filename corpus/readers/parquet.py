@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from corpus.readers.jsonl import document_of_row
-from corpus.readers.parquet_pages import Page, pages_of_chunk
+from corpus.readers.parquet_pages import PageHeader, pages_of_chunk
 from corpus.readers.places import open_file, relative
 from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 from pipeline.errors import BadInput
@@ -71,7 +71,7 @@ def read_parquet(shard: Shard) -> Iterator[RawDocument | DroppedRecord]:
         columns = [column for column in metadata.schema.to_arrow_schema().names if column in _wanted(source)]
         number = sum(metadata.row_group(group).num_rows for group in range(shard.begin))
         for group in range(shard.begin, shard.end):
-            yield from _group(file, metadata, group, columns, number, shard)
+            yield from _group(file=file, metadata=metadata, group=group, columns=columns, number=number, shard=shard)
             number += metadata.row_group(group).num_rows
 
 
@@ -124,7 +124,7 @@ def _way(file: IO[bytes], metadata: Any, group: int, columns: list[str]) -> _Way
     return _Way(rows, dictionary)
 
 
-def _rows(pages: list[Page]) -> int:
+def _rows(pages: list[PageHeader]) -> int:
     """Rows of which the text pages' own averages make at most BATCH_BYTES."""
     means = [page.size / max(page.values, 1) for page in pages]
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max([*means, 1.0]))))

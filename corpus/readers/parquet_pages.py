@@ -1,4 +1,4 @@
-"""Page headers of a Parquet column: Thrift's compact protocol, as far as sizes need it.
+"""PageHeader headers of a Parquet column: Thrift's compact protocol, as far as sizes need it.
 
 Formats: https://github.com/apache/parquet-format (PageHeader in parquet.thrift) and
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md .
@@ -16,7 +16,7 @@ _MAX_DEPTH = 8
 
 
 @dataclass(frozen=True)
-class Page:
+class PageHeader:
     """What a page header says."""
 
     size: int  # bytes when decompressed
@@ -24,7 +24,7 @@ class Page:
     dictionary: bool
 
 
-def pages_of_chunk(file: IO[bytes], begin: int, end: int) -> list[Page]:
+def pages_of_chunk(file: IO[bytes], begin: int, end: int) -> list[PageHeader]:
     """All pages between two offsets of a file, their content skipped.
 
     Raises: ValueError if the headers are not what the format says.
@@ -37,7 +37,7 @@ def pages_of_chunk(file: IO[bytes], begin: int, end: int) -> list[Page]:
             raise ValueError(f"no page header at byte {begin}")
         # fields 5, 7, 8: data page, dictionary page, data page of version 2; each begins with its number of values
         values = next((header[number].get(1, 0) for number in (5, 7, 8) if isinstance(header.get(number), dict)), 0)
-        pages.append(Page(raw, values, kind == _DICTIONARY_PAGE))
+        pages.append(PageHeader(raw, values, kind == _DICTIONARY_PAGE))
         begin += size + packed
     return pages
 

@@ -196,6 +196,6 @@ def _input_rows(base: str, files: list[str]) -> list[list[str]]:
 
 def _name(pieces: list[tuple[tuple[str, ...], int, int]], source: SourceSettings, base: str) -> list[Shard]:
     return [
-        Shard(f"{source.name}-{number:05d}", source, files, base, begin, end)
+        Shard(name=f"{source.name}-{number:05d}", source=source, files=files, base=base, begin=begin, end=end)
         for number, (files, begin, end) in enumerate(pieces)
     ]

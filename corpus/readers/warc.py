@@ -12,7 +12,7 @@ from typing import Any
 
 from corpus.readers.places import local_copy, relative
 from corpus.readers.streams import too_large
-from corpus.readers.warc_members import CHUNK, Piece, lie, pieces
+from corpus.readers.warc_members import CHUNK, Member, lie, pieces
 from corpus.records import DroppedRecord, RawDocument, Shard, SourceSettings, lost
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
@@ -47,7 +47,7 @@ def _release(data: mmap.mmap, begin: int, end: int) -> int:
     return end
 
 
-def _documents(piece: Piece, source: SourceSettings, where: str) -> Iterator[RawDocument | DroppedRecord]:
+def _documents(piece: Member, source: SourceSettings, where: str) -> Iterator[RawDocument | DroppedRecord]:
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     problem, detail = piece.problem, piece.detail
@@ -66,7 +66,7 @@ def _documents(piece: Piece, source: SourceSettings, where: str) -> Iterator[Raw
         yield _lost(piece, source, where, "damaged_record", str(error))
 
 
-def _document(record: Any, body: bytes, piece: Piece, source: SourceSettings, where: str) -> RawDocument | DroppedRecord:
+def _document(record: Any, body: bytes, piece: Member, source: SourceSettings, where: str) -> RawDocument | DroppedRecord:
     """One response as a document, or why it is none."""
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>") or f"{where}@{piece.offset}"
     http = record.http_headers
@@ -86,7 +86,7 @@ def _document(record: Any, body: bytes, piece: Piece, source: SourceSettings, wh
     return RawDocument(source.name, url, body, "html", charset[1] if charset else "", date=date)
 
 
-def _conversion(record: Any, body: bytes, piece: Piece, source: SourceSettings, where: str) -> RawDocument | DroppedRecord:
+def _conversion(record: Any, body: bytes, piece: Member, source: SourceSettings, where: str) -> RawDocument | DroppedRecord:
     """One page's plain text, always UTF-8; records in other languages than the source asks for are drops, not decoded."""
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>") or f"{where}@{piece.offset}"
     content_type = (record.headers.get("Content-Type") or "text/plain").strip().lower()
@@ -115,7 +115,7 @@ def _plain_body(piece: bytes, record_id: str, body: bytes, limit: int) -> bytes:
     return body
 
 
-def _lost(piece: Piece, source: SourceSettings, where: str, reason: str, detail: str) -> DroppedRecord:
+def _lost(piece: Member, source: SourceSettings, where: str, reason: str, detail: str) -> DroppedRecord:
     uri = _URI.search(piece.data[:CHUNK].partition(b"\r\n\r\n")[0])
     url = uri[1].decode("utf-8", "replace") if uri else f"{where}@{piece.offset}"
     return lost(source.name, url, reason, f"{where}@{piece.offset}: {detail}", piece.data)

@@ -26,7 +26,7 @@ _MAX_DICTIONARY = 32 << 20
 
 
 @dataclass(frozen=True)
-class Piece:
+class Member:
     """The bytes of one record (of several, where a member holds several), or what is wrong with them."""
 
     offset: int
@@ -35,7 +35,7 @@ class Piece:
     detail: str = ""
 
 
-def pieces(data: mmap.mmap, where: str, limit: int) -> Iterator[Piece]:
+def pieces(data: mmap.mmap, where: str, limit: int) -> Iterator[Member]:
     """All records of a file, in order.
 
     Args:
@@ -69,7 +69,7 @@ def lie(record: bytes) -> str:
     return "" if offset else "no WARC header"
 
 
-def _members(data: mmap.mmap, where: str, limit: int) -> Iterator[Piece]:
+def _members(data: mmap.mmap, where: str, limit: int) -> Iterator[Member]:
     """Gzip members; after a damaged one, go on at the next that holds a record."""
     offset = 0
     while offset < len(data):
@@ -84,7 +84,7 @@ def _members(data: mmap.mmap, where: str, limit: int) -> Iterator[Piece]:
         else:
             offset = _next_member(data, offset + 1)
             if piece.problem == "truncated_record" and offset < len(data):
-                piece = Piece(piece.offset, piece.data, "damaged_record", "gzip stream runs over its end")
+                piece = Member(piece.offset, piece.data, "damaged_record", "gzip stream runs over its end")
         yield piece
 
 
@@ -93,7 +93,7 @@ def _has_second(start: bytes) -> bool:
     return _RECORD in start[5:] and not lie(start[: start.find(b"\r\n\r\n" + _RECORD) + 4])
 
 
-def _inflate(data: mmap.mmap, at: int, limit: int) -> tuple[Piece, int]:
+def _inflate(data: mmap.mmap, at: int, limit: int) -> tuple[Member, int]:
     """Decompress the member at `at`. Returns: its piece, and where it ends."""
     inflater, out, size, begin = zlib.decompressobj(zlib.MAX_WBITS | 16), [], 0, at
     try:
@@ -104,13 +104,13 @@ def _inflate(data: mmap.mmap, at: int, limit: int) -> tuple[Piece, int]:
             if size <= limit or not out:
                 out.append(part[:limit])
     except zlib.error as error:
-        return Piece(begin, b"".join(out) or _head(data, begin), "damaged_record", str(error)), at
+        return Member(begin, b"".join(out) or _head(data, begin), "damaged_record", str(error)), at
     body = b"".join(out)
     if not inflater.eof:
-        return Piece(begin, body, "truncated_record", f"the file ends {size} bytes into a record"), at
+        return Member(begin, body, "truncated_record", f"the file ends {size} bytes into a record"), at
     if size > limit:
-        return Piece(begin, body, "too_large", f"{size} bytes"), at
-    return Piece(begin, body), at
+        return Member(begin, body, "too_large", f"{size} bytes"), at
+    return Member(begin, body), at
 
 
 def _head(data: mmap.mmap, at: int) -> bytes:
@@ -133,7 +133,7 @@ def _next_member(data: mmap.mmap, at: int) -> int:
     return len(data)
 
 
-def _frames(data: mmap.mmap, limit: int) -> Iterator[Piece]:
+def _frames(data: mmap.mmap, limit: int) -> Iterator[Member]:
     """Zstandard frames; after a damaged one, go on at the next that holds a record."""
     offset, dictionary = 0, None
     while offset < len(data):
@@ -147,11 +147,11 @@ def _frames(data: mmap.mmap, limit: int) -> Iterator[Piece]:
             following = _next_frame(data, offset + 1, dictionary)
             problem = "truncated_record" if following == len(data) else "damaged_record"
             part = _unpack(data[offset : min(following, offset + limit)], dictionary, limit)[0]
-            yield Piece(offset, part, problem, "a zstd frame that does not end")
+            yield Member(offset, part, problem, "a zstd frame that does not end")
             offset = following
             continue
         body, problem, detail = _unpack(data[offset:end], dictionary, limit)
-        yield Piece(offset, body, problem, detail)
+        yield Member(offset, body, problem, detail)
         offset = end
 
 
@@ -213,7 +213,7 @@ def _next_frame(data: mmap.mmap, at: int, dictionary: bytes | None) -> int:
     return len(data)
 
 
-def _plain_records(data: mmap.mmap, limit: int) -> Iterator[Piece]:
+def _plain_records(data: mmap.mmap, limit: int) -> Iterator[Member]:
     """Records of an uncompressed file, by their lengths; after a damaged one, go on at the next header."""
     offset = 0
     while offset < len(data):
@@ -226,11 +226,11 @@ def _plain_records(data: mmap.mmap, limit: int) -> Iterator[Piece]:
             following = len(data)
         if not whole:
             problem = "truncated_record" if following == len(data) and length else "damaged_record"
-            yield Piece(
+            yield Member(
                 offset, data[offset : min(following, offset + CHUNK)], problem, "length and content of a record disagree"
             )
         elif end - offset > limit:
-            yield Piece(offset, data[offset : head + 4], "too_large", f"{end - offset} bytes")
+            yield Member(offset, data[offset : head + 4], "too_large", f"{end - offset} bytes")
         else:
-            yield Piece(offset, data[offset:following])
+            yield Member(offset, data[offset:following])
         offset = following

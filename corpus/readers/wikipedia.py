@@ -196,7 +196,16 @@ def _article(page: dict[str, Any], source: SourceSettings, place: str) -> RawDoc
     text = clean_wikitext(wikitext)
     if not text:
         return lost(source.name, url, "no_text", "only templates, tables and notes", raw)
-    return RawDocument(source.name, url, raw, "text", "utf-8", title, page.get("timestamp", ""), text)
+    return RawDocument(
+        source=source.name,
+        url=url,
+        raw=raw,
+        kind="text",
+        declared="utf-8",
+        title=title,
+        date=page.get("timestamp", ""),
+        text=text,
+    )
 
 
 def _path_of(title: str) -> str:

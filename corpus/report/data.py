@@ -150,7 +150,9 @@ def _prepare(data: ReportData, file: DecisionFile) -> None:
                 low, high = min(low, have.low), max(high, have.high)
             log = high > _SHARE
             laid = edges(low, high, rule.threshold, log=log, upper=rule.bound == "most")
-            data.rules[key] = RuleValues(file.preset, rule, low, high, laid, log, np.zeros(len(laid) - 1, np.int64))
+            data.rules[key] = RuleValues(
+                preset=file.preset, rule=rule, low=low, high=high, edges=laid, log=log, counts=np.zeros(len(laid) - 1, np.int64)
+            )
 
 
 def _add(data: ReportData, file: DecisionFile, table: "pa.Table") -> None:

@@ -132,7 +132,9 @@ def _rule(values: RuleValues) -> dict[str, Any]:
     """One rule: its picture and its figures."""
     rule = values.rule
     beyond = "left" if rule.bound == "least" else "right"
-    picture = Histogram(values.edges, (values.counts,), ("文書",), values.log, rule.threshold, beyond)
+    picture = Histogram(
+        edges=values.edges, counts=(values.counts,), names=("文書",), log=values.log, threshold=rule.threshold, beyond=beyond
+    )
     return {
         "name": rule.name,
         "label": rule.label,

@@ -82,7 +82,17 @@ def build(lists: Sequence[Sequence[str]], alone: Sequence[Sequence[bool]], fold:
     flags = np.zeros(ranks.shape, bool)
     for (node, index), rank in ends.items():
         flags[node, index] = alone[index][rank]
-    return Trie(opens, pairs, shorts, triples, edges, targets, ranks, (ranks != _NO_RANK).any(axis=1), flags)
+    return Trie(
+        opens=opens,
+        pairs=pairs,
+        shorts=shorts,
+        triples=triples,
+        edges=edges,
+        targets=targets,
+        ranks=ranks,
+        ends=(ranks != _NO_RANK).any(axis=1),
+        alone=flags,
+    )
 
 
 @compiled

@@ -219,18 +219,25 @@ def _open(path: Path) -> DecisionFile:
     body = json.loads(stated)
     rules = tuple(
         RuleRow(
-            row["name"],
-            row["stage"],
-            row["bound"],
-            float(row["threshold"]),
-            tuple(row.get("above", ())),
-            tuple(row.get("below", ())),
-            row.get("source", ""),
-            row.get("label", ""),
+            name=row["name"],
+            stage=row["stage"],
+            bound=row["bound"],
+            threshold=float(row["threshold"]),
+            above=tuple(row.get("above", ())),
+            below=tuple(row.get("below", ())),
+            source=row.get("source", ""),
+            label=row.get("label", ""),
         )
         for row in body["rules"]
     )
-    return DecisionFile(path, rows, frozenset(schema.names), body.get("preset", ""), rules, body.get("dedup") or {})
+    return DecisionFile(
+        path=path,
+        rows=rows,
+        columns=frozenset(schema.names),
+        preset=body.get("preset", ""),
+        rules=rules,
+        dedup=body.get("dedup") or {},
+    )
 
 
 def values(table: "pa.Table", names: Sequence[str]) -> np.ndarray:

@@ -197,4 +197,12 @@ def _open(folder: Path) -> Kept:
         return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))  # as memmap every slice takes microseconds
 
     texts = (folder / "texts.bin").open("rb", buffering=0)  # closed with the last reference
-    return Kept(folder, texts, array("ends"), array("sizes"), array("ids"), array("keys"), array("owners"))
+    return Kept(
+        folder=folder,
+        texts=texts,
+        ends=array("ends"),
+        sizes=array("sizes"),
+        ids=array("ids"),
+        keys=array("keys"),
+        owners=array("owners"),
+    )

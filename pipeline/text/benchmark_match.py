@@ -57,7 +57,7 @@ class BenchmarkText(NamedTuple):
     check: Check
 
 
-class Hit(NamedTuple):
+class BenchmarkHit(NamedTuple):
     """A benchmark text that a document holds."""
 
     file: str
@@ -114,7 +114,7 @@ class BenchmarkIndex:
         texts = tuple(
             BenchmarkText(*passage[:3], len(text), check) for passage, text, check in zip(passages, folded, checks, strict=True)
         )
-        long, short = ([i for i, check in enumerate(checks) if check == wanted] for wanted in ("ngrams", "whole"))
+        long, short = ([i for i, check in enumerate(checks) if check == kind] for kind in ("ngrams", "whole"))
         return BenchmarkIndex(
             texts=texts,
             digest=_digest(passages, settings),
@@ -126,7 +126,7 @@ class BenchmarkIndex:
             short_texts=np.array(short, np.int64),
         )
 
-    def hits(self, text: str) -> list[Hit]:
+    def hits(self, text: str) -> list[BenchmarkHit]:
         """Return the benchmark texts that a document holds, the largest share first, then in the order of the files."""
         existing = self.held(fold(text))
         if not existing:
@@ -135,7 +135,7 @@ class BenchmarkIndex:
         hits = []
         for one in existing:
             begin, end = one.longest()
-            hit = Hit(*self.texts[one.text][:3], one.share, int(offsets[begin]), int(offsets[end - 1]) + 1)
+            hit = BenchmarkHit(*self.texts[one.text][:3], one.share, int(offsets[begin]), int(offsets[end - 1]) + 1)
             hits.append((-one.share, one.text, hit))
         return [hit for _, _, hit in sorted(hits)]
 
@@ -158,7 +158,17 @@ class BenchmarkIndex:
             here.sort()  # `find` returns ascending offsets
             text = int(self.long_texts[number])
             whole = _whole_occurrences(folded, self.folded[text], offsets[here])
-            existing.append(HeldText(text, float(shares[number]), offsets[here], grams[here], self.long.width, whole, "ngrams"))
+            existing.append(
+                HeldText(
+                    text=text,
+                    share=float(shares[number]),
+                    offsets=offsets[here],
+                    grams=grams[here],
+                    width=self.long.width,
+                    whole=whole,
+                    check="ngrams",
+                )
+            )
         return existing
 
     def _held_whole(self, folded: np.ndarray) -> list[HeldText]:
@@ -169,7 +179,15 @@ class BenchmarkIndex:
             whole = _whole_occurrences(folded, self.folded[text], offsets[np.isin(grams, self.short.grams_of(int(number)))])
             if len(whole):
                 existing.append(
-                    HeldText(text, 1.0, whole, np.zeros(len(whole), np.int64), len(self.folded[text]), whole, "whole")
+                    HeldText(
+                        text=text,
+                        share=1.0,
+                        offsets=whole,
+                        grams=np.zeros(len(whole), np.int64),
+                        width=len(self.folded[text]),
+                        whole=whole,
+                        check="whole",
+                    )
                 )
         return existing
 

@@ -9,11 +9,11 @@ from pipeline.compiled import compiled
 
 # Pairs united at a time: 16 bytes each and as many for their places among the nodes.
 PAIRS_IN_MEMORY = 2_000_000
-Edges = np.ndarray  # (2, E) uint64 references: one who falls or is like, the other it is like
+Edges = np.ndarray  # (2, E) uint64 references: a duplicate or one of two similar documents, and the other
 
 
 def find_clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Edges:
-    """Who is dropped in favour of whom: all members of a connected component for the one of least rank; sorted by who falls.
+    """Find the duplicates and what is kept in their favour: of each connected component the member of least rank.
 
     Args:
         order: (groups, references) -> the permutation by group and, inside a group, by rank.
@@ -30,9 +30,9 @@ def find_clusters(similar: Edges, order: Callable[[np.ndarray, np.ndarray], np.n
     first = np.r_[True, parents[ranked][1:] != parents[ranked][:-1]]
     best = np.empty_like(nodes)  # by root
     best[parents[ranked[first]]] = nodes[ranked[first]]
-    survivors = best[parents]
-    falls = nodes != survivors
-    return np.stack([nodes[falls], survivors[falls]])
+    representatives = best[parents]
+    is_dropped = nodes != representatives
+    return np.stack([nodes[is_dropped], representatives[is_dropped]])
 
 
 @compiled

@@ -36,7 +36,7 @@ def fold_offsets(text: str) -> np.ndarray:
     return _fold_offsets(_points(text), *fold_tables()[:2])
 
 
-def shown(folded: np.ndarray) -> str:
+def to_text(folded: np.ndarray) -> str:
     """Folded code points as a string."""
     return folded.astype("<u4").tobytes().decode("utf-32-le")
 

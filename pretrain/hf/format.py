@@ -30,7 +30,7 @@ def _as_single(weight: Tensor, shape: Shape) -> tuple[Tensor, ...]:
 
 
 @dataclass(frozen=True)
-class Rule:
+class NameRule:
     """One tensor of a layer in megatron, and those that hold the same numbers in transformers."""
 
     megatron_name: str
@@ -45,7 +45,7 @@ class Format:
 
     model: str  # class in transformers
     layer: str  # what the names of a layer begin with, its number from 0 in braces
-    rules: tuple[Rule, ...]
+    rules: tuple[NameRule, ...]
     outer_names: Mapping[str, str]  # megatron's name -> transformers', of what belongs to no layer
     build_config: "Callable[[PretrainSettings, Tokenizer, Dtype], Any]"
     parse_config: Callable[[Any], dict[str, Any]]  # a config in the words of Shape; raises ValueError if Shape has none

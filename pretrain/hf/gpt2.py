@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pretrain.hf.format import EMBEDDING, Dtype, Format, Rule, join_qkv, split_qkv
+from pretrain.hf.format import EMBEDDING, Dtype, Format, NameRule, join_qkv, split_qkv
 from pretrain.settings import PretrainSettings, Shape
 
 if TYPE_CHECKING:
@@ -97,18 +97,18 @@ GPT2 = Format(
     model="GPT2LMHeadModel",
     layer="transformer.h.{}.",
     rules=(
-        Rule("input_layernorm.weight", ("ln_1.weight",)),
-        Rule("input_layernorm.bias", ("ln_1.bias",)),
-        Rule("self_attention.linear_qkv.weight", ("attn.c_attn.weight",), _join_qkv, _split_qkv),
-        Rule("self_attention.linear_qkv.bias", ("attn.c_attn.bias",), _join_qkv, _split_qkv),
-        Rule("self_attention.linear_proj.weight", ("attn.c_proj.weight",), _transpose, _transpose_back),
-        Rule("self_attention.linear_proj.bias", ("attn.c_proj.bias",)),
-        Rule("pre_mlp_layernorm.weight", ("ln_2.weight",)),
-        Rule("pre_mlp_layernorm.bias", ("ln_2.bias",)),
-        Rule("mlp.linear_fc1.weight", ("mlp.c_fc.weight",), _transpose, _transpose_back),
-        Rule("mlp.linear_fc1.bias", ("mlp.c_fc.bias",)),
-        Rule("mlp.linear_fc2.weight", ("mlp.c_proj.weight",), _transpose, _transpose_back),
-        Rule("mlp.linear_fc2.bias", ("mlp.c_proj.bias",)),
+        NameRule("input_layernorm.weight", ("ln_1.weight",)),
+        NameRule("input_layernorm.bias", ("ln_1.bias",)),
+        NameRule("self_attention.linear_qkv.weight", ("attn.c_attn.weight",), _join_qkv, _split_qkv),
+        NameRule("self_attention.linear_qkv.bias", ("attn.c_attn.bias",), _join_qkv, _split_qkv),
+        NameRule("self_attention.linear_proj.weight", ("attn.c_proj.weight",), _transpose, _transpose_back),
+        NameRule("self_attention.linear_proj.bias", ("attn.c_proj.bias",)),
+        NameRule("pre_mlp_layernorm.weight", ("ln_2.weight",)),
+        NameRule("pre_mlp_layernorm.bias", ("ln_2.bias",)),
+        NameRule("mlp.linear_fc1.weight", ("mlp.c_fc.weight",), _transpose, _transpose_back),
+        NameRule("mlp.linear_fc1.bias", ("mlp.c_fc.bias",)),
+        NameRule("mlp.linear_fc2.weight", ("mlp.c_proj.weight",), _transpose, _transpose_back),
+        NameRule("mlp.linear_fc2.bias", ("mlp.c_proj.bias",)),
     ),
     outer_names={
         EMBEDDING: "transformer.wte.weight",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pretrain.hf.format import EMBEDDING, Dtype, Format, Rule, join_qkv, split_qkv
+from pretrain.hf.format import EMBEDDING, Dtype, Format, NameRule, join_qkv, split_qkv
 from pretrain.settings import PretrainSettings, Shape
 
 if TYPE_CHECKING:
@@ -88,17 +88,17 @@ LLAMA = Format(
     model="LlamaForCausalLM",
     layer="model.layers.{}.",
     rules=(
-        Rule("input_layernorm.weight", ("input_layernorm.weight",)),
-        Rule(
+        NameRule("input_layernorm.weight", ("input_layernorm.weight",)),
+        NameRule(
             "self_attention.linear_qkv.weight",
             ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
             join_qkv,
             split_qkv,
         ),
-        Rule("self_attention.linear_proj.weight", ("self_attn.o_proj.weight",)),
-        Rule("pre_mlp_layernorm.weight", ("post_attention_layernorm.weight",)),
-        Rule("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), _join_gate_up, _split_gate_up),
-        Rule("mlp.linear_fc2.weight", ("mlp.down_proj.weight",)),
+        NameRule("self_attention.linear_proj.weight", ("self_attn.o_proj.weight",)),
+        NameRule("pre_mlp_layernorm.weight", ("post_attention_layernorm.weight",)),
+        NameRule("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), _join_gate_up, _split_gate_up),
+        NameRule("mlp.linear_fc2.weight", ("mlp.down_proj.weight",)),
     ),
     outer_names={EMBEDDING: "model.embed_tokens.weight", "decoder.final_layernorm.weight": "model.norm.weight"},
     build_config=build_config,

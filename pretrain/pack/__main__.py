@@ -19,7 +19,7 @@ from pretrain.pack.indexed import token_dtype
 from pretrain.pack.shards import EncodeShard, MergeSource, encode_shard, load_tokenizer, merge_source
 from pretrain.pack.splits import SPLITS, Splits
 
-RECIPE = 3
+RECIPE = 4
 
 
 @dataclass(frozen=True)
@@ -104,20 +104,20 @@ def split_sources(
 def copies_by_file(
     shards: Mapping[str, EncodeShard], splits: Mapping[str, Splits], settings: PackSettings, artifact: Artifact
 ) -> dict[str, Path]:
-    """For each corpus file, a table of its training documents that are copies of held-out ones of any source."""
-    folder, marks = artifact.work / "copies", artifact.work / "held_out"
-    marked = {
-        name: FingerprintShard(shard.documents, splits[shard.source], artifact.work / "marks" / name)
+    """For each corpus file, a table of its training documents that duplicate held-out ones of any source."""
+    folder, fingerprints = artifact.work / "copies", artifact.work / "held_out"
+    sampled = {
+        name: FingerprintShard(shard.documents, splits[shard.source], artifact.work / "fingerprints" / name)
         for name, shard in shards.items()
     }
-    map_shards(fingerprint_shard, marked, artifact, step="marks", label="検証用の文書に目印")
-    if not marks.exists():
-        merge_fingerprints([shard.output for _, shard in sorted(marked.items())], marks)
+    map_shards(fingerprint_shard, sampled, artifact, step="fingerprints", label="検証用の文書の指紋")
+    if not fingerprints.exists():
+        merge_fingerprints([shard.output for _, shard in sorted(sampled.items())], fingerprints)
     sought = {
-        name: CopyShard(shard.documents, splits[shard.source], marks, settings.copy_share, folder / f"{name}.parquet")
+        name: CopyShard(shard.documents, splits[shard.source], fingerprints, settings.copy_share, folder / f"{name}.parquet")
         for name, shard in shards.items()
     }
-    map_shards(find_copies, sought, artifact, step="copies", label="検証用の文書の写しを探す")
+    map_shards(find_copies, sought, artifact, step="copies", label="検証用の文書との重複を探す")
     return {name: shard.output for name, shard in sought.items()}
 
 
@@ -134,7 +134,9 @@ def merge_shards(
         names = sorted(name for name, shard in shards.items() if shard.source == source)
         parts = tuple(shards[name].output for name in names)
         found = tuple(copies[name] for name in names if name in copies)
-        merges[source] = MergeSource(source, parts, vocab_size, split, found, artifact.data / source)
+        merges[source] = MergeSource(
+            source=source, parts=parts, vocab_size=vocab_size, splits=split, copies=found, output=artifact.data / source
+        )
     return merges
 
 

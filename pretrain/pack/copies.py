@@ -1,15 +1,13 @@
-"""Training documents that are copies or near-duplicates of held-out ones: to measure on those would be to measure memory.
+"""Training documents that are duplicates of held-out ones: a model that trained on them would be measured on its memory.
 
-Of each held-out text, folded, up to MAX_FINGERPRINTS character n-grams of NGRAM_CHARS characters are taken, evenly spaced.
-A document is a copy where it has at least a share of one held-out text's n-grams, anywhere: a copy, one with passages
-changed, one inside a longer page.
-A text of fewer than NGRAM_CHARS characters is compared whole. Folded: NFKC, case folded, letters and digits of any script only.
+Of each held-out text, folded (`pipeline.text.fold`), up to MAX_FINGERPRINTS hashes of its character n-grams are kept,
+evenly spaced: its fingerprints. A document is a duplicate if it has at least a share of the fingerprints of one held-out
+text, anywhere: the same text, one with passages changed, one inside a longer page. A text of fewer than NGRAM_CHARS
+characters is compared whole.
 Source of the sampling: Manber, Finding similar files in a large file system, 1994; of the measure: Broder's containment, 1997.
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,20 +18,20 @@ import numpy as np
 
 from pipeline.documents import read_documents
 from pipeline.files import atomic_path
+from pipeline.text.fold import fold
 from pretrain.pack.splits import Splits
 
-# Folded characters of a run. Of the demo's 9,520 documents that are not held out, 17 hold half of one of the 173 that are
-# (pages of one mould: tanh and atanh), with runs of 12 characters 38, of 32 2; a copy in which every 40th character is
-# another keeps two thirds of its runs of 16, but 44 % of those of 32.
+# Folded characters of an n-gram (benchmarks/pretrain/copies.py). Of the demo's 9,523 documents that are not held out, 26
+# have half of one of the 170 that are (pages of one mould: tanh and atanh), with n-grams of 12 characters 46, of 32 2; a
+# copy in which every 40th character is another keeps 54 % of its n-grams of 16, and 8 % of those of 32.
 NGRAM_CHARS = 16
-# Runs sought of a held-out text: from here on its share is an estimate, within .06 (one standard deviation of 64 draws).
+# N-grams kept of a held-out text: from here on its share is an estimate, within .06 (one standard deviation of 64 draws).
 MAX_FINGERPRINTS = 64
-_NO_WORD = re.compile(r"[\W_]+")
 # Polynomial hash (Karp and Rabin 1987) and the finalizer of splitmix64 (Steele et al. 2014).
 _BASE, _WORD = 0x9E3779B97F4A7C15, (1 << 64) - 1
 _MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
 _LAST_SHIFT = np.uint64(31)
-# Bits of the filter before the search, for each mark: it lets one other run in 16 through.
+# Bits of the filter before the search, for each fingerprint: it lets one other n-gram in 16 through.
 _FILTER_BITS = 16
 
 
@@ -42,7 +40,7 @@ class Copy(NamedTuple):
 
     doc_id: str
     copy_of: str  # the held-out document of the largest share, the first of several
-    share: float  # of that one's marks
+    share: float  # of its fingerprints
 
 
 @dataclass(frozen=True)
@@ -56,51 +54,51 @@ class FingerprintShard:
 
 @dataclass(frozen=True)
 class CopyShard:
-    """One file of the corpus, whose training documents are held against the marks."""
+    """One file of the corpus, whose training documents are compared with the fingerprints."""
 
     documents: Path
     splits: Splits
-    marks: Path  # folder that `merge_fingerprints` wrote
+    fingerprints: Path  # folder that `merge_fingerprints` wrote
     share: float
     output: Path  # table of copies
 
 
 def fingerprint_shard(shard: FingerprintShard) -> Mapping[str, Any]:
-    """Write the marks of a file's held-out documents."""
+    """Write the fingerprints of a file's held-out documents."""
     ids: list[str] = []
-    marks = [np.zeros(0, np.uint64)]
+    fingerprints = [np.zeros(0, np.uint64)]
     for row in read_documents(shard.documents, ("doc_id", "text")):
         if shard.splits.split_of(row["doc_id"]) == "valid":
             ids.append(row["doc_id"])
-            marks.append(sample_hashes(hash_ngrams(row["text"])))
+            fingerprints.append(sample_hashes(hash_ngrams(row["text"])))
     with atomic_path(shard.output) as folder:
         folder.mkdir()
-        _save(folder, ids, np.concatenate(marks), [len(part) for part in marks[1:]])
-    return {"documents": len(ids), "marks": sum(map(len, marks))}
+        _save(folder, ids, np.concatenate(fingerprints), [len(part) for part in fingerprints[1:]])
+    return {"documents": len(ids), "fingerprints": sum(map(len, fingerprints))}
 
 
 def merge_fingerprints(parts: Sequence[Path], output: Path) -> None:
-    """Put the marks of all files together, sorted, whole or not at all."""
+    """Put the fingerprints of all files together, sorted, whole or not at all."""
     ids: list[str] = []
-    marks, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    fingerprints, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for part in parts:
         ids += json.loads((part / "doc_ids.json").read_text("utf-8"))
-        marks.append(np.load(part / "marks.npy"))
+        fingerprints.append(np.load(part / "fingerprints.npy"))
         sizes.append(np.load(part / "sizes.npy"))
     with atomic_path(output) as folder:
         folder.mkdir()
-        _save(folder, ids, np.concatenate(marks), np.concatenate(sizes))
+        _save(folder, ids, np.concatenate(fingerprints), np.concatenate(sizes))
 
 
-def _save(folder: Path, ids: list[str], marks: np.ndarray, sizes: Sequence[int] | np.ndarray) -> None:
-    np.save(folder / "marks.npy", marks)
+def _save(folder: Path, ids: list[str], fingerprints: np.ndarray, sizes: Sequence[int] | np.ndarray) -> None:
+    np.save(folder / "fingerprints.npy", fingerprints)
     np.save(folder / "sizes.npy", np.asarray(sizes, np.int64))
     (folder / "doc_ids.json").write_text(json.dumps(ids), "utf-8")
 
 
 def find_copies(shard: CopyShard) -> Mapping[str, Any]:
     """Write the copies among a file's training documents."""
-    held_out = load_held_out(shard.marks)
+    held_out = load_held_out(shard.fingerprints)
     found = [
         Copy(row["doc_id"], *copied)
         for row in read_documents(shard.documents, ("doc_id", "text"))
@@ -128,29 +126,29 @@ def read_copies(path: Path) -> list[Copy]:
 
 
 class HeldOutTexts:
-    """The marks of all held-out documents, and a filter before them."""
+    """The fingerprints of all held-out documents, and a filter before them."""
 
-    def __init__(self, ids: Sequence[str], marks: np.ndarray, sizes: np.ndarray) -> None:
+    def __init__(self, ids: Sequence[str], fingerprints: np.ndarray, sizes: np.ndarray) -> None:
         """
         Args:
             ids: doc_ids of H documents.
-            marks: their marks, one document after the other; within a document none stands twice.
-            sizes: (H,) marks of each.
+            fingerprints: their fingerprints, one document after the other; each once within a document.
+            sizes: (H,) fingerprints of each.
         """
         owners = np.repeat(np.arange(len(ids)), sizes)
-        order = np.argsort(marks, kind="stable")
+        order = np.argsort(fingerprints, kind="stable")
         self._ids, self._sizes = ids, sizes
-        self._marks, self._owners = marks[order], owners[order]
-        bits = max(int(len(marks) * _FILTER_BITS).bit_length(), 6)
+        self._fingerprints, self._owners = fingerprints[order], owners[order]
+        bits = max(int(len(fingerprints) * _FILTER_BITS).bit_length(), 6)
         self._shift = np.uint64(64 - bits)
         self._filter = np.zeros(1 << bits, bool)
-        self._filter[marks >> self._shift] = True
+        self._filter[fingerprints >> self._shift] = True
 
-    def find_copied(self, text: str, share: float) -> tuple[str, float] | None:
-        """(doc_id, share of its marks) of the held-out document of which a text holds most, None below `share`."""
-        found = hash_ngrams(text)
-        found = np.unique(found[self._filter[found >> self._shift]])
-        first, last = np.searchsorted(self._marks, found), np.searchsorted(self._marks, found, "right")
+    def find_copied(self, text: str, share: float, width: int = NGRAM_CHARS) -> tuple[str, float] | None:
+        """(doc_id, share of its fingerprints) of the held-out document of which a text holds most, None below `share`."""
+        hashes = hash_ngrams(text, width)
+        hashes = np.unique(hashes[self._filter[hashes >> self._shift]])
+        first, last = np.searchsorted(self._fingerprints, hashes), np.searchsorted(self._fingerprints, hashes, "right")
         if not (last > first).any():
             return None
         owners = np.concatenate([self._owners[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)])
@@ -164,33 +162,28 @@ class HeldOutTexts:
 def load_held_out(folder: Path) -> HeldOutTexts:
     """What `merge_fingerprints` wrote, loaded once a worker process."""
     ids = json.loads((folder / "doc_ids.json").read_text("utf-8"))
-    return HeldOutTexts(ids, np.load(folder / "marks.npy"), np.load(folder / "sizes.npy"))
-
-
-def fold(text: str) -> str:
-    """Letters and digits of a text, alike where width, case, spaces, line ends and punctuation differ only."""
-    return _NO_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return HeldOutTexts(ids, np.load(folder / "fingerprints.npy"), np.load(folder / "sizes.npy"))
 
 
 def hash_ngrams(text: str, width: int = NGRAM_CHARS) -> np.ndarray:
-    """Hashes of all runs of `width` characters of a folded text, in order: (runs,) uint64; a shorter text is one, "" none."""
-    points = np.frombuffer(fold(text).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    """Hashes of all n-grams of a folded text, in order: (n-grams,) uint64; a shorter text is one n-gram, "" none."""
+    points = fold(text).astype(np.uint64)
     if not len(points):
         return points
     width = min(width, len(points))
     value, length = points + np.uint64(1), 1
     power = _BASE
-    while 2 * length <= width:  # runs of twice the length from two neighbours
+    while 2 * length <= width:  # n-grams of twice the length from two neighbours
         value = value[:-length] * np.uint64(power) + value[length:]
         length, power = 2 * length, power * power & _WORD
-    for at in range(length, width):  # and what is left of it one by one
-        value = value[:-1] * np.uint64(_BASE) + (points[at:] + np.uint64(1))
+    for offset in range(length, width):  # and what is left of it one by one
+        value = value[:-1] * np.uint64(_BASE) + (points[offset:] + np.uint64(1))
     for shift, factor in _MIX:
         value = (value ^ (value >> shift)) * factor
     return value ^ (value >> _LAST_SHIFT)
 
 
-def sample_hashes(found: np.ndarray) -> np.ndarray:
-    """At most MAX_FINGERPRINTS different ones of a text's runs, evenly spaced, its first and last among them."""
-    every = np.linspace(0, len(found) - 1, min(len(found), MAX_FINGERPRINTS)).round().astype(np.int64)
-    return np.unique(found[every])
+def sample_hashes(hashes: np.ndarray) -> np.ndarray:
+    """At most MAX_FINGERPRINTS different ones of a text's n-grams, evenly spaced, its first and last among them."""
+    every = np.linspace(0, len(hashes) - 1, min(len(hashes), MAX_FINGERPRINTS)).round().astype(np.int64)
+    return np.unique(hashes[every])

@@ -149,12 +149,12 @@ def build_datasets(pack_data: Path, settings: DataSettings, *, eos_id: int, cach
             _build_blend(pack_data, settings, weights, eos_id, fresh)
     torch.distributed.barrier()
     return Datasets(
-        settings,
-        pack_data,
-        tuple(weights),
-        _build_blend(pack_data, settings, weights, eos_id, folder),
-        {name: ValidRows(pack_data / name, settings, eos_id) for name in tokens},
-        order_digest,
+        settings=settings,
+        pack_data=pack_data,
+        sources=tuple(weights),
+        train=_build_blend(pack_data, settings, weights, eos_id, folder),
+        valid={name: ValidRows(pack_data / name, settings, eos_id) for name in tokens},
+        order_digest=order_digest,
     )
 
 

@@ -44,7 +44,7 @@ _VARIANT_BLOCKS = ((0x20, 0x3400), (0xF900, 0xFB00), (0xFE30, 0xFFF0), (0x1D400,
 _TO_FULL_WIDTH = str.maketrans({chr(point): chr(point + 0xFEE0) for point in range(0x21, 0x7F)} | {" ": "\u3000"})
 
 
-class Indexed(Protocol):
+class RankedIndex(Protocol):
     """What ranking reads of a shard; `search.shard.store.Shard` is one."""
 
     @property
@@ -74,7 +74,7 @@ class _Query(NamedTuple):
     grams: tuple[np.ndarray, np.ndarray, int]  # `kernels.table` of n-grams and its bits
 
 
-def rank(shards: Sequence[Indexed], query: str, most: int = CANDIDATES) -> list[Ranked]:
+def rank(shards: Sequence[RankedIndex], query: str, most: int = CANDIDATES) -> list[Ranked]:
     """Up to `most` passages by BM25 over character n-grams, best first, equal ones in corpus order.
 
     Case, width and compatibility forms of a character are the same, in the query and in the text. What is removed from a shard
@@ -117,7 +117,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower()
 
 
-def _query(shards: Sequence[Indexed], query: str) -> _Query:
+def _query(shards: Sequence[RankedIndex], query: str) -> _Query:
     """Every distinct n-gram of a folded query that says something: one hiragana or one mark does not."""
     ids = {character: number for number, character in enumerate(sorted(set(query)), start=1)}
     starts = ((begin, size) for size in range(1, len(ORDERS) + 1) for begin in range(len(query) - size + 1))
@@ -143,7 +143,7 @@ def _query(shards: Sequence[Indexed], query: str) -> _Query:
     )
 
 
-def _nominated(shards: Sequence[Indexed], query: _Query) -> list[np.ndarray]:
+def _nominated(shards: Sequence[RankedIndex], query: _Query) -> list[np.ndarray]:
     """Passages of each shard, ascending: the CANDIDATES with the weightiest of the n-grams that BUDGET reaches."""
     budget = max(BUDGET, sum(shard.suffixes.size for shard in shards) // CHARACTERS_PER_SUFFIX)
     rarest = [number for number in np.argsort(query.counts, kind="stable").tolist() if query.counts[number]]
@@ -156,7 +156,7 @@ def _nominated(shards: Sequence[Indexed], query: _Query) -> list[np.ndarray]:
     return [passages[kept] for (passages, _), kept in zip(matches, np.split(best, ends[:-1]), strict=True)]
 
 
-def _partial(shard: Indexed, number: int, query: _Query, grams: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _partial(shard: RankedIndex, number: int, query: _Query, grams: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Passages of a shard that hold any of some n-grams, ascending, and the summed weight of those."""
     sums, passages = np.zeros(len(shard.passage_begins)), [np.empty(0, np.int64)]
     for gram in grams:

@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--why", default="", help="kept in the catalog")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
-    wanted = {name: value for name in ("doc", "url", "host", "source") if (value := getattr(arguments, name)) is not None}
+    criteria = {name: value for name in ("doc", "url", "host", "source") if (value := getattr(arguments, name)) is not None}
     run = cli.open_run(arguments)
     if arguments.dry_run:
-        echo(f"索引からの除外: {run.root('index')} から {wanted} の文書を検索できなくします")
+        echo(f"索引からの除外: {run.root('index')} から {criteria} の文書を検索できなくします")
         return
-    removal = remove_documents(run, wanted, arguments.why)
+    removal = remove_documents(run, criteria, arguments.why)
     if arguments.json:
         print(json.dumps(asdict(removal), ensure_ascii=False))
         return
@@ -59,29 +59,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def remove_documents(run: RunFile, wanted: dict[str, str], why: str) -> Removal:
-    """Remove every document of which all that is `wanted` is true: "doc", "url", "host", "source".
+def remove_documents(run: RunFile, criteria: dict[str, str], why: str) -> Removal:
+    """Remove every document that meets all `criteria`: "doc", "url", "host", "source".
 
-    Raises: BadInput if nothing is wanted or no document of the index is so.
+    Raises: BadInput if there are no criteria or no document meets them.
     """
-    if "doc" in wanted and not _DOC_ID.fullmatch(wanted["doc"]):
-        raise BadInput(f"--doc {wanted['doc']!r}: not a doc_id; give its 32 hex digits, as a hit shows them")
-    if not wanted:
+    if "doc" in criteria and not _DOC_ID.fullmatch(criteria["doc"]):
+        raise BadInput(f"--doc {criteria['doc']!r}: not a doc_id; give its 32 hex digits, as a hit shows them")
+    if not criteria:
         raise BadInput("nothing to remove was named; give one of --doc, --url, --host, --source")
     index = open_sealed(run.root("index"))
     catalog = open_catalog(index)
-    result = list(_matching(Texts(catalog), wanted))
+    result = list(_matching(Texts(catalog), criteria))
     if not result:
-        raise BadInput(f"{index.root}: no document with {wanted}; nothing was removed")
+        raise BadInput(f"{index.root}: no document with {criteria}; nothing was removed")
     after = remove(index, [document.doc_id for document in result], why)
     size = sum(document.end - document.begin for document in result)
     return Removal(len(result), size, catalog.digest, after.digest, tuple(document.doc_id for document in result[:3]))
 
 
-def _matching(texts: Texts, wanted: dict[str, str]) -> Iterator[Document]:
+def _matching(texts: Texts, criteria: dict[str, str]) -> Iterator[Document]:
     for shard in texts.shards:
-        if "doc" in wanted:
-            number = shard.ids.number(wanted["doc"])
+        if "doc" in criteria:
+            number = shard.ids.number(criteria["doc"])
             numbers = [] if number is None else [number]
         else:
             numbers = range(shard.documents)
@@ -89,7 +89,7 @@ def _matching(texts: Texts, wanted: dict[str, str]) -> Iterator[Document]:
             document = shard.document(number)
             host = urlsplit(document.url).hostname
             said = {"doc": document.doc_id, "url": document.url, "source": document.source, "host": host}
-            if number not in shard.removed and all(said[name] == value for name, value in wanted.items()):
+            if number not in shard.removed and all(said[name] == value for name, value in criteria.items()):
                 yield document
 
 

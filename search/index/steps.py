@@ -46,7 +46,14 @@ def index_texts(
     parts = enumerate(build.plan(document_files(corpus), settings.shard_bytes))
     tasks = {
         f"{number:05}": build.TextShard(
-            f"{number:05}", rows, artifact.data, trained.order, trained.pack, trained.tokenizer, settings, **more
+            name=f"{number:05}",
+            rows=rows,
+            data=artifact.data,
+            order=trained.order,
+            pack=trained.pack,
+            tokenizer=trained.tokenizer,
+            settings=settings,
+            **more,
         )
         for number, rows in parts
     }

@@ -204,10 +204,10 @@ def fit_embedding(task: FitTask) -> dict[str, Any]:
     """Fit the embedding on passages evenly spread over all shards, and write vector/model."""
     total = sum(count for _, count in task.passages)
     size = min(sample_size(task.settings), total)
-    wanted = np.arange(size, dtype=np.int64) * total // size
+    sampled = np.arange(size, dtype=np.int64) * total // size
     texts, before = [], 0
     for name, count in task.passages:
-        inside = wanted[(wanted >= before) & (wanted < before + count)] - before
+        inside = sampled[(sampled >= before) & (sampled < before + count)] - before
         texts += store.Shard(task.data, name).passage_texts(inside.tolist())
         before += count
     result = make_embedder(task.settings, texts)

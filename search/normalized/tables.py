@@ -90,12 +90,12 @@ def tables() -> Tables:
             parts += [len(text), *map(ord, text)]
     keys = sorted(pairs)
     return Tables(
-        fast,
-        rows,
-        np.array(parts, np.int32),
-        classes,
-        np.array([first << 32 | second for first, second in keys], np.int64),
-        np.array([pairs[key] for key in keys], np.int32),
+        fast=fast,
+        rows=rows,
+        parts=np.array(parts, np.int32),
+        classes=classes,
+        pairs=np.array([first << 32 | second for first, second in keys], np.int64),
+        composed=np.array([pairs[key] for key in keys], np.int32),
     )
 
 

@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.text.benchmark_files import Passage
 from pipeline.text.benchmark_match import BenchmarkIndex, Check, HeldText, MatchSettings
 from pipeline.text.fold import fold, fold_offsets
-from search.provenance.occurrences import Indexed, ranges
+from search.provenance.occurrences import TracedIndex, ranges
 from search.shard.reads import UNREAD
 from search.shard.store import Shard
 
@@ -116,7 +116,7 @@ class Contamination:
 
 
 def contamination(
-    searcher: Indexed,
+    searcher: TracedIndex,
     passages: Sequence[Passage],
     checkpoints: Sequence[int] = (),
     settings: MatchSettings | None = None,
@@ -161,7 +161,15 @@ def contamination(
         )
         for passage, about, one in zip(passages, index.texts, evidence, strict=True)
     )
-    return Contamination(benchmark, items, ordered, settings, searcher.total, texts.searched_bytes, texts.digest)
+    return Contamination(
+        benchmark=benchmark,
+        items=items,
+        checkpoints=ordered,
+        settings=settings,
+        total_iterations=searcher.total,
+        searched_bytes=texts.searched_bytes,
+        index=texts.digest,
+    )
 
 
 def _tasks(shards: Sequence[Shard]) -> Iterator[tuple[Shard, range]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import BadInput
 from search.provenance import kernels
-from search.provenance.occurrences import DocumentSources, Indexed, chunks, normalize_text, ranges
+from search.provenance.occurrences import DocumentSources, TracedIndex, chunks, normalize_text, ranges
 
 # Buckets of iterations: bars that a picture shows one by one.
 BUCKETS = 60
@@ -62,7 +62,7 @@ class Exposure:
         return vars(self) | left
 
 
-def exposure(searcher: Indexed, text: str, *, buckets: int = BUCKETS) -> Exposure:
+def exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exposure:
     """Count the reads of a string; the same result for any number of shards. Takes .1 s for a million occurrences.
 
     Args:

@@ -19,7 +19,7 @@ from search.shard.texts import Texts
 CHUNK = 1 << 16
 
 
-class Indexed(Protocol):
+class TracedIndex(Protocol):
     """What is traced in; `search.searcher.Searcher` is one."""
 
     total: int  # iterations of the training

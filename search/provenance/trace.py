@@ -18,9 +18,9 @@ from pipeline.errors import BadInput
 from search.bm25.rank import joined
 from search.provenance.occurrences import (
     DocumentSources,
-    Indexed,
     Occurrences,
     ShardOccurrences,
+    TracedIndex,
     find_occurrences,
     normalize_text,
     ranges,
@@ -142,7 +142,7 @@ class _SpanOccurrences(NamedTuple):
     probability: float | None
 
 
-def trace(searcher: Indexed, text: str, settings: TraceSettings | None = None) -> Trace:
+def trace(searcher: TracedIndex, text: str, settings: TraceSettings | None = None) -> Trace:
     """Trace a text; the same result for any number of shards.
 
     Args:
@@ -271,7 +271,7 @@ def _span(one: _SpanOccurrences, sources: DocumentSources, shown: tuple[int, ...
     )
 
 
-def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, int]], around: int) -> TracedDocument:
+def _source(searcher: TracedIndex, texts: Texts, key: _Key, spans: list[tuple[int, int]], around: int) -> TracedDocument:
     """A document with its snippets; those that overlap or touch are one."""
     shard = texts.shards[key[0]]
     document = shard.document(key[1])
@@ -299,4 +299,11 @@ def _source(searcher: Indexed, texts: Texts, key: _Key, spans: list[tuple[int, i
                 discarded=tuple(i for i in iterations if i in searcher.discarded),
             )
         )
-    return TracedDocument(document.doc_id, document.source, document.url, document.title, document.date, tuple(snippets))
+    return TracedDocument(
+        doc_id=document.doc_id,
+        source=document.source,
+        url=document.url,
+        title=document.title,
+        date=document.date,
+        snippets=tuple(snippets),
+    )

@@ -195,7 +195,7 @@ class Shard:
         line = self._rows[int(self._lines[number]) : int(self._lines[number + 1])]
         begin, end = int(self.document_begins[number]), int(self.document_begins[number + 1]) - 1
         doc_id, source, url, title, date = json.loads(line)
-        return Document(number, doc_id, source, url, title, date, begin, end)
+        return Document(number=number, doc_id=doc_id, source=source, url=url, title=title, date=date, begin=begin, end=end)
 
     def iterations(self, document: Document, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
         """Every iteration that read a token of one of the byte ranges of text.u8, which are in that document; ascending."""

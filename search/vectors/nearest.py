@@ -86,7 +86,15 @@ def build(
 
     faiss.omp_set_num_threads(1)
     _write_rows(batches, folder / ROWS, count, identity.dimensions)
-    about = About(count, identity.dimensions, identity.key, choose(count, kind), 0, 0, 1.0)
+    about = About(
+        count=count,
+        dimensions=identity.dimensions,
+        embedder=identity.key,
+        kind=choose(count, kind),
+        probes=0,
+        pool=0,
+        recall=1.0,
+    )
     rows = _rows(folder / ROWS, about)
     index = _empty(about)
     if not index.is_trained:

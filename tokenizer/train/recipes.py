@@ -76,7 +76,7 @@ def _words(delimited: Sequence[str], settings: TokenizerSettings) -> bytes:
             if run not in dropped
         ]
         reserve = [text for text in merges[inside:] if text not in dropped]
-        model = _filled(base, kept, runs, reserve, characters, settings)
+        model = _filled(base=base, kept=kept, runs=runs, reserve=reserve, characters=characters, settings=settings)
         if again < settings.straddle_rounds and (found := find_straddlers(model, delimited, settings.straddle_limit)):
             dropped |= found
         else:

@@ -45,7 +45,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplePlan:
     """What is drawn, of every file alike."""
 
     budgets: dict[str, int]  # source -> characters; no source that gives none
@@ -68,7 +68,7 @@ class DrawShard:
     """One file of the corpus to draw from."""
 
     documents: Path
-    plan: Plan
+    plan: SamplePlan
     output: Path  # `.parquet`: a row a document that offers anything
 
 
@@ -117,7 +117,7 @@ def write_offers(shard: DrawShard) -> dict[str, int]:
     return {"documents": count}
 
 
-def offers(path: Path, plan: Plan) -> Iterator[Offer]:
+def offers(path: Path, plan: SamplePlan) -> Iterator[Offer]:
     """Source and drawn sentences of every document of a file that offers any, in order; held-out documents do not.
 
     Every line is offered with its source's probability, by a generator seeded with the plan's seed and the document's id.
@@ -186,7 +186,7 @@ def sentences(line: str) -> Iterator[str]:
             yield sentence[begin : begin + LINE_CHARACTERS]
 
 
-def _plan(counts: Iterable[Mapping[str, Mapping[str, Any]]], settings: TokenizerSettings) -> Plan:
+def _plan(counts: Iterable[Mapping[str, Mapping[str, Any]]], settings: TokenizerSettings) -> SamplePlan:
     """From what `count_characters` says of every file."""
     available: Counter[str] = Counter()
     edges: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -200,10 +200,10 @@ def _plan(counts: Iterable[Mapping[str, Mapping[str, Any]]], settings: Tokenizer
     limits = budget(available, settings.weights, settings.max_characters)
     budgets = {source: limit for source, limit in limits.items() if limit}
     shares = {source: limit / available[source] for source, limit in budgets.items()}
-    return Plan(budgets, shares, {source: held_out[source] for source in budgets}, settings.seed)
+    return SamplePlan(budgets, shares, {source: held_out[source] for source in budgets}, settings.seed)
 
 
-def _filled(offered: Iterable[Offer], plan: Plan) -> Sample:
+def _filled(offered: Iterable[Offer], plan: SamplePlan) -> Sample:
     """Sentences up to each source's budget; the one that would exceed it ends its document."""
     sample = Sample({source: [] for source in plan.budgets}, is_delimited=plan.analyzer is not None)
     for source, drawn, sizes in offered:

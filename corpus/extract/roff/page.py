@@ -8,7 +8,7 @@ from corpus.extract.roff.mdoc import Mdoc
 
 
 @dataclass(frozen=True)
-class Page:
+class ManualPage:
     """A converted page."""
 
     text: str
@@ -22,11 +22,11 @@ class Redirect:
     target: str
 
 
-def roff_text(source: str) -> Page | Redirect:
+def roff_text(source: str) -> ManualPage | Redirect:
     """Convert the source of a manual page."""
     lines = [line for line in source.split("\n") if line.strip() and not re.match(r"^[.']?[ \t]*(\\\"|$)", line)]
     if lines and (match := re.match(r"^\.so\s+(\S+)", lines[0])) and len(lines) == 1:
         return Redirect(match[1])
     converter = Converter(source, Mdoc)
     converter.run()
-    return Page(converter.out.text(), converter.title)
+    return ManualPage(converter.out.text(), converter.title)

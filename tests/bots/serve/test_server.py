@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from bots.serve.__main__ import Server, api_key
-from bots.serve.engine import Engine, Finished, Job, Piece, TextStream
+from bots.serve.engine import Engine, Finished, GenerationJob, TextDelta, TextStream
 from bots.serve.prompt import Prompter
 from bots.serve.request import ApiError
 from bots.settings import Serve
@@ -147,9 +147,9 @@ def test_queue_is_bounded_and_cancelled_jobs_end_early(engine: Engine) -> None:
     from bots.serve.request import Sampling
 
     begun, ended = threading.Event(), threading.Event()
-    pieces: list[Piece | Finished | Exception] = []
+    pieces: list[TextDelta | Finished | Exception] = []
 
-    def slow(item: Piece | Finished | Exception) -> None:
+    def slow(item: TextDelta | Finished | Exception) -> None:
         pieces.append(item)
         begun.set()
         if isinstance(item, Finished):
@@ -159,10 +159,10 @@ def test_queue_is_bounded_and_cancelled_jobs_end_early(engine: Engine) -> None:
 
     go_on = threading.Event()
     prompt = [5, 6, 7]
-    running = Job(prompt, Sampling(temperature=0), 100, slow)
+    running = GenerationJob(prompt, Sampling(temperature=0), 100, slow)
     engine.submit(running)
     assert begun.wait(30)
-    others = [Job(prompt, Sampling(temperature=0), 100, lambda _: None) for _ in range(3)]
+    others = [GenerationJob(prompt, Sampling(temperature=0), 100, lambda _: None) for _ in range(3)]
     for job in others:
         engine.submit(job)
         job.cancelled.set()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.slack.blocks import VALUE_CHARACTERS, More, fitting, results, without_button
+from bots.slack.blocks import VALUE_CHARACTERS, More, results, truncate_query, without_button
 from search.hits import Page
 from tests.bots.helpers.fakes import hit
 from tests.fakes.slack_blocks import validate
@@ -14,7 +14,7 @@ from tests.fakes.slack_blocks import validate
 
 @given(st.text(max_size=3_000))
 def test_any_query_fits_into_a_button_and_comes_back(query: str) -> None:
-    fits = fitting(query)
+    fits = truncate_query(query)
     assert query.startswith(fits) and len(More(fits, "ngram", 123_456).value()) <= VALUE_CHARACTERS
     assert More.read(More(fits, "ngram", 5).value()) == More(fits, "ngram", 5)
     assert query == fits or len(fits) > 200

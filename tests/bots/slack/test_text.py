@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.slack.text import DEFUSED_AT, DEFUSED_BRACKET, Defuser, cut, typed
+from bots.slack.text import DEFUSED_AT, DEFUSED_BRACKET, Defuser, cut, message_text
 
 LIVELY = st.text(st.sampled_from("<>@!#|ac hereCHANNELvyon.漢。"), max_size=40) | st.sampled_from(
     [
@@ -71,4 +71,4 @@ def test_cut_prefers_the_end_of_a_sentence() -> None:
     ],
 )
 def test_typed(event: str, seen: str) -> None:
-    assert typed(event, "U0BOT") == seen
+    assert message_text(event, "U0BOT") == seen

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.audit.explain import explain, main, render
-from corpus.audit.spans import LABELS, Span, marked, text_spans
+from corpus.audit.spans import LABELS, MarkedSpan, marked, text_spans
 from corpus.stats.measure import COLUMN, measure
 from corpus.storage.decisions import Decisions, open_decisions
 from pipeline.errors import BadInput
@@ -85,12 +85,12 @@ def test_a_copy_names_its_survivor_and_a_survivor_its_copies(real: tuple[RunFile
     family = Counter(row["duplicate_of"] for row in rows if row["duplicate_of"])
     copy = next(row for row in rows if row["rule"] == "near")
     life = explain(run, decisions, copy["doc_id"])
-    assert life.survivor == copy["duplicate_of"] and life.member_count == family[life.survivor]
+    assert life.representative == copy["duplicate_of"] and life.member_count == family[life.representative]
     me = next(one for one in life.members if one.doc_id == copy["doc_id"])
     assert me.kind == "near" and me.similarity is not None and 0.8 <= me.similarity <= 1
     shown = render(life, colour=False)
-    assert f"残った文書: {life.survivor}" in shown and f"類似度 {me.similarity:.3f}" in shown
-    assert "重複の代表: この文書" in render(explain(run, decisions, life.survivor), colour=False)
+    assert f"残った文書: {life.representative}" in shown and f"類似度 {me.similarity:.3f}" in shown
+    assert "重複の代表: この文書" in render(explain(run, decisions, life.representative), colour=False)
 
 
 def test_sources_that_are_gone_are_said_and_the_rest_is_shown(
@@ -146,7 +146,7 @@ SPANS = st.lists(st.tuples(st.sampled_from(sorted(LABELS)), st.integers(0, 80), 
 @settings(deadline=None)
 @given(text=TEXTS, places=SPANS)
 def test_marks_neither_lose_nor_add_text(text: str, places: list[tuple[str, int, int]]) -> None:
-    spans = [Span(kind, min(a, b, len(text)), min(max(a, b), len(text))) for kind, a, b in places]
+    spans = [MarkedSpan(kind, min(a, b, len(text)), min(max(a, b), len(text))) for kind, a, b in places]
     plain = text.replace("\x1b", "\ufffd")
     assert re.sub(r"\x1b\[[\d;]*m", "", marked(text, spans, colour=True)) == plain
     shown = marked(text.replace("【", "").replace("】", ""), [], colour=False)

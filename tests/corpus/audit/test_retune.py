@@ -106,7 +106,7 @@ def test_a_copy_takes_the_place_of_its_survivor(tmp_path: Path) -> None:
 
     found = retune(open_decisions(root), {"repeated": 0.275}).promoted
     assert (found.freed, found.documents, found.characters) == (2, 1, 450)
-    assert [(heir.survivor, heir.doc_id) for heir in found.examples] == [(kept["doc_id"], near["doc_id"])]
+    assert [(heir.representative, heir.doc_id) for heir in found.examples] == [(kept["doc_id"], near["doc_id"])]
     found = retune(open_decisions(root), {"repeated": 0.2})  # now the near copy falls too
     assert [(heir.doc_id, heir.kind) for heir in found.promoted.examples] == [(exact["doc_id"], "exact")]
     assert found.lost.documents == 2 and found.kept_after == 3 - 2 + 1

@@ -93,7 +93,7 @@ def remove(
         counts = passes.remove_copies(artifact, judged, sum(map(len, shards)), SETTINGS, grown)
         stay, fell = [], {}
         for index, pages in enumerate(shards):
-            reasons, survivors = passes.fallen_of_shard(artifact.work, index, len(pages))
+            reasons, survivors = passes.duplicates_of_shard(artifact.work, index, len(pages))
             for page, code, survivor in zip(pages, reasons.tolist(), survivors.tolist(), strict=True):
                 if not code:
                     stay.append(page)
@@ -202,9 +202,9 @@ def test_keys_that_do_not_compare_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"rows = 2, but the base .* was made with rows = 3"):
         BaseCorpus.open(other, SETTINGS)
     claimed = Manifest(other.root, {"made": {"settings": {"dedup": {"shingle": 5, "bands": 32, "rows": 2}}}})
-    with pytest.raises(ConfigError, match="signed by another version"):
+    with pytest.raises(ConfigError, match="computed by another version"):
         BaseCorpus.open(claimed, SETTINGS)
-    with pytest.raises(ConfigError, match="no keys to grow from"):
+    with pytest.raises(ConfigError, match="no keys to extend it by"):
         BaseCorpus.open(Manifest(tmp_path, claimed.body), SETTINGS)
 
 

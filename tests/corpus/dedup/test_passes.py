@@ -43,7 +43,7 @@ def drop(tmp_path: Path, shards: Sequence[Sequence[Page]], settings: DedupSettin
         passes.remove_copies(artifact, judged, sum(map(len, shards)), settings)
         found = {}
         for index, pages in enumerate(shards):
-            reasons, survivors = passes.fallen_of_shard(artifact.work, index, len(pages))
+            reasons, survivors = passes.duplicates_of_shard(artifact.work, index, len(pages))
             for (url, _), reason, survivor in zip(pages, reasons.tolist(), survivors.tolist(), strict=True):
                 if reason:
                     shard, place = split(survivor)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from corpus.extract.roff.engine import join
 from corpus.extract.roff.escapes import unescape
-from corpus.extract.roff.page import Page, Redirect, roff_text
+from corpus.extract.roff.page import ManualPage, Redirect, roff_text
 
 
 def text_of(source: str) -> str:
     page = roff_text(source)
-    assert isinstance(page, Page)
+    assert isinstance(page, ManualPage)
     return page.text
 
 
@@ -93,7 +93,7 @@ $ ls
 def test_man_macros() -> None:
     """Headings and paragraphs stand alone, fonts go, Japanese lines join without a space, a tag is above its text."""
     page = roff_text(MAN)
-    assert isinstance(page, Page)
+    assert isinstance(page, ManualPage)
     assert page.text == MAN_TEXT
     assert page.title == "open(2)"
 
@@ -174,7 +174,7 @@ ssh's"""
 
 def test_mdoc_macros() -> None:
     page = roff_text(MDOC)
-    assert isinstance(page, Page)
+    assert isinstance(page, ManualPage)
     assert page.text == MDOC_TEXT
     assert page.title == "cvsup(1)"
 
@@ -236,14 +236,14 @@ def test_redirects() -> None:
 )
 def test_broken_pages_end(source: str) -> None:
     """Macros that call themselves, blocks and tables without an end, closings without a beginning."""
-    assert isinstance(roff_text(source), Page)
+    assert isinstance(roff_text(source), ManualPage)
 
 
 @given(st.text(st.sampled_from(".\\'\"{}()[]*$ \nTHSPBIRfndsieol漢字n1a,")))
 @settings(max_examples=300, deadline=None)
 def test_no_source_makes_it_fail(source: str) -> None:
     """Whatever is in the file, the converter returns."""
-    assert isinstance(roff_text(source), Page | Redirect)
+    assert isinstance(roff_text(source), ManualPage | Redirect)
 
 
 @given(st.lists(st.text(st.sampled_from("あいう漢字カナ、。abc"), min_size=1), min_size=1, max_size=8))

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.text.fold import fold, fold_offsets, shown
+from pipeline.text.fold import fold, fold_offsets, to_text
 
 JAPANESE = st.text(
     st.one_of(
@@ -40,13 +40,13 @@ def fold_by_string_functions(text: str) -> str:
 @given(JAPANESE)
 @settings(max_examples=400, deadline=None)
 def test_fold_is_the_documented_one(text: str) -> None:
-    assert shown(fold(text)) == fold_by_string_functions(text)
+    assert to_text(fold(text)) == fold_by_string_functions(text)
 
 
 def test_every_code_point_folds_as_documented() -> None:
     points = [chr(p) for p in range(0x110000) if not 0xD800 <= p < 0xE000]
     folded, offsets = fold("".join(points)), fold_offsets("".join(points))
-    assert shown(folded) == fold_by_string_functions("".join(points))
+    assert to_text(folded) == fold_by_string_functions("".join(points))
     assert len(offsets) == len(folded) and (np.diff(offsets) >= 0).all()
 
 
@@ -55,6 +55,6 @@ def test_every_code_point_folds_as_documented() -> None:
 def test_each_folded_character_comes_from_its_offset(text: str) -> None:
     offsets = fold_offsets(text)
     assert len(offsets) == len(fold(text))
-    for offset, point in zip(offsets, shown(fold(text)), strict=True):
+    for offset, point in zip(offsets, to_text(fold(text)), strict=True):
         own = fold_by_string_functions(text[offset])
         assert point in own or point in {unicodedata.normalize("NFC", c + m) for c in own for m in "\u3099\u309a"}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.text import ngrams
-from pipeline.text.fold import fold, shown
+from pipeline.text.fold import fold, to_text
 from pipeline.text.ngrams import NgramIndex
 
 
@@ -23,7 +23,7 @@ def test_index_finds_what_substring_search_finds(texts: list[str], document: str
         window = document[at : at + 3]
         assert index.texts_of(np.array([gram])).tolist() == [i for i, text in enumerate(texts) if window in text]
     for i, text in enumerate(texts):
-        own = {shown(index.points[index.places[g] : index.places[g] + 3]) for g in index.grams_of(i)}
+        own = {to_text(index.points[index.places[g] : index.places[g] + 3]) for g in index.grams_of(i)}
         assert own == {text[k : k + 3] for k in range(len(text) - 2)}
 
 

@@ -105,7 +105,7 @@ def test_killed_anywhere_the_same_bytes_come_out(
     packed: tuple[RunFile, Manifest], tmp_path: Path, tiny_tokenizer: Path
 ) -> None:
     # one rename for recipe.json; a corpus file: three to encode it (tokens, rows, receipt), two to mark it, two to look for
-    # copies in it; one to join the marks; nine a merge; and the manifest
+    # copies in it; one to join the fingerprints; nine a merge; and the manifest
     run = make_run(tmp_path, CORPUS, tiny_tokenizer, table="valid_share = 0.1")
     for renames in (3, 7, 6, 5, 6, 5, 9):
         killed = subprocess.run(

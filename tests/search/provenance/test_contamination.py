@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import short_digest
 from pipeline.text.benchmark_files import Passage, read_passages
 from pipeline.text.benchmark_match import MatchSettings
-from pipeline.text.fold import fold, fold_offsets, shown
+from pipeline.text.fold import fold, fold_offsets, to_text
 from search.commands.contamination import main, render, saved_checkpoints
 from search.provenance import contamination as module
 from search.provenance.contamination import Contamination, ItemReport, contamination
@@ -61,7 +61,7 @@ class Document:
 
     def __init__(self, world: World, row: Row) -> None:
         text = row["text"]
-        self.folded = shown(fold(text))
+        self.folded = to_text(fold(text))
         byte_at = [0]
         for character in text:
             byte_at.append(byte_at[-1] + len(character.encode()))
@@ -79,7 +79,7 @@ class Document:
 
 def check(item: ItemReport, documents: list[Document], checkpoints: tuple[int, ...], settings: MatchSettings) -> None:
     """Compare one item with substring search in folded text."""
-    text, width = shown(fold(item.text)), settings.ngram
+    text, width = to_text(fold(item.text)), settings.ngram
     assert item.characters == len(text)
     count, holding, share, first, shares = 0, 0, 0.0, float("inf"), [0.0] * len(checkpoints)
     grams = {text[i : i + width] for i in range(len(text) - width + 1)}
