@@ -10,6 +10,7 @@ from pipeline.errors import DiskFull, PipelineError
 from pipeline.files import is_disk_full
 from pipeline.progress import echo
 from pipeline.runfile import RunFile, load_run
+from pipeline.text.terminal import strip_control_chars
 
 USER_ERROR = 2  # exit status of everything a user can fix
 
@@ -54,7 +55,7 @@ def stage_main(main: Callable[[Sequence[str] | None], None]) -> None:
     try:
         main(None)
     except PipelineError as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        _print_error(type(error).__name__, str(error))
         sys.exit(USER_ERROR)
     except BrokenPipeError:  # the reader of our output (head, less) went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,10 +63,13 @@ def stage_main(main: Callable[[Sequence[str] | None], None]) -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        print(
-            f"error: {DiskFull.__name__}: {error.filename or 'output'}: no space left; free some and run again", file=sys.stderr
-        )
+        _print_error(DiskFull.__name__, f"{error.filename or 'output'}: no space left; free some and run again")
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("中断しました。同じコマンドで続きから再開します。", file=sys.stderr)
         sys.exit(130)
+
+
+def _print_error(kind: str, message: str) -> None:
+    """One line, whatever characters the names of files or the content of documents brought into it."""
+    print(strip_control_chars(f"error: {kind}: {message}", one_line=True), file=sys.stderr)

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from pipeline.text.terminal import strip_control_chars
+
 # A line often enough to see that it lives, seldom enough for a log; a bar as often as an eye follows.
 LINE_SECONDS, BAR_SECONDS, BAR_CELLS = 5.0, 0.1, 24
 
@@ -88,5 +90,5 @@ def format_duration(seconds: float) -> str:
 
 
 def echo(text: str) -> None:
-    """One line for the person at the terminal."""
-    print(text, flush=True)
+    """Print for the person at the terminal; names of files in the text cannot control it."""
+    print(strip_control_chars(text), flush=True)

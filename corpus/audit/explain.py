@@ -16,7 +16,6 @@ from corpus.storage.decisions import DecisionFile, Decisions, open_decisions
 from pipeline import cli
 from pipeline.artifact import open_sealed
 from pipeline.errors import PipelineError
-from pipeline.progress import echo
 from pipeline.runfile import RunFile
 from pipeline.text.terminal import strip_control_chars
 
@@ -269,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(argv)
     run = cli.open_run(chosen)
     life = explain(run, open_decisions(run.root("corpus")), chosen.doc)
-    echo(json.dumps(life.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(life, colour=sys.stdout.isatty()))
+    print(json.dumps(life.as_dict(), ensure_ascii=False, indent=1) if chosen.json else render(life, colour=sys.stdout.isatty()))
 
 
 if __name__ == "__main__":
