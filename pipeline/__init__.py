@@ -12,6 +12,7 @@ progress.py       progress on the terminal and in events.jsonl
 compiled.py       the numba decorators of every kernel; the only file here that imports numba
 listening.py      the listening socket of our HTTP servers
 plan.py           `make plan`: every stage of a run with --dry-run
+clean.py          `make clean`: artifacts of a run removed, whole or not at all
 verify.py         `make verify`: hashes of all artifacts of a run, and the digests between stages
 text/             text handling that several stages share
 

@@ -83,6 +83,7 @@ class Artifact:
         self.data, self.work, self.events = root / "data", root / "work", root / "events.jsonl"
         self.sealed: Manifest | None = None
         self.started = datetime.now(UTC)
+        self._folder = _identity(root)
 
     def receipt_path(self, step: str, shard: str) -> Path:
         """Where the receipt of a finished shard stands."""
@@ -106,12 +107,14 @@ class Artifact:
         write_json(self.receipt_path(step, shard), {"fingerprint": self.fingerprint, "stats": dict(stats)})
 
     def seal(self, stats: Mapping[str, Any], *, licences: Sequence[Mapping[str, str]] = ()) -> Manifest:
-        """Hash every file of data/, write manifest.json last, drop the scratch, return the opened artifact.
+        """Hash every file of data/, write manifest.json last, remove work/, return the opened artifact.
 
         Args:
             stats: what the stage counted; deterministic, for it is part of the digest.
             licences: rows of source, licence, attribution of what went in.
+        Raises: PipelineError if the folder was removed or replaced since this process began it.
         """
+        self._check_folder()
         files = [
             {"path": p.relative_to(self.root).as_posix(), "bytes": p.stat().st_size, "sha256": digest_file(p)}
             for p in sorted(self.data.rglob("*"))
@@ -136,11 +139,16 @@ class Artifact:
             "python": platform.python_version(),
             "packages": _versions(),
         }
+        self._check_folder()
         body = core | {"digest": digest_json(core), "made": result}
         write_json(self.root / "manifest.json", body)
         shutil.rmtree(self.work, ignore_errors=True)
         self.sealed = Manifest(self.root, body)
         return self.sealed
+
+    def _check_folder(self) -> None:
+        if _identity(self.root) != self._folder:
+            raise PipelineError(f"{self.root}: removed while it was being made; run the same command again")
 
 
 @contextmanager
@@ -154,9 +162,9 @@ def begin_artifact(run: RunFile, stage: str, settings: Any, inputs: Mapping[str,
     """
     root = run.root(stage)
     mark = fingerprint(settings, inputs, recipe)
-    artifact = Artifact(root, stage, run, mark=mark, inputs=dict(inputs), settings=settings)
-    root.mkdir(parents=True, exist_ok=True)
-    with _alone(root):
+    with locked(root):
+        root.mkdir(exist_ok=True)
+        artifact = Artifact(root, stage, run, mark=mark, inputs=dict(inputs), settings=settings)
         recipe_file = root / "recipe.json"
         begun = json.loads(recipe_file.read_text("utf-8")) if recipe_file.exists() else None
         now = {"fingerprint": artifact.fingerprint, "settings": identity(settings), "inputs": dict(inputs), "recipe": recipe}
@@ -213,14 +221,33 @@ def open_sealed(root: Path, *, verify_all: bool = False) -> Manifest:
     return Manifest(root, body)
 
 
+def lock_path(root: Path) -> Path:
+    """The lock of an artifact: beside its folder, so that it outlives the folder, and never removed."""
+    return root.with_name(f".{root.name}.lock")
+
+
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    with (root / ".lock").open("w") as lock:
+def locked(root: Path) -> Iterator[None]:
+    """Hold the lock of an artifact; makes the folder of its stage.
+
+    Raises: PipelineError if another process holds it.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with lock_path(root).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PipelineError(f"{root}: another process is making this artifact; wait for it or stop it") from None
         yield
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and inode of a folder, None where there is none."""
+    try:
+        about = folder.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _drift(path: Path, begun: str, now: str, stage: str, run: RunFile, changes: str = "") -> RecipeDrift:

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ODD = 'it\'s `id` "x" $(id) ; true'
+ODD = 'it\'s `id` "x" $(id) $(shell touch {trap}) ${HOME} %, ; true \\ #'
 
 
 def words(*arguments: str, environment: dict[str, str] | None = None) -> list[str]:
     """The words of the command that a verb runs."""
-    command = ["make", "-s", "-o", ".venv/ready", "-o", ".venv/ready-dev", "PY=printf '%s\\n'", *arguments]
+    command = ["make", "-s", "-o", ".venv/ready", "-o", ".venv/ready-dev", "PY=printf '%s\\0'", *arguments]
     environment = {k: v for k, v in os.environ.items() if k not in ("DOC", "URL", "HOST", "SET", "DATA", "RUN")} | (
         environment or {}
     )
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
-    return done.stdout.splitlines()
+    return done.stdout.split("\0")[:-1]
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,50 @@ def words(*arguments: str, environment: dict[str, str] | None = None) -> list[st
         ("trace", "FILE", ["-m", "search.commands.trace", "--run", "demo", "--file", ODD]),
         ("exposure", "Q", ["-m", "search.commands.exposure", "--run", "demo", "--query", ODD]),
         ("contamination", "BENCH", ["-m", "search.commands.contamination", "--run", "demo", "--bench", ODD]),
+        ("search", "MODE", ["-m", "search", "--run", "demo", "--mode", ODD]),
+        ("ask", "Q", ["-m", "bots.ask", "--run", "demo", "--question", ODD]),
+        ("batch", "ITER", ["-m", "pretrain.order", "--run", "demo", "--iteration", ODD]),
+        ("corpus", "DATA", ["-m", "corpus", "--run", "demo", "--data", ODD]),
+        ("bench-search", "DATA", ["-m", "benchmarks.search", "--data", ODD]),
+        ("index-add", "FROM", ["-m", "search.index.add", "--run", "demo", "--from", ODD]),
         ("report", "RUN", ["-m", "corpus.report", "--run", ODD]),
+        ("clean", "RUN", ["-m", "pipeline.clean", "--run", ODD]),
+        ("clean-corpus", "RUN", ["-m", "pipeline.clean", "--run", ODD, "--stage", "corpus"]),
         ("tokenizer-report", "WITH", ["-m", "tokenizer.report", "--run", "demo", "--with", ODD]),
         ("tokenizer-report", "TEXT", ["-m", "tokenizer.report", "--run", "demo", "--text", ODD]),
     ],
 )
-def test_a_variable_is_one_word_as_typed(verb: str, variable: str, expected: list[str]) -> None:
-    assert words(verb, f"{variable}={ODD}") == expected
+@pytest.mark.parametrize("more", ["", "\n二行目\t\n"])
+def test_a_variable_is_one_word_as_typed(verb: str, variable: str, expected: list[str], more: str, tmp_path: Path) -> None:
+    typed = ODD.format(trap=tmp_path / "ran", HOME="{HOME}") + more
+    assert words(verb, f"{variable}={typed}") == [typed if word == ODD else word for word in expected]
+    assert not list(tmp_path.iterdir()), "nothing in a variable runs"
+
+
+@pytest.mark.parametrize(
+    ("verb", "variable", "head", "option"),
+    [
+        ("corpus", "SET", ["-m", "corpus", "--run", "demo"], "--set"),
+        ("bench-corpus", "ONLY", ["-m", "benchmarks.corpus", "--only"], ""),
+    ],
+)
+def test_a_list_is_its_words_as_typed(verb: str, variable: str, head: list[str], option: str, tmp_path: Path) -> None:
+    typed = f'a.b="1" it\'s,$(shell touch {tmp_path}/ran) `id`\n;c'
+    expected = [part for word in typed.split() for part in ([option, word] if option else [word])]
+    assert words(verb, f"{variable}={typed}") == head + expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_variables_that_no_verb_has_do_not_run_either(tmp_path: Path) -> None:
+    assert words("report", f"OTHER=$(shell touch {tmp_path}/ran)", f"JSON=$(shell touch {tmp_path}/ran)")[:2] == [
+        "-m",
+        "corpus.report",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_run_stays_empty() -> None:
+    assert words("clean", "RUN=") == words("clean", environment={"RUN": ""}) == ["-m", "pipeline.clean", "--run", ""]
 
 
 def test_the_environment_names_no_host() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import verify
-from pipeline.artifact import Artifact, begin_artifact, open_sealed
+from pipeline.artifact import Artifact, begin_artifact, lock_path, open_sealed
 from pipeline.errors import CorruptArtifact, MissingInput, PipelineError, RecipeDrift
 from pipeline.files import short_digest
 from pipeline.runfile import RunFile
@@ -107,7 +107,7 @@ def test_leftovers_of_a_killed_process_are_swept_before_work(run: RunFile) -> No
 
 def test_two_processes_never_make_one_artifact(run: RunFile) -> None:
     with begin_artifact(run, "corpus", Settings(), {}, recipe=1) as artifact:
-        code = f"import fcntl; f = open({str(artifact.root / '.lock')!r}); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        code = f"import fcntl; f = open({str(lock_path(artifact.root))!r}); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "BlockingIOError" in other.stderr
         with pytest.raises(PipelineError, match="another process"), begin_artifact(run, "corpus", Settings(), {}, recipe=1):
