@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, CorruptArtifact
 from pretrain import megatron_patches
 from pretrain.checkpoint import files
 from pretrain.checkpoint.files import SavedCheckpoint
+from pretrain.checkpoint.metadata import check_metadata
 from pretrain.checkpoint.state import chunk_states, metadata_for
 from pretrain.runtime import run_on_rank_0
 
@@ -52,7 +53,7 @@ def load_checkpoint(saved: SavedCheckpoint, chunks: list[Any], optimizer: Any = 
 
 
 def check_files(saved: SavedCheckpoint) -> None:
-    """Compare every file with its sha256, each rank its share.
+    """Compare every file with its sha256, each rank its share, and see that none runs code when it is loaded.
 
     Raises: CorruptArtifact, the same on every rank.
     """
@@ -62,6 +63,7 @@ def check_files(saved: SavedCheckpoint) -> None:
     dist.all_gather_object(bad, next((fault for name in names if (fault := saved.find_fault(name))), None))
     if fault := next(filter(None, bad), None):
         raise CorruptArtifact(f"{fault}; {files.recovery_hint(saved.path)}")
+    check_metadata(saved.path)
 
 
 def _load_weights(bare: dict[str, Any], state: dict[str, Any]) -> None:
