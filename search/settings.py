@@ -6,7 +6,7 @@ from typing import Literal
 from search.exact.suffix_array import MAX_BYTES
 
 SVD = "svd"
-# Kinds of vector index; search.vector says what each is.
+# Kinds of vector index; search/vectors/nearest.py says what each is.
 Kind = Literal["flat", "scan", "hnsw", "ivf-sq8", "ivf-pq"]
 AnyKind = Literal["auto", Kind]
 

@@ -22,7 +22,7 @@ from benchmarks.search.texts import works_of
 from pipeline.errors import MissingInput
 from search.bm25 import rank
 from search.exact import suffix_array
-from search.index.passages import cut
+from search.index.passages import cut_passages
 from search.settings import IndexSettings
 from search.vectors.factory import make_embedder
 
@@ -197,7 +197,7 @@ def among_works(data: Path, folder: Path, asked: Questions) -> tuple[float, list
     """The questions among all works, and how long they take: (median milliseconds of processor time, what is missed)."""
     settings = IndexSettings()
     bounds = settings.passage_least, settings.passage_most
-    works = [[text[a:b] for a, b in cut(text, least=bounds[0], most=bounds[1])] for text in works_of(data)]
+    works = [[text[a:b] for a, b in cut_passages(text, least=bounds[0], most=bounds[1])] for text in works_of(data)]
     documents = [[context] for context in asked.contexts] + works
     whole = shard(documents, folder / "works")
     step = -(-len(documents) // SHARDS)

@@ -101,14 +101,22 @@ def _build(run: RunFile, share: float, data: Path) -> dict[str, Any]:
 
     data.mkdir()
     stages = {stage: open_sealed(run.root(stage)) for stage in ("corpus", "tokenizer", "pack", "pretrain", "index")}
-    (rows,) = tasks.plan(document_files(stages["corpus"]), 1 << 30)
+    (rows,) = tasks.plan_shards(document_files(stages["corpus"]), 1 << 30)
     part = tuple(
         tasks.Rows(row.path, row.group, row.begin, row.begin + max(round((row.end - row.begin) * share), 1)) for row in rows
     )
     trained, before = Trained.of(stages), _peak()
     began = time.process_time()
     stats = tasks.index_text(
-        tasks.TextShard("00000", part, data, trained.order, trained.pack, trained.tokenizer, IndexSettings())
+        tasks.TextShard(
+            name="00000",
+            rows=part,
+            data=data,
+            order=trained.order,
+            pack=trained.pack,
+            tokenizer=trained.tokenizer,
+            settings=IndexSettings(),
+        )
     )
     ngrams, peak = time.process_time() - began, _peak() - before
     began = time.process_time()

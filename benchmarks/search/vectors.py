@@ -58,11 +58,11 @@ def main() -> None:
 
 def passages(data: Path) -> list[str]:
     """Of all works, cut as an index cuts them."""
-    from search.index.passages import cut
+    from search.index.passages import cut_passages
     from search.settings import IndexSettings
 
     least, most = IndexSettings().passage_least, IndexSettings().passage_most
-    return [text[begin:end] for text in works_of(data) for begin, end in cut(text, least=least, most=most)]
+    return [text[begin:end] for text in works_of(data) for begin, end in cut_passages(text, least=least, most=most)]
 
 
 def embedders(texts: list[str]) -> Any:

@@ -23,28 +23,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         kinds = f"n-gram と {settings.dimensions} 次元のベクトル"
         echo(f"索引: 学習が読んだ文書を {settings.shard_bytes:,} バイトごとに分け、{kinds}で引けるようにします")
         return
-    result = {stage: open_sealed(run.root(stage)) for stage in INPUTS}
-    inputs = {stage: manifest.digest for stage, manifest in result.items()}
+    manifests = {stage: open_sealed(run.root(stage)) for stage in INPUTS}
+    inputs = {stage: manifest.digest for stage, manifest in manifests.items()}
     with begin_artifact(run, "index", settings, inputs, recipe=RECIPE) as artifact:
         if cli.skip_if_sealed(artifact, "索引"):
             return
-        trained = steps.Trained.of(result)
-        output = steps.index_texts(artifact, result["corpus"], trained, settings)
-        kept = {name: stats for name, stats in output.items() if stats["passages"]}
+        trained = steps.Trained.of(manifests)
+        shards = steps.index_texts(artifact, manifests["corpus"], trained, settings)
+        kept = {name: stats for name, stats in shards.items() if stats["passages"]}
         if not kept:
             raise BadInput(
-                f"{result['pretrain'].root}: training read none of {result['corpus'].root}'s documents; nothing to index"
+                f"{manifests['pretrain'].root}: training read none of {manifests['corpus'].root}'s documents; nothing to index"
             )
-        copies = steps.count_copies(artifact, result["corpus"])
+        duplicates = steps.count_duplicates(artifact, manifests["corpus"])
         model = steps.fit_embedding(artifact, kept, settings)
         steps.index_vectors(artifact, list(kept), artifact.data / VECTOR / MODEL, settings)
-        totals = steps.totals(output)
+        totals = steps.sum_totals(shards)
         sealed = artifact.seal(
-            {**totals, **copies, "iterations": trained.iterations(), "model": model, "shards": kept},
-            licences=result["corpus"].body["licences"],
+            {**totals, **duplicates, "iterations": trained.iterations(), "model": model, "shards": kept},
+            licences=manifests["corpus"].body["licences"],
         )
         echo(
-            f"索引: {totals['documents']:,} 文書 {totals['passages']:,} 節 {totals['bytes']:,} バイト "
+            f"索引: {totals['documents']:,} 文書 {totals['passages']:,} チャンク {totals['bytes']:,} バイト "
             f"(学習がまだ読んでいない、または検証用の {totals['unread']:,} 文書を除く) ({sealed.short}、{artifact.root})"
         )
 

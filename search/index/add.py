@@ -1,8 +1,8 @@
 """Add another run's corpus to an index: new shards beside the old ones, which stay as they are.
 
-Documents that the index has already are left out. Of the others those that training has read have their iterations, the
-rest is found as unread. The addition is an artifact of its own, `index-added-<digest of the corpus>`; it is searched from
-the moment that the catalog names it.
+Documents that the index already has are left out. Of the others, hits in those that training has read name their iterations;
+the rest is shown as unread. The addition is an artifact of its own, `index-added-<digest of the corpus>`; it is searched as
+soon as the catalog names it.
 """
 
 import dataclasses
@@ -32,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         echo(f"索引への追加: {other.root('corpus')} の文書を {run.root('index')} に加えます")
         return
     catalog = add_corpus(run, arguments.other)
-    result = catalog.added[-1]
+    addition = catalog.added[-1]
     echo(
-        f"索引への追加: {result.stats['documents']:,} 文書 {result.stats['bytes']:,} バイト "
-        f"(索引にあった {result.stats['known']:,} 文書を除く)。"
-        f"索引は {short_digest(catalog.digest)} になりました ({result.root})"
+        f"索引への追加: {addition.stats['documents']:,} 文書 {addition.stats['bytes']:,} バイト "
+        f"(索引にあった {addition.stats['known']:,} 文書を除く)。"
+        f"索引は {short_digest(catalog.digest)} になりました ({addition.root})"
     )
 
 
@@ -46,19 +46,19 @@ def add_corpus(run: RunFile, other: str) -> Catalog:
     Raises: MissingInput if either is not made; BadInput if the index has all of its documents already.
     """
     index, corpus = open_sealed(run.root("index")), open_sealed(dataclasses.replace(run, name=other).root("corpus"))
-    result = {stage: open_sealed(run.root(stage)) for stage in INPUTS if stage != "corpus"}
+    manifests = {stage: open_sealed(run.root(stage)) for stage in INPUTS if stage != "corpus"}
     settings = run.settings("index", IndexSettings)
     inputs = {"index": index.digest, "corpus": corpus.digest}
     with begin_artifact(run, f"index-added-{corpus.short}", settings, inputs, recipe=RECIPE) as artifact:
         if artifact.sealed:
             return add(index, artifact.sealed)
         before = tuple((part.data, part.name) for part in open_catalog(index).parts())
-        output = steps.index_texts(artifact, corpus, steps.Trained.of(result), settings, unread=True, known=before)
-        kept = {name: stats for name, stats in output.items() if stats["passages"]}
+        shards = steps.index_texts(artifact, corpus, steps.Trained.of(manifests), settings, unread=True, known=before)
+        kept = {name: stats for name, stats in shards.items() if stats["passages"]}
         if not kept:
             raise BadInput(f"{corpus.root}: {index.root} has all of its documents already; nothing to add")
         steps.index_vectors(artifact, list(kept), index.data / VECTOR / MODEL, settings)
-        return add(index, artifact.seal({**steps.totals(output), "shards": kept}, licences=corpus.body["licences"]))
+        return add(index, artifact.seal({**steps.sum_totals(shards), "shards": kept}, licences=corpus.body["licences"]))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 # Where a Japanese sentence ends: its mark with the brackets that close after it, or a line's end.
 _SENTENCE_END = re.compile(r"[。！？]+[」』）】〕］》]*\n*|\n+")
-# Where a sentence that is too long may be cut with the least harm: after a comma or a space.
+# Where a sentence that is too long is best cut: after a comma or a space.
 _PAUSE = re.compile(r"[、，,;；:：\s]")
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
-def cut(text: str, *, least: int, most: int) -> list[tuple[int, int]]:
-    """Passages of a document as [begin, end) characters; together they are the document.
+def cut_passages(text: str, *, least: int, most: int) -> list[tuple[int, int]]:
+    """Cut a document into passages, [begin, end) characters that cover all of it.
 
     A passage is made of whole sentences: it closes once it has `least` characters, or before the sentence that
     would carry it beyond `most`. A sentence longer than `most` is cut at a pause, else between two characters
@@ -25,7 +25,7 @@ def cut(text: str, *, least: int, most: int) -> list[tuple[int, int]]:
     """
     results: list[tuple[int, int]] = []
     opened = 0
-    for begin, end in _pieces(text, most):
+    for begin, end in _split_sentences(text, most):
         if end - opened > most and begin > opened:
             results.append((opened, begin))
             opened = begin
@@ -39,13 +39,13 @@ def cut(text: str, *, least: int, most: int) -> list[tuple[int, int]]:
     return results
 
 
-def _pieces(text: str, most: int) -> Iterator[tuple[int, int]]:
+def _split_sentences(text: str, most: int) -> Iterator[tuple[int, int]]:
     """Sentences as [begin, end), those beyond `most` characters cut."""
     begin = 0
     ends = (match.end() for match in _SENTENCE_END.finditer(text))
     for end in (*ends, len(text)):
         while end - begin > most:
-            stop = _stop(text, begin, most)
+            stop = _find_stop(text, begin, most)
             yield begin, stop
             begin = stop
         if end > begin:
@@ -53,21 +53,21 @@ def _pieces(text: str, most: int) -> Iterator[tuple[int, int]]:
             begin = end
 
 
-def _stop(text: str, begin: int, most: int) -> int:
+def _find_stop(text: str, begin: int, most: int) -> int:
     """End of the first part of a sentence that begins at `begin` and is longer than `most`."""
     pauses = [match.end() for match in _PAUSE.finditer(text, begin + most // 2, begin + most)]
     if pauses:
         return pauses[-1]
     stop = begin + most
-    while stop > begin + 1 and _joined(text, stop):
+    while stop > begin + 1 and _is_joined(text, stop):
         stop -= 1
     return stop if stop > begin + 1 else begin + most
 
 
-def _joined(text: str, place: int) -> bool:
-    """Whether the characters on both sides of `place` are one to a reader: a base and its mark, or an emoji sequence."""
+def _is_joined(text: str, offset: int) -> bool:
+    """Whether the characters on both sides of `offset` are one to a reader: a base and its mark, or an emoji sequence."""
     return (
-        unicodedata.category(text[place]).startswith("M")
-        or text[place] == _ZERO_WIDTH_JOINER
-        or text[place - 1] == _ZERO_WIDTH_JOINER
+        unicodedata.category(text[offset]).startswith("M")
+        or text[offset] == _ZERO_WIDTH_JOINER
+        or text[offset - 1] == _ZERO_WIDTH_JOINER
     )

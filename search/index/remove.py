@@ -1,6 +1,6 @@
 """Remove documents from what is searched, at once: by doc_id, URL, host or source; their bytes stay in the sealed shards.
 
-`make holders` names every artifact that has a document; to be rid of the bytes make the corpus, and what follows, again.
+`make holders` names every artifact that has a document; to delete the bytes, make the corpus and all that follows again.
 """
 
 import json
@@ -70,15 +70,15 @@ def remove_documents(run: RunFile, criteria: dict[str, str], why: str) -> Remova
         raise BadInput("nothing to remove was named; give one of --doc, --url, --host, --source")
     index = open_sealed(run.root("index"))
     catalog = open_catalog(index)
-    result = list(_matching(Texts(catalog), criteria))
-    if not result:
+    documents = list(_find_documents(Texts(catalog), criteria))
+    if not documents:
         raise BadInput(f"{index.root}: no document with {criteria}; nothing was removed")
-    after = remove(index, [document.doc_id for document in result], why)
-    size = sum(document.end - document.begin for document in result)
-    return Removal(len(result), size, catalog.digest, after.digest, tuple(document.doc_id for document in result[:3]))
+    after = remove(index, [document.doc_id for document in documents], why)
+    size = sum(document.end - document.begin for document in documents)
+    return Removal(len(documents), size, catalog.digest, after.digest, tuple(document.doc_id for document in documents[:3]))
 
 
-def _matching(texts: Texts, criteria: dict[str, str]) -> Iterator[Document]:
+def _find_documents(texts: Texts, criteria: dict[str, str]) -> Iterator[Document]:
     for shard in texts.shards:
         if "doc" in criteria:
             number = shard.ids.number(criteria["doc"])
@@ -88,8 +88,8 @@ def _matching(texts: Texts, criteria: dict[str, str]) -> Iterator[Document]:
         for number in numbers:
             document = shard.document(number)
             host = urlsplit(document.url).hostname
-            said = {"doc": document.doc_id, "url": document.url, "source": document.source, "host": host}
-            if number not in shard.removed and all(said[name] == value for name, value in criteria.items()):
+            own = {"doc": document.doc_id, "url": document.url, "source": document.source, "host": host}
+            if number not in shard.removed and all(own[name] == value for name, value in criteria.items()):
                 yield document
 
 

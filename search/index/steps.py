@@ -14,16 +14,16 @@ from search.settings import IndexSettings
 
 @dataclass(frozen=True)
 class Trained:
-    """What says when a document was read."""
+    """The folders from which it is known when training read a document."""
 
     order: Path
     pack: Path
     tokenizer: Path
 
     @classmethod
-    def of(cls, found: Mapping[str, Manifest]) -> "Trained":
+    def of(cls, manifests: Mapping[str, Manifest]) -> "Trained":
         """From the sealed artifacts "pretrain", "pack" and "tokenizer"."""
-        return cls(found["pretrain"].data / "order", found["pack"].data, found["tokenizer"].data)
+        return cls(manifests["pretrain"].data / "order", manifests["pack"].data, manifests["tokenizer"].data)
 
     def iterations(self) -> int:
         """How many iterations the training had."""
@@ -35,17 +35,17 @@ class Trained:
 def index_texts(
     artifact: Artifact, corpus: Manifest, trained: Trained, settings: IndexSettings, **more: Any
 ) -> dict[str, dict[str, Any]]:
-    """Text and suffix arrays of a corpus, a Ray task a shard.
+    """Write text and suffix arrays of a corpus, one Ray task for each shard.
 
     Args:
-        more: `unread` and `known` of `build.TextShard`.
-    Returns: what each shard counted, by its name.
+        more: `unread` and `known` of `tasks.TextShard`.
+    Returns: for each shard, by its name, what `tasks.index_text` returns.
     """
-    from search.index import tasks as build
+    from search.index import tasks
 
-    parts = enumerate(build.plan(document_files(corpus), settings.shard_bytes))
-    tasks = {
-        f"{number:05}": build.TextShard(
+    parts = enumerate(tasks.plan_shards(document_files(corpus), settings.shard_bytes))
+    shards = {
+        f"{number:05}": tasks.TextShard(
             name=f"{number:05}",
             rows=rows,
             data=artifact.data,
@@ -57,38 +57,38 @@ def index_texts(
         )
         for number, rows in parts
     }
-    return map_shards(build.index_text, tasks, artifact, step="text", label="索引 (n-gram)")
+    return map_shards(tasks.index_text, shards, artifact, step="text", label="索引 (n-gram)")
 
 
-def count_copies(artifact: Artifact, corpus: Manifest) -> dict[str, Any]:
-    """How many copies the corpus left out, by the document that stands for them."""
-    from search.index import tasks as build
+def count_duplicates(artifact: Artifact, corpus: Manifest) -> dict[str, Any]:
+    """Count the duplicates that the corpus left out, by their kept representative."""
+    from search.index import tasks
 
-    task = build.CountCopies(tuple(sorted((corpus.data / "clusters").glob("*.parquet"))), artifact.data)
-    return map_shards(build.count_copies, {"copies": task}, artifact, step="copies", label="索引 (写し)")["copies"]
+    task = tasks.CountDuplicates(tuple(sorted((corpus.data / "clusters").glob("*.parquet"))), artifact.data)
+    return map_shards(tasks.count_duplicates, {"copies": task}, artifact, step="copies", label="索引 (重複の数)")["copies"]
 
 
 def fit_embedding(artifact: Artifact, shards: Mapping[str, Mapping[str, Any]], settings: IndexSettings) -> dict[str, Any]:
-    """The embedding of all passages."""
-    from search.index import tasks as build
+    """Fit one embedding for all passages; returns what identifies it."""
+    from search.index import tasks
 
     counts = tuple((name, stats["passages"]) for name, stats in shards.items())
-    task = build.FitTask(counts, artifact.data, settings)
-    return map_shards(build.fit_embedding, {"model": task}, artifact, step="fit", label="索引 (埋め込みの学習)")["model"]
+    task = tasks.FitTask(counts, artifact.data, settings)
+    return map_shards(tasks.fit_embedding, {"model": task}, artifact, step="fit", label="索引 (埋め込みの学習)")["model"]
 
 
 def index_vectors(artifact: Artifact, shards: Sequence[str], model: Path, settings: IndexSettings) -> None:
-    """Vectors of every shard's passages, by the embedding in `model`."""
-    from search.index import tasks as build
+    """Write the vectors of every shard's passages, made by the embedding in `model`."""
+    from search.index import tasks
 
-    tasks = {name: build.VectorShard(name, artifact.data, model, settings.neighbours) for name in shards}
-    map_shards(build.index_vectors, tasks, artifact, step="vectors", label="索引 (ベクトル)")
+    vectors = {name: tasks.VectorShard(name, artifact.data, model, settings.neighbours) for name in shards}
+    map_shards(tasks.index_vectors, vectors, artifact, step="vectors", label="索引 (ベクトル)")
 
 
-def totals(made: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What all shards counted together, with the documents of each source."""
+def sum_totals(shards: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up the counts of all shards, and the documents of each source."""
     names = ("documents", "unread", "known", "passages", "bytes", "characters")
     sources: Counter[str] = Counter()
-    for stats in made.values():
+    for stats in shards.values():
         sources.update(stats["sources"])
-    return {name: sum(stats[name] for stats in made.values()) for name in names} | {"sources": dict(sorted(sources.items()))}
+    return {name: sum(stats[name] for stats in shards.values()) for name in names} | {"sources": dict(sorted(sources.items()))}

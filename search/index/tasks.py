@@ -15,7 +15,7 @@ from pipeline.files import atomic_path
 from search.exact import suffix_array
 from search.exact.kernels import SEPARATOR
 from search.exact.suffix_array import MAX_BYTES
-from search.index.passages import cut
+from search.index.passages import cut_passages
 from search.normalized import view
 from search.settings import AnyKind, IndexSettings
 from search.shard import store
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pipeline.reading_order import Order
     from tokenizer.encode import Tokenizer
 
-# Documents encoded at a time: their tokens stay small in memory.
-ENCODED = 256
+# Documents encoded at a time, so that few tokens are in memory.
+DOCUMENTS_PER_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class TextShard:
-    """What `index_text` needs to know."""
+    """Arguments of `index_text`."""
 
     name: str
     rows: tuple[Rows, ...]
@@ -53,13 +53,13 @@ class TextShard:
     pack: Path
     tokenizer: Path
     settings: IndexSettings
-    unread: bool = False  # documents that training has not read, too
+    unread: bool = False  # also index documents that training has not read
     known: tuple[tuple[Path, str], ...] = ()  # shards (data, name) whose documents are left out
 
 
 @dataclass(frozen=True)
 class FitTask:
-    """What `fit_embedding` needs to know."""
+    """Arguments of `fit_embedding`."""
 
     passages: tuple[tuple[str, int], ...]  # name and passages of each shard, in corpus order
     data: Path
@@ -68,7 +68,7 @@ class FitTask:
 
 @dataclass(frozen=True)
 class VectorShard:
-    """What `index_vectors` needs to know."""
+    """Arguments of `index_vectors`."""
 
     name: str
     data: Path
@@ -76,7 +76,7 @@ class VectorShard:
     kind: AnyKind = "auto"
 
 
-def plan(files: Sequence[Path], shard_bytes: int) -> list[tuple[Rows, ...]]:
+def plan_shards(files: Sequence[Path], shard_bytes: int) -> list[tuple[Rows, ...]]:
     """Cut the corpus, in its canonical order, into shards of about `shard_bytes` of text; reads no row."""
     import pyarrow.parquet as pq
 
@@ -102,7 +102,7 @@ def plan(files: Sequence[Path], shard_bytes: int) -> list[tuple[Rows, ...]]:
 def index_text(shard: TextShard) -> dict[str, Any]:
     """Write text, suffix array, documents, passages and reads of one shard.
 
-    Returns: documents indexed, not read and known, passages, bytes, characters, and documents by source.
+    Returns: documents indexed, unread and known; passages, bytes, characters, and documents by source.
     Raises: BadInput if the shard is too large; CorruptArtifact if a document is not what training read.
     """
     from pipeline.reading_order import Order
@@ -113,13 +113,13 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     least, most = shard.settings.passage_least, shard.settings.passage_most
     text, rows, documents, passages, reads = bytearray(), [], [], [], ReadsWriter()
     left_out: Counter[str] = Counter()
-    for row, tokens in _encoded(_wanted(shard, order, left_out), tokenizer):
+    for row, tokens in _encode_documents(_select_documents(shard, order, left_out), tokenizer):
         documents.append(len(text))
         rows.append([row[name] or "" for name in store.COLUMNS])
-        for begin, end in cut(row["text"], least=least, most=most):
+        for begin, end in cut_passages(row["text"], least=least, most=most):
             passages.append(len(text))
             text += row["text"][begin:end].encode()
-        reads.add(*_cut_by_training(order, row, np.cumsum([0, *sizes_V[tokens]]), len(text) - documents[-1]))
+        reads.add(*_find_samples(order, row, np.cumsum([0, *sizes_V[tokens]]), len(text) - documents[-1]))
         text.append(SEPARATOR)
         if len(text) > MAX_BYTES:
             raise BadInput(
@@ -148,10 +148,10 @@ def index_text(shard: TextShard) -> dict[str, Any]:
     }
 
 
-def _wanted(shard: TextShard, order: "Order", left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    """The documents that the shard is to hold; counts the others."""
+def _select_documents(shard: TextShard, order: "Order", left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The documents to index; the others are counted in `left_out`."""
     known = [store.Ids(data / store.SHARDS / name) for data, name in shard.known]
-    for row in _documents(shard.rows):
+    for row in _read_documents(shard.rows):
         if any(row["doc_id"] in ids for ids in known):
             left_out["known"] += 1
         elif shard.unread or order.was_read(row["source"], row["doc_id"]):
@@ -160,12 +160,12 @@ def _wanted(shard: TextShard, order: "Order", left_out: Counter[str]) -> Iterato
             left_out["unread"] += 1
 
 
-def _cut_by_training(
+def _find_samples(
     order: "Order", row: Mapping[str, str], token_begins: np.ndarray, size: int
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """Where the document's tokens begin, and its samples; none where it is not in the training data.
+    """Where the document's tokens begin, and the samples that training cut it into; none where it is not in the training data.
 
-    Raises: CorruptArtifact if training cut a text of another length.
+    Raises: CorruptArtifact if the text that training read has another length.
     """
     tokens, samples = order.samples(row["source"], row["doc_id"])
     if samples and (len(token_begins), int(token_begins[-1])) != (tokens, size):
@@ -177,15 +177,15 @@ def _cut_by_training(
 
 
 @dataclass(frozen=True)
-class CountCopies:
-    """What `count_copies` needs to know."""
+class CountDuplicates:
+    """Arguments of `count_duplicates`."""
 
-    clusters: tuple[Path, ...]  # Parquet files with a row a copy
+    clusters: tuple[Path, ...]  # Parquet files with one row for each duplicate
     data: Path
 
 
-def count_copies(task: CountCopies) -> dict[str, Any]:
-    """Write copies/: for how many documents, left out as its copies, each stands; takes 16 bytes of memory a copy."""
+def count_duplicates(task: CountDuplicates) -> dict[str, Any]:
+    """Write copies/: how many duplicates were left out in favour of each document; 16 bytes of memory for each duplicate."""
     import pyarrow.parquet as pq
 
     matches = [np.empty(0, store.ID)]
@@ -194,9 +194,9 @@ def count_copies(task: CountCopies) -> dict[str, Any]:
             for batch in file.iter_batches(BATCH_ROWS * 64, columns=["survivor"]):
                 matches.append(doc_id_array(batch["survivor"].to_pylist()).reshape(-1).view(store.ID))
     ids, counts = np.unique(np.concatenate(matches), return_counts=True)
-    with atomic_path(task.data / store.COPIES) as folder:
+    with atomic_path(task.data / store.DUPLICATES) as folder:
         folder.mkdir()
-        store.write_copies(folder, ids, counts)
+        store.write_duplicates(folder, ids, counts)
     return {"documents_with_copies": len(ids), "copies": int(counts.sum())}
 
 
@@ -226,22 +226,24 @@ def index_vectors(shard: VectorShard) -> dict[str, Any]:
     count = opened.passages
     with threadpool_limits(1), atomic_path(shard.data / store.VECTOR / shard.name) as folder:
         folder.mkdir()
-        batches = _embedded(opened, embedder, range(count))
+        batches = _embed_passages(opened, embedder, range(count))
         return nearest.build(batches, folder, count=count, identity=embedder.identity, kind=shard.kind)
 
 
-def _embedded(shard: store.Shard, embedder: Embedder, passages: Sequence[int]) -> Iterator[np.ndarray]:
+def _embed_passages(shard: store.Shard, embedder: Embedder, passages: Sequence[int]) -> Iterator[np.ndarray]:
     for begin in range(0, len(passages), BATCH):
         yield embedder.embed(shard.passage_texts(passages[begin : begin + BATCH]))
 
 
-def _encoded(documents: Iterator[dict[str, Any]], tokenizer: "Tokenizer") -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _encode_documents(
+    documents: Iterator[dict[str, Any]], tokenizer: "Tokenizer"
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Documents and their tokens, a batch at a time in memory."""
-    while batch := list(islice(documents, ENCODED)):
+    while batch := list(islice(documents, DOCUMENTS_PER_BATCH)):
         yield from zip(batch, tokenizer.encode_arrays(row["text"] for row in batch), strict=True)
 
 
-def _documents(rows: Sequence[Rows]) -> Iterator[dict[str, Any]]:
+def _read_documents(rows: Sequence[Rows]) -> Iterator[dict[str, Any]]:
     """Documents of some row ranges, in order, a batch at a time in memory."""
     import pyarrow.parquet as pq
 

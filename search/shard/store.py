@@ -23,8 +23,8 @@ from search.exact.suffix_array import NOTHING
 from search.normalized.view import NormalView
 from search.shard.reads import Reads
 
-SHARDS, NORMAL, VECTOR, MODEL, COPIES = "shards", "normal", "vector", "model", "copies"
-COPIED, COPY_COUNTS = "ids.npy", "counts.npy"
+SHARDS, NORMAL, VECTOR, MODEL, DUPLICATES = "shards", "normal", "vector", "model", "copies"
+DUPLICATED, DUPLICATE_COUNTS = "ids.npy", "counts.npy"
 ROWS, LINES, DOCUMENT_BEGINS = "documents.jsonl", "documents.lines.npy", "documents.begins.npy"
 IDS, BY_ID, PASSAGE_BEGINS = "documents.ids.npy", "documents.by_id.npy", "passages.begins.npy"
 ID = np.dtype("S16")
@@ -63,18 +63,18 @@ def write(folder: Path, rows: Sequence[Sequence[str]], documents: Sequence[int],
     np.save(folder / PASSAGE_BEGINS, compact(np.array(passages)))
 
 
-def write_copies(folder: Path, ids: np.ndarray, counts: np.ndarray) -> None:
-    """Write for how many copies each document stands, (n,) S16 ascending and (n,)."""
-    np.save(folder / COPIED, ids)
-    np.save(folder / COPY_COUNTS, compact(counts))
+def write_duplicates(folder: Path, ids: np.ndarray, counts: np.ndarray) -> None:
+    """Write how many duplicates were left out in favour of each document: ids (n,) S16, ascending, and counts (n,)."""
+    np.save(folder / DUPLICATED, ids)
+    np.save(folder / DUPLICATE_COUNTS, compact(counts))
 
 
-class Copies:
-    """For how many documents, left out of the corpus as copies, each document stands."""
+class Duplicates:
+    """How many duplicates the corpus left out in favour of each document."""
 
     def __init__(self, folder: Path) -> None:
         """Raises: CorruptArtifact if a file is missing or they do not fit."""
-        self._ids, self._counts = load(folder / COPIED), load(folder / COPY_COUNTS)
+        self._ids, self._counts = load(folder / DUPLICATED), load(folder / DUPLICATE_COUNTS)
         if len(self._ids) != len(self._counts):
             raise CorruptArtifact(f"{folder}: {len(self._counts)} counts of {len(self._ids)} ids; make the index again")
 
@@ -82,7 +82,7 @@ class Copies:
         return len(self._ids)
 
     def of(self, doc_id: str) -> int:
-        """Exact and near copies of a document that were crawled, beside itself."""
+        """Exact and near duplicates of a document that were left out of the corpus."""
         offset = _find(self._ids, doc_id)
         return 0 if offset is None else int(self._counts[offset])
 

@@ -9,12 +9,12 @@ import numpy as np
 from pipeline.errors import CorruptArtifact
 from search.exact.suffix_array import character_begins
 from search.shard.catalog import Catalog, Part
-from search.shard.store import COPIES, Copies, Shard
+from search.shard.store import DUPLICATES, Duplicates, Shard
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What a number of occurrences is worth."""
+    """Over how many documents the occurrences of a string spread."""
 
     occurrences: int  # in the text that is searched; they may overlap
     documents: int  # distinct documents; the corpus keeps one of each cluster of near-duplicates
@@ -31,7 +31,7 @@ class Texts:
     def __init__(self, catalog: Catalog) -> None:
         """Raises: CorruptArtifact if a shard is missing, damaged, or not what its manifest counted."""
         self.shards = [_open(part, catalog) for part in catalog.parts()]
-        self.copies = Copies(catalog.index.data / COPIES)
+        self.duplicates = Duplicates(catalog.index.data / DUPLICATES)
         self.digest = catalog.digest
         self.searched_bytes = sum(shard.text_bytes for shard in self.shards)
         self.characters = sum(shard.suffixes.kept(0, shard.suffixes.size) for shard in self.shards)
@@ -55,12 +55,13 @@ class Texts:
 
     def spread(self, text: str) -> "Spread":
         """How the occurrences of `text` spread over documents, and over what was crawled."""
-        occurrences = documents = copies = 0
+        occurrences = documents = left_out = 0
         for shard, offsets in self.offsets(text):
-            result = shard.documents_of(offsets)
-            occurrences, documents = occurrences + len(offsets), documents + len(result)
-            copies += sum(self.copies.of(shard.document(number).doc_id) for number in result) if len(self.copies) else 0
-        return Spread(occurrences, documents, documents + copies)
+            numbers = shard.documents_of(offsets)
+            occurrences, documents = occurrences + len(offsets), documents + len(numbers)
+            if len(self.duplicates):
+                left_out += sum(self.duplicates.of(shard.document(number).doc_id) for number in numbers)
+        return Spread(occurrences, documents, documents + left_out)
 
     def matches(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Matching statistics: the longest part of `text` that occurs, from each of its characters on.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.index.passages import cut
+from search.index.passages import cut_passages
 from tests.tokenizer.helpers.strategies import nasty
 
 MARKS = ("。", "！", "？", "」", "「", "、", "\n", "\n\n", "あ", "漢字", "カナ", " ", "a", "か\u3099", "👨‍👩‍👧")
@@ -15,7 +15,7 @@ japanese = st.lists(st.sampled_from(MARKS), max_size=150).map("".join)
 
 
 def passages(text: str, least: int, most: int) -> list[str]:
-    return [text[begin:end] for begin, end in cut(text, least=least, most=most)]
+    return [text[begin:end] for begin, end in cut_passages(text, least=least, most=most)]
 
 
 @given(st.one_of(japanese, nasty), st.integers(1, 20), st.integers(0, 40))
