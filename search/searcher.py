@@ -128,7 +128,7 @@ class Searcher:
 
     def count(self, query: str) -> int:
         """How often `query` occurs, character for character; occurrences may overlap."""
-        return self.texts.count(normalize_query(query))
+        return self.texts.count(exact_text(query))
 
     def document(self, doc_id: str) -> DocumentRead | None:
         """Where a document comes from and when it was read, None where the index has it not."""
@@ -298,9 +298,17 @@ def _version(index: Manifest) -> tuple[int, int] | None:
 def normalize_query(query: str) -> str:
     """The query as the corpus writes text: NFC, no white space around it.
 
-    Raises: BadInput if nothing is left, or it holds what no UTF-8 text can.
+    Raises: BadInput if nothing is left, or it is not valid Unicode.
     """
-    text = unicodedata.normalize("NFC", query).strip()
+    return exact_text(query.strip())
+
+
+def exact_text(query: str) -> str:
+    """A string to count, as the corpus writes text: NFC; white space around it is part of it.
+
+    Raises: BadInput if it is empty, or not valid Unicode.
+    """
+    text = unicodedata.normalize("NFC", query)
     if not text:
         raise BadInput("the query is empty; give some text to look for")
     try:

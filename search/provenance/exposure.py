@@ -21,7 +21,7 @@ BUCKETS = 60
 class Exposure:
     """How often training read a string, and what was searched to find it."""
 
-    text: str  # as it was looked for: NFC, without white space around it
+    text: str  # as it was looked for: NFC; white space around it is part of it
     occurrences: int  # in the training data; they may overlap
     documents: int  # distinct ones
     sources: tuple[str, ...]  # that have it, those with most reads first
@@ -67,11 +67,11 @@ def exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exp
 
     Args:
         buckets: into how many the iterations are cut, at most.
-    Raises: BadInput if the string is blank or not valid Unicode, or `buckets` below 1.
+    Raises: BadInput if the string is empty or not valid Unicode, or `buckets` below 1.
     """
     if buckets < 1:
         raise BadInput(f"{buckets} buckets of iterations: expected at least 1")
-    text, texts, discarded = normalize_text(text, "the query").strip(), searcher.texts, ranges(searcher.discarded)
+    text, texts, discarded = normalize_text(text, "the query", blank=True), searcher.texts, ranges(searcher.discarded)
     width = max(-(-searcher.total // buckets), 1)
     sources, columns = DocumentSources.of(texts), -(-searcher.total // width)
     counts = np.zeros((0, columns), np.int64)

@@ -55,13 +55,16 @@ class Occurrences:
         return sum(len(part.documents) for part in self.found)
 
 
-def normalize_text(text: str, what: str) -> str:
+def normalize_text(text: str, what: str, *, blank: bool = False) -> str:
     """A text as the corpus writes text: NFC.
 
-    Raises: BadInput, naming it as `what`, if it is blank or holds what no UTF-8 text can.
+    Args:
+        what: its name in errors.
+        blank: white space alone is a text too.
+    Raises: BadInput if it is empty or blank, or not valid Unicode.
     """
     result = unicodedata.normalize("NFC", text)
-    if not result.strip():
+    if not (result if blank else result.strip()):
         raise BadInput(f"{what} is empty; give some text")
     try:
         result.encode()

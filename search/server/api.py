@@ -1,21 +1,22 @@
 """The index over HTTP: what `make search`, `trace` and `exposure` answer, as JSON; the OpenAPI schema is at /openapi.json."""
 
-import secrets
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
 from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 from pipeline.errors import BadInput
 from search.hits import Mode
 from search.provenance.exposure import BUCKETS, exposure
 from search.provenance.trace import TraceSettings, trace
-from search.searcher import Searcher, normalize_query
+from search.searcher import Searcher, exact_text
+from search.server.guard import Guard
 
 # Longer queries are traces; a longer text than a trace takes is no answer of a model.
 MAX_QUERY, MAX_TRACE = 10_000, 100_000
@@ -32,23 +33,17 @@ class _Trace(BaseModel, extra="forbid"):
     documents: Annotated[int, Field(ge=0, le=MAX_HITS, description="documents shown at most")] = TraceSettings.documents
 
 
-def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
+def make_app(searcher: Searcher, token: str | None = None, hosts: frozenset[str] = frozenset()) -> Guard:
     """The ASGI application.
 
     Args:
-        token: what callers must send as bearer token; None: nothing is asked.
+        token, hosts: as of `Guard`.
     """
-    bearer = HTTPBearer(auto_error=False)
-
-    def allowed(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if token is not None and (given is None or not secrets.compare_digest(given.credentials.encode(), token.encode())):
-            raise HTTPException(401, "send the token as `Authorization: Bearer …`", {"WWW-Authenticate": "Bearer"})
-
     app = FastAPI(
         title="Minamoto search",
         version="1",
         description="Every hit says where it comes from and in which training iterations it was read.",
-        dependencies=[Depends(allowed)],
+        dependencies=[Depends(HTTPBearer(auto_error=False)), Depends(_refuse_unknown)],
         docs_url=None,  # the page would load scripts from elsewhere
         redoc_url=None,
     )
@@ -60,7 +55,20 @@ def make_app(searcher: Searcher, token: str | None = None) -> FastAPI:
     def refuse(request: Request, error: BadInput) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
-    return app
+    @app.exception_handler(RequestValidationError)
+    def explain(request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was sent: it may be as long as a body, or a number that JSON does not have.
+        rows = [{"loc": [str(part) for part in row["loc"]], "msg": row["msg"], "type": row["type"]} for row in error.errors()]
+        return JSONResponse({"detail": rows}, 422)
+
+    return Guard(app, token, hosts)
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Raises: BadInput for a parameter that the endpoint does not have: it would be ignored without a word."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    if unknown := sorted(set(request.query_params) - known):
+        raise BadInput(f"unknown parameters {unknown[:5]}; {request.url.path} has {sorted(known)}")
 
 
 def _counted(searcher: Searcher) -> APIRouter:
@@ -91,19 +99,21 @@ def _counted(searcher: Searcher) -> APIRouter:
         ] = None,
     ) -> dict[str, Any]:
         """One page of hits, best first, each with its document and the iterations of what it shows."""
+        if checkpoint is not None and checkpoint > searcher.total:
+            raise BadInput(f"checkpoint {checkpoint}: the training has iterations 1 to {searcher.total}")
         return searcher.search(q, mode, offset=offset, limit=limit).as_dict(checkpoint)
 
     @router.get("/v1/count")
     def count(q: _Text) -> dict[str, Any]:
-        """Occurrences, distinct documents, and documents before near-duplicates were left out."""
+        """Occurrences of exactly this text, distinct documents, and documents before near-duplicates were left out."""
         texts = searcher.texts
-        return texts.spread(normalize_query(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
+        return texts.spread(exact_text(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
 
     @router.get("/v1/next")
     def following(q: _Text) -> dict[str, Any]:
         """Which characters are after the text and how often, most first; "" for the end of a document."""
         texts = searcher.texts
-        result = texts.following(normalize_query(q)).most_common()
+        result = texts.following(exact_text(q)).most_common()
         return {"next": [list(row) for row in result], "total": sum(n for _, n in result), "index": texts.digest}
 
     return router

@@ -13,7 +13,7 @@ from pipeline.listening import LOOPBACK, listen
 from pipeline.progress import echo
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from search.server.guard import Guard
 
 TOKEN = "MINAMOTO_SEARCH_TOKEN"
 SHUTDOWN_SECONDS = 3
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from search.searcher import Searcher
     from search.server.api import make_app
 
-    app = make_app(Searcher.open(run), token)
+    app = make_app(Searcher.open(run), token, frozenset(LOOPBACK) if settings.host in LOOPBACK else frozenset())
     with listen(settings.host, settings.port, "search") as listener:
         echo(f"検索のサーバー: http://{settings.host}:{listener.getsockname()[1]}/v1  Ctrl-C で終了します")
         _serve(app, listener)
@@ -61,7 +61,7 @@ def token_of(settings: SearchSettings) -> str | None:
     raise ConfigError(f"[search] host {settings.host!r} is not loopback: set a token for callers in {TOKEN}")
 
 
-def _serve(app: "FastAPI", listener: socket.socket) -> None:
+def _serve(app: "Guard", listener: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=SHUTDOWN_SECONDS)

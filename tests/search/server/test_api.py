@@ -24,9 +24,9 @@ from tests.search.test_searcher import QUERIES, occurrences
 
 
 @contextmanager
-def serving(searcher: Searcher, token: str | None = None) -> Iterator[str]:
+def serving(searcher: Searcher, token: str | None = None, hosts: frozenset[str] = frozenset()) -> Iterator[str]:
     with listen("127.0.0.1", 0, "search") as listener:
-        server = uvicorn.Server(uvicorn.Config(make_app(searcher, token), log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(make_app(searcher, token, hosts), log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
