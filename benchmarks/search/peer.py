@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.search.infini import THEIRS, Cost, Peer, available, in_process, source_of, theirs
 from benchmarks.search.texts import Texts, joined, load, ours, parser, working
-from search.exact.suffix_array import SuffixArray, build, character_begins
+from search.exact.suffix_array import SuffixArray, build, find_character_begins
 
 TRIALS = 5
 QUERIES = 400  # of each kind
@@ -165,9 +165,9 @@ def tracing(suffixes: SuffixArray, peers: dict[str, Peer], answers: Sequence[str
 
 def trace(suffixes: SuffixArray, answer: bytes) -> list[tuple[int, int, int, np.ndarray]]:
     """Maximal spans that occur: first byte, byte after the last, count, places."""
-    begins = character_begins(answer)
+    begins = find_character_begins(answer)
     lengths = np.zeros(len(begins), np.int64)
-    suffixes.matches(answer, begins, lengths)
+    suffixes.extend_matches(answer, begins, lengths)
     ends = begins + lengths
     maximal = np.diff(np.maximum.accumulate(ends), prepend=0) > 0
     before = np.searchsorted(begins, ends)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compiled import compiled, inlined
-from search.exact.kernels import SEPARATOR, character
+from search.exact.kernels import SEPARATOR, decode_character
 
 # A table has at least four slots an entry: a miss, which nearly every character of a passage is, ends at its first slot.
 SPACE = 4
@@ -112,7 +112,7 @@ def _count(text: Any, begins: Any, passage: int, characters: Any, grams: Any, co
         end = np.int64(begins[passage + 1])
     length, run = 0, np.int64(0)
     while offset < end and text[offset] != SEPARATOR:
-        point, width = character(text, offset)
+        point, width = decode_character(text, offset)
         offset += width
         length += 1
         result = np.int64(find(points, ids, point_bits, point, 0))

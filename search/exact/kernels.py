@@ -27,14 +27,14 @@ class Arrays(NamedTuple):
 
     text: np.ndarray  # (n,) uint8
     low: np.ndarray  # (S,) uint32: where each suffix begins, in the order of suffixes
-    high: np.ndarray  # (S,) uint8: bits from the 32nd on; (0,) where no place needs them
+    high: np.ndarray  # (S,) uint8: bits from the 32nd on; (0,) where no offset needs them
     fences: np.ndarray  # (F, FENCE_BYTES) uint8: the first bytes of every FENCE_EVERY-th suffix
-    keys: np.ndarray  # (F,) uint64: the first _KEY_BYTES of each fence, in big-endian order, which one comparison compares
+    keys: np.ndarray  # (F,) uint64: the first _KEY_BYTES of each fence, big-endian: compared at once
 
 
 @inlined
-def place_of(arrays: Any, rank: int) -> Any:
-    """Where the suffix of a rank begins in the text."""
+def read_offset(arrays: Any, rank: int) -> Any:
+    """Where in the text the suffix of a rank begins."""
     offset = np.int64(arrays.low[rank])
     if len(arrays.high):
         offset |= np.int64(arrays.high[rank]) << _HIGH_SHIFT
@@ -42,16 +42,16 @@ def place_of(arrays: Any, rank: int) -> Any:
 
 
 @inlined
-def _common(text: Any, place: int, query: Any, begin: int, end: int, known: int) -> Any:
-    """Bytes that the text from `place` on shares with query[begin:end], of which the first `known` are known to be shared."""
+def _count_shared(text: Any, offset: int, query: Any, begin: int, end: int, known: int) -> Any:
+    """Bytes that the text from `offset` on shares with query[begin:end]; the first `known` are known to be shared."""
     shared = known
-    while begin + shared < end and text[place + shared] == query[begin + shared]:
+    while begin + shared < end and text[offset + shared] == query[begin + shared]:
         shared += 1
     return shared
 
 
 @inlined
-def _fences_before(arrays: Any, query: Any, begin: int, end: int) -> Any:
+def _count_fences_before(arrays: Any, query: Any, begin: int, end: int) -> Any:
     """How many fences are before the first bytes of query[begin:end]."""
     key = np.uint64(0)
     for index in range(begin, begin + _KEY_BYTES):
@@ -63,11 +63,11 @@ def _fences_before(arrays: Any, query: Any, begin: int, end: int) -> Any:
             first = middle + 1
         else:
             last = middle
-    return _fences_from(arrays.fences, query, begin, end, first, False) if end - begin > _KEY_BYTES else first
+    return _count_fences_from(arrays.fences, query, begin, end, first, False) if end - begin > _KEY_BYTES else first
 
 
 @inlined
-def _fences_from(fences: Any, query: Any, begin: int, end: int, first: int, equal_too: bool) -> Any:
+def _count_fences_from(fences: Any, query: Any, begin: int, end: int, first: int, equal_too: bool) -> Any:
     """As `_fences_before`, or with equal_too also those that begin with the query, where it is `first` or little more."""
     size, last, step = min(end - begin, FENCE_BYTES), len(fences), 1
     # Steps double until one is too far; then the rest is halved.
@@ -85,13 +85,13 @@ def _fences_from(fences: Any, query: Any, begin: int, end: int, first: int, equa
 
 
 @inlined
-def _bound(arrays: Any, query: Any, begin: int, end: int, first: int, last: int, equal_too: bool) -> Any:
+def _count_suffixes_before(arrays: Any, query: Any, begin: int, end: int, first: int, last: int, equal_too: bool) -> Any:
     """How many suffixes are before query[begin:end] (equal_too: or begin with it), where it is in [first, last]."""
     shared_first, shared_last = 0, 0
     while first < last:
         middle = (first + last) >> 1
-        offset = place_of(arrays, middle)
-        shared = _common(arrays.text, offset, query, begin, end, min(shared_first, shared_last))
+        offset = read_offset(arrays, middle)
+        shared = _count_shared(arrays.text, offset, query, begin, end, min(shared_first, shared_last))
         before = equal_too if shared == end - begin else arrays.text[offset + shared] < query[begin + shared]
         if before:
             first, shared_first = middle + 1, shared
@@ -100,46 +100,50 @@ def _bound(arrays: Any, query: Any, begin: int, end: int, first: int, last: int,
     return first
 
 
-def keys_of(fences: np.ndarray) -> np.ndarray:
+def make_fence_keys(fences: np.ndarray) -> np.ndarray:
     """`Arrays.keys` of `Arrays.fences`."""
     return np.ascontiguousarray(fences[:, :_KEY_BYTES]).view(">u8").ravel().astype(np.uint64)
 
 
 @inlined
-def _block(arrays: Any, query: Any, begin: int, end: int) -> Any:
-    """From the fences alone: ranks [first, last] that the first suffix not before query[begin:end] is in, until which rank
-    suffixes may begin with the query, and the last fence that does or is before all that do."""
-    before = _fences_before(arrays, query, begin, end)
-    behind = _fences_from(arrays.fences, query, begin, end, before, True)
-    until = min(behind * FENCE_EVERY, len(arrays.low))
+def _find_block(arrays: Any, query: Any, begin: int, end: int) -> Any:
+    """Narrow the search by the fences alone.
+
+    Returns: (first, last, until, fence): the first suffix that is not before query[begin:end] has a rank in [first, last];
+        suffixes from rank `until` on do not begin with the query; `fence` is the rank of the last fence that begins with
+        it or is before all that do.
+    """
+    before = _count_fences_before(arrays, query, begin, end)
+    after = _count_fences_from(arrays.fences, query, begin, end, before, True)
+    until = min(after * FENCE_EVERY, len(arrays.low))
     # A fence that begins with the whole query is not before it; of a longer one, fences know the first bytes only.
     last = min(before * FENCE_EVERY, until) if end - begin <= FENCE_BYTES else until
-    return max(before - 1, 0) * FENCE_EVERY, last, until, max(behind - 1, 0) * FENCE_EVERY
+    return max(before - 1, 0) * FENCE_EVERY, last, until, max(after - 1, 0) * FENCE_EVERY
 
 
 @inlined
-def _end(arrays: Any, query: Any, begin: int, end: int, first: int, last: int, fence: int) -> Any:
-    """Behind the last rank that begins with query[begin:end], of which `first` is the first; few steps where it is rare."""
+def _find_end(arrays: Any, query: Any, begin: int, end: int, first: int, last: int, fence: int) -> Any:
+    """One more than the last rank that begins with query[begin:end], `first` being the first; few steps where it is rare."""
     if end - begin <= FENCE_BYTES and fence > first:
         first = fence  # the fence itself begins with the query, or is before all that do
     else:
         step = 1
         while first + step < last:
-            offset = place_of(arrays, first + step - 1)
-            if _common(arrays.text, offset, query, begin, end, 0) < end - begin:
+            offset = read_offset(arrays, first + step - 1)
+            if _count_shared(arrays.text, offset, query, begin, end, 0) < end - begin:
                 last = first + step - 1
                 break
             first += step
             step *= 2
-    return _bound(arrays, query, begin, end, first, last, True)
+    return _count_suffixes_before(arrays, query, begin, end, first, last, True)
 
 
 @compiled
-def characters(text: Any, places: Any) -> Any:
-    """Those of the places at which a character begins, in their order; the end of a document is none."""
-    matches = np.empty_like(places)
+def keep_character_starts(text: Any, offsets: Any) -> Any:
+    """Those of the offsets at which a character begins, in their order; at the end of a document none does."""
+    matches = np.empty_like(offsets)
     count = 0
-    for offset in places:
+    for offset in offsets:
         matches[count] = offset
         byte = text[offset]
         count += byte & _TOP_TWO_BITS != _CONTINUATION and byte != SEPARATOR
@@ -147,66 +151,66 @@ def characters(text: Any, places: Any) -> Any:
 
 
 @compiled
-def find(text: Any, low: Any, high: Any, fences: Any, keys: Any, query: Any) -> Any:
-    """Ranks [first, last) of the suffixes that begin with the query, bytes; handing on a named tuple would take 1 µs more."""
+def find_ranks(text: Any, low: Any, high: Any, fences: Any, keys: Any, query: Any) -> Any:
+    """Ranks [first, last) of the suffixes that begin with the query, bytes; a named tuple as argument would take 1 µs more."""
     arrays = Arrays(text, low, high, fences, keys)
-    begin, end, until, fence = _block(arrays, query, 0, len(query))
-    first = _bound(arrays, query, 0, len(query), begin, end, False)
-    return first, _end(arrays, query, 0, len(query), first, until, fence)
+    begin, end, until, fence = _find_block(arrays, query, 0, len(query))
+    first = _count_suffixes_before(arrays, query, 0, len(query), begin, end, False)
+    return first, _find_end(arrays, query, 0, len(query), first, until, fence)
 
 
 @inlined
-def is_removed(place: int, removed: Any) -> Any:
-    """Whether a place is in one of the (R, 2) ranges, ascending and disjoint."""
-    first, last = 0, len(removed)
+def is_in_ranges(number: int, ranges: Any) -> Any:
+    """Whether a number is in one of the (R, 2) ranges [begin, end), ascending and disjoint."""
+    first, last = 0, len(ranges)
     while first < last:
         middle = (first + last) >> 1
-        if removed[middle, 1] <= place:
+        if ranges[middle, 1] <= number:
             first = middle + 1
         else:
             last = middle
-    return first < len(removed) and removed[first, 0] <= place
+    return first < len(ranges) and ranges[first, 0] <= number
 
 
 @inlined
-def _longest(arrays: Any, removed: Any, query: Any, begin: int, end: int) -> Any:
+def _find_longest(arrays: Any, removed: Any, query: Any, begin: int, end: int) -> Any:
     """Bytes of the longest prefix of query[begin:end] that is in the text outside `removed`, in whole characters."""
-    low, high, _, _ = _block(arrays, query, begin, end)
-    first = _bound(arrays, query, begin, end, low, high, False)
+    low, high, _, _ = _find_block(arrays, query, begin, end)
+    first = _count_suffixes_before(arrays, query, begin, end, low, high, False)
     best = 0
-    # What the nearest suffix on either side shares, none farther off does more.
+    # No suffix shares more with the query than its nearest neighbours in the order.
     rank = first - 1
-    while rank >= 0 and is_removed(place_of(arrays, rank), removed):
+    while rank >= 0 and is_in_ranges(read_offset(arrays, rank), removed):
         rank -= 1
     if rank >= 0:
-        best = _common(arrays.text, place_of(arrays, rank), query, begin, end, 0)
+        best = _count_shared(arrays.text, read_offset(arrays, rank), query, begin, end, 0)
     rank = first
-    while rank < len(arrays.low) and is_removed(place_of(arrays, rank), removed):
+    while rank < len(arrays.low) and is_in_ranges(read_offset(arrays, rank), removed):
         rank += 1
     if rank < len(arrays.low):
-        best = max(best, _common(arrays.text, place_of(arrays, rank), query, begin, end, 0))
+        best = max(best, _count_shared(arrays.text, read_offset(arrays, rank), query, begin, end, 0))
     while begin + best < end and best > 0 and query[begin + best] & _TOP_TWO_BITS == _CONTINUATION:
         best -= 1
     return best
 
 
 @compiled
-def matches(arrays: Any, removed: Any, query: Any, begins: Any, lengths: Any) -> None:
-    """Longest matches of the query from each of its characters; a longer one found before, of another shard, stays.
+def extend_matches(arrays: Any, removed: Any, query: Any, begins: Any, lengths: Any) -> None:
+    """Raise `lengths` to the longest match of the query from each of its characters, where that of another shard is shorter.
 
     Args:
         removed: (R, 2) int64 ranges of the text that do not count.
-        begins: (m,) int64 places in the query, ascending.
+        begins: (m,) int64 offsets in the query, ascending.
         lengths: (m,) int64 bytes.
     """
     for number in range(len(begins)):
-        result = _longest(arrays, removed, query, begins[number], len(query))
+        result = _find_longest(arrays, removed, query, begins[number], len(query))
         lengths[number] = max(lengths[number], result)
 
 
 @inlined
-def first_above(numbers: Any, first: int, last: int, most: int) -> Any:
-    """Where in [first, last] the first of ascending numbers is that is above `most`; `last` if none."""
+def find_first_above(numbers: Any, first: int, last: int, most: int) -> Any:
+    """Index in [first, last] of the first of ascending numbers that is above `most`; `last` if none is."""
     while first < last:
         middle = (first + last) >> 1
         if numbers[middle] <= most:
@@ -217,33 +221,32 @@ def first_above(numbers: Any, first: int, last: int, most: int) -> Any:
 
 
 @compiled
-def before(numbers: Any, most: int) -> int:
-    """How many of ascending numbers are not above `most`."""
-    return first_above(numbers, 0, len(numbers), most)
+def count_up_to(numbers: Any, most: int) -> int:
+    """How many of ascending numbers are `most` or less."""
+    return find_first_above(numbers, 0, len(numbers), most)
 
 
 @inlined
-def character(text: Any, place: int) -> Any:
-    """The code point that begins at a place of valid UTF-8, and its bytes."""
-    lead = np.int64(text[place])
+def decode_character(text: Any, offset: int) -> Any:
+    """The code point that begins at an offset of valid UTF-8, and how many bytes it has."""
+    lead = np.int64(text[offset])
     if lead < 0x80:
         return lead, 1
+    second = np.int64(text[offset + 1]) & 0x3F
     if lead < 0xE0:
-        return (lead & 0x1F) << 6 | (np.int64(text[place + 1]) & 0x3F), 2
+        return (lead & 0x1F) << 6 | second, 2
+    third = np.int64(text[offset + 2]) & 0x3F
     if lead < 0xF0:
-        return (lead & 0x0F) << 12 | (np.int64(text[place + 1]) & 0x3F) << 6 | (np.int64(text[place + 2]) & 0x3F), 3
-    tail = (
-        (np.int64(text[place + 1]) & 0x3F) << 12 | (np.int64(text[place + 2]) & 0x3F) << 6 | (np.int64(text[place + 3]) & 0x3F)
-    )
-    return (lead & 0x07) << 18 | tail, 4
+        return (lead & 0x0F) << 12 | second << 6 | third, 3
+    return (lead & 0x07) << 18 | second << 12 | third << 6 | np.int64(text[offset + 3]) & 0x3F, 4
 
 
 @compiled
-def positions(arrays: Any, first: int, last: int) -> Any:
-    """Places of the suffixes of ranks [first, last), (last - first,) int64, in the order of ranks."""
+def read_offsets(arrays: Any, first: int, last: int) -> Any:
+    """Offsets of the suffixes of ranks [first, last), (last - first,) int64, in the order of ranks."""
     matches = np.empty(last - first, np.int64)
     for rank in range(first, last):
-        matches[rank - first] = place_of(arrays, rank)
+        matches[rank - first] = read_offset(arrays, rank)
     return matches
 
 
@@ -252,13 +255,13 @@ def count_kept(arrays: Any, removed: Any, first: int, last: int) -> Any:
     """How many of the suffixes of ranks [first, last) begin outside `removed`."""
     count = 0
     for rank in range(first, last):
-        count += not is_removed(place_of(arrays, rank), removed)
+        count += not is_in_ranges(read_offset(arrays, rank), removed)
     return count
 
 
 @compiled
-def following(arrays: Any, first: int, last: int, size: int) -> Any:
-    """Ranks in [first, last) from which on another character stands `size` bytes after the suffixes' beginnings.
+def find_next_characters(arrays: Any, first: int, last: int, size: int) -> Any:
+    """Ranks in [first, last) at which the character `size` bytes after the suffix's beginning changes.
 
     Returns: (distinct characters,) int64, `first` among them; the end of a document counts as a character.
     """
@@ -266,13 +269,13 @@ def following(arrays: Any, first: int, last: int, size: int) -> Any:
     matches = []
     while first < last:
         matches.append(np.int64(first))
-        here = place_of(arrays, first) + size
-        width = _width(text[here])
+        here = read_offset(arrays, first) + size
+        width = _character_bytes(text[here])
         low, high = first + 1, last
         while low < high:
             middle = (low + high) >> 1
-            there = place_of(arrays, middle) + size
-            if _common(text, there, text, here, here + width, 0) == width:
+            there = read_offset(arrays, middle) + size
+            if _count_shared(text, there, text, here, here + width, 0) == width:
                 low = middle + 1
             else:
                 high = middle
@@ -281,7 +284,7 @@ def following(arrays: Any, first: int, last: int, size: int) -> Any:
 
 
 @inlined
-def _width(lead: int) -> Any:
+def _character_bytes(lead: int) -> Any:
     """Bytes of the UTF-8 character that begins with `lead`, 1 for SEPARATOR."""
     if lead < 0xC0 or lead == SEPARATOR:
         return 1

@@ -1,4 +1,4 @@
-"""Exact substrings: a suffix array over UTF-8 that keeps character starts only, with fence keys, read by mmap.
+"""Finds every occurrence of a string: a suffix array over UTF-8, of suffixes that begin at characters, read by mmap.
 
 Byte order of UTF-8 is code-point order, and a query begins at a character, so leaving out suffixes that begin inside
 a character loses nothing. Byte 0xFF, which UTF-8 never has, is after every document: no match crosses it.
@@ -49,7 +49,7 @@ def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> 
     with (folder / SUFFIXES).open("wb") as low, (folder / SUFFIXES_HIGH).open("wb") as high:
         for begin in range(0, len(order), CHUNK):
             part = order[begin : begin + CHUNK]
-            part = shorter.offsets(part) if shorter else kernels.characters(text, part)
+            part = shorter.offsets(part) if shorter else kernels.keep_character_starts(text, part)
             low.write(part.astype("<u4").tobytes())  # of int64 the lower four bytes
             if five_bytes:
                 high.write((part.astype(np.int64) >> 32).astype(np.uint8).tobytes())
@@ -71,8 +71,8 @@ class SuffixArray:
         Raises: CorruptArtifact if a file is missing or the files' sizes contradict each other.
         """
         try:
-            self.text = mapped(folder / TEXT)
-            low, high = _array(folder / SUFFIXES, "<u4"), _array(folder / SUFFIXES_HIGH, "u1")
+            self.text = map_file(folder / TEXT)
+            low, high = _map_array(folder / SUFFIXES, "<u4"), _map_array(folder / SUFFIXES_HIGH, "u1")
             fences = np.fromfile(folder / FENCES, np.uint8)
         except (OSError, ValueError) as error:
             raise CorruptArtifact(f"{folder}: not a readable n-gram shard ({error}); make the index again") from error
@@ -85,11 +85,11 @@ class SuffixArray:
         self.removed = removed
         text = np.frombuffer(self.text, np.uint8)
         fences = fences.reshape(rows, FENCE_BYTES)
-        self._arrays = kernels.Arrays(text, low, high, fences, kernels.keys_of(fences))
+        self._arrays = kernels.Arrays(text, low, high, fences, kernels.make_fence_keys(fences))
 
     def range(self, query: bytes) -> tuple[int, int]:
         """Ranks [low, high) of the suffixes that begin with `query`, those in `removed` too."""
-        return kernels.find(*self._arrays, query) if query else (0, self.size)
+        return kernels.find_ranks(*self._arrays, query) if query else (0, self.size)
 
     def count(self, query: bytes) -> int:
         """How often `query` occurs; occurrences may overlap."""
@@ -101,46 +101,47 @@ class SuffixArray:
 
     def positions(self, low: int, high: int) -> np.ndarray:
         """Byte offsets of the suffixes of ranks [low, high) but those in `removed`, ascending."""
-        offsets = np.sort(kernels.positions(self._arrays, low, high))
+        offsets = np.sort(kernels.read_offsets(self._arrays, low, high))
         if not len(self.removed):
             return offsets
         before = np.searchsorted(self.removed[:, 1], offsets, side="right")
         begins = np.append(self.removed[:, 0], np.iinfo(np.int64).max)
         return offsets[begins[before] > offsets]
 
-    def longest(self, query: bytes) -> int:
+    def measure_longest(self, query: bytes) -> int:
         """Bytes of the longest prefix of `query`, in whole characters, that occurs."""
         lengths = np.zeros(1, np.int64)
-        self.matches(query, np.zeros(1, np.int64), lengths)
+        self.extend_matches(query, np.zeros(1, np.int64), lengths)
         return int(lengths[0])
 
-    def matches(self, query: bytes, begins: np.ndarray, lengths: np.ndarray) -> None:
+    def extend_matches(self, query: bytes, begins: np.ndarray, lengths: np.ndarray) -> None:
         """Raise `lengths` to the bytes of the longest match of `query` from each of `begins`: matching statistics.
 
         Args:
-            begins, lengths: (m,) int64; places in the query where characters begin, ascending; zeros, or another shard's.
+            begins: (m,) int64, where characters of the query begin, ascending.
+            lengths: (m,) int64, zeros, or what another shard made of them.
         """
-        kernels.matches(self._arrays, self.removed, np.frombuffer(query, np.uint8), begins, lengths)
+        kernels.extend_matches(self._arrays, self.removed, np.frombuffer(query, np.uint8), begins, lengths)
 
-    def following(self, query: bytes) -> dict[str, int]:
+    def count_following(self, query: bytes) -> dict[str, int]:
         """Which characters are after `query` and how often, "" for the end of a document; in order of code points."""
         low, high = self.range(query)
-        begins = [*kernels.following(self._arrays, low, high, len(query)).tolist(), high]
+        begins = [*kernels.find_next_characters(self._arrays, low, high, len(query)).tolist(), high]
         matches: dict[str, int] = {}
         for begin, end in pairwise(begins):
-            offset = int(kernels.positions(self._arrays, begin, begin + 1)[0]) + len(query)
+            offset = int(kernels.read_offsets(self._arrays, begin, begin + 1)[0]) + len(query)
             character = self.text[offset : offset + 4].split(bytes([SEPARATOR]))[0].decode(errors="ignore")[:1]
             if count := self.kept(begin, end):
                 matches[character] = count
         return matches
 
 
-def character_begins(text: bytes) -> np.ndarray:
+def find_character_begins(text: bytes) -> np.ndarray:
     """Where characters begin in UTF-8, (characters,) int64."""
     return np.flatnonzero((np.frombuffer(text, np.uint8) & _TOP_TWO_BITS) != _CONTINUATION)
 
 
-def mapped(path: Path) -> mmap.mmap:
+def map_file(path: Path) -> mmap.mmap:
     """A file's bytes, by mmap.
 
     Raises: OSError if it is missing; ValueError if it is empty.
@@ -149,7 +150,7 @@ def mapped(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _array(path: Path, kind: str) -> np.ndarray:
+def _map_array(path: Path, kind: str) -> np.ndarray:
     if not path.stat().st_size:
         return np.empty(0, kind)
     return np.memmap(path, kind, "r").view(np.ndarray)

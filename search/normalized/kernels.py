@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compiled import compiled, inlined
-from search.exact.kernels import SEPARATOR, character
+from search.exact.kernels import SEPARATOR, decode_character
 from search.normalized.tables import (
     IGNORABLE_PLANE,
     ITERATION,
@@ -38,7 +38,7 @@ _NONE = -1
 @inlined
 def _decode(data: Any, at: int) -> Any:
     """Code point that starts at byte `at` of valid UTF-8, and where the next one starts."""
-    point, size = character(data, at)
+    point, size = decode_character(data, at)
     return point, at + size
 
 

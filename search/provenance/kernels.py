@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compiled import compiled, inlined
-from search.exact.kernels import is_removed
+from search.exact.kernels import is_in_ranges
 from search.shard.reads import part_at
 
 
@@ -52,7 +52,7 @@ def seen(places: Any, size: int, document_begins: Any, reads: Any, discarded: An
             while part < reads.epochs[epoch + 1] and reads.begins[part] < offset + size:
                 iteration = np.int64(reads.iterations[part])
                 part += 1
-                if iteration == 0 or is_removed(iteration, discarded):
+                if iteration == 0 or is_in_ranges(iteration, discarded):
                     continue
                 last = max(last, iteration)
                 first = iteration if first == 0 else min(first, iteration)
@@ -81,7 +81,7 @@ def expose(places: Any, document_begins: Any, reads: Any, discarded: Any, source
             iteration = np.int64(reads.iterations[part])
             if iteration == 0:
                 unread += 1
-            elif is_removed(iteration, discarded):
+            elif is_in_ranges(iteration, discarded):
                 lost += 1
             else:
                 counts[sources[document], (iteration - 1) // width] += 1

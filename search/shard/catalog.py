@@ -40,7 +40,7 @@ class Catalog:
 
     @property
     def digest(self) -> str:
-        """Of all that is searched: with it an answer can be repeated. The sealed index's own where nothing changed."""
+        """Identifies all that is searched, so that an answer can be repeated; the sealed index's own where nothing changed."""
         if not self.added and not self.removed:
             return self.index.digest
         return digest_json([self.index.digest, [manifest.digest for manifest in self.added], sorted(self.removed)])
@@ -53,7 +53,7 @@ class Catalog:
 
 
 def path_of(index: Path) -> Path:
-    """Where the catalog of an index artifact stands, if anything was added or removed."""
+    """Path of an index artifact's catalog; the file exists once anything was added or removed."""
     return index / CATALOG
 
 
@@ -65,21 +65,21 @@ def open_catalog(index: Manifest) -> Catalog:
     path = path_of(index.root)
     try:
         body: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        format_, result, rows, removed = body["format"], body["index"], body["added"], dict(body["removed"])
+        format_, digest, rows, removed = body["format"], body["index"], body["added"], dict(body["removed"])
     except FileNotFoundError:
         return Catalog(index)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifact(f"{path}: not a catalog ({error!r}); remove it and add again what was added") from error
     if format_ != FORMAT:
         raise CorruptArtifact(f"{path}: format {format_}, this code reads {FORMAT}; remove it and add again what was added")
-    if result != index.digest:
+    if digest != index.digest:
         raise CorruptArtifact(
-            f"{path}: of index {short_digest(result)}, {index.root} is {index.short}; remove it and add again what was added"
+            f"{path}: of index {short_digest(digest)}, {index.root} is {index.short}; remove it and add again what was added"
         )
-    return Catalog(index, tuple(_addition(index.root.parent.parent, row) for row in rows), removed)
+    return Catalog(index, tuple(_open_addition(index.root.parent.parent, row) for row in rows), removed)
 
 
-def _addition(artifacts: Path, row: Mapping[str, str]) -> Manifest:
+def _open_addition(artifacts: Path, row: Mapping[str, str]) -> Manifest:
     manifest = open_sealed(artifacts / row["folder"])
     if manifest.digest != row["digest"]:
         raise CorruptArtifact(
@@ -89,16 +89,16 @@ def _addition(artifacts: Path, row: Mapping[str, str]) -> Manifest:
 
 
 def add(index: Manifest, addition: Manifest) -> Catalog:
-    """Search a sealed addition too, from now on; does nothing where it is there already."""
-    with _changing(index) as catalog:
+    """Include a sealed addition in all later searches; does nothing where it is included already."""
+    with _locked(index) as catalog:
         if addition.digest in {manifest.digest for manifest in catalog.added}:
             return catalog
         return _write(replace(catalog, added=(*catalog.added, addition)))
 
 
 def remove(index: Manifest, doc_ids: Iterable[str], why: str) -> Catalog:
-    """Search some documents no more, from now on."""
-    with _changing(index) as catalog:
+    """Leave some documents out of all later searches."""
+    with _locked(index) as catalog:
         return _write(replace(catalog, removed=dict.fromkeys(doc_ids, why) | dict(catalog.removed)))
 
 
@@ -111,7 +111,7 @@ def _write(catalog: Catalog) -> Catalog:
 
 
 @contextmanager
-def _changing(index: Manifest) -> Iterator[Catalog]:
+def _locked(index: Manifest) -> Iterator[Catalog]:
     """The present state, while no other process changes it."""
     with (index.root / f".{CATALOG}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

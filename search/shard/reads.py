@@ -1,7 +1,7 @@
-"""When training read each byte of a document: its samples and their iterations, found once, while the index is built.
+"""When training read each byte of a document: its samples and their iterations, computed once, while the index is built.
 
 A document is cut anew in every epoch, where the samples of the data order begin; each part was read in one iteration, or
-in none. A hit's iterations so are a few steps, without the tokenizer and without the data order.
+in none. So the iterations of a hit are found in a few steps, without the tokenizer and the data order.
 
     reads.documents.npy   (D + 1,) where each document's epochs begin in reads.epochs
     reads.epochs.npy      (E + 1,) where each epoch's parts begin in the next two
@@ -19,16 +19,16 @@ import numpy as np
 from pipeline.compiled import compiled, inlined
 from pipeline.errors import CorruptArtifact
 from search.arrays import compact, load
-from search.exact.kernels import first_above
+from search.exact.kernels import find_first_above
 
-# The iteration of what no iteration read, after all others.
+# In place of the iteration of text that no iteration has read; greater than all of them.
 UNREAD = np.iinfo(np.int64).max
 DOCUMENTS, EPOCHS, BEGINS, ITERATIONS = (f"reads.{name}.npy" for name in ("documents", "epochs", "begins", "iterations"))
 
 
 @dataclass
 class ReadsWriter:
-    """The parts of a shard's documents, gathered one document after the other."""
+    """Collects the parts of a shard's documents, one document after the other."""
 
     documents: list[int] = field(default_factory=lambda: [0])
     epochs: list[int] = field(default_factory=lambda: [0])
@@ -36,11 +36,11 @@ class ReadsWriter:
     iterations: list[np.ndarray] = field(default_factory=list)
 
     def add(self, token_begins: np.ndarray, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """One document, as training cut it.
+        """Add one document, as training cut it.
 
         Args:
             token_begins: (tokens,) int64 bytes of the document at which its tokens begin, `</s>` included.
-            samples: for each epoch the first token of each part, and its iteration, as `Order.samples` gives them.
+            samples: for each epoch the first token and the iteration of each part, as `Order.samples` gives them.
         """
         for tokens, iterations in samples:
             self.begins.append(token_begins[tokens].astype(np.uint32))
@@ -80,7 +80,7 @@ class Reads:
 
         A token is read whole: a part begins where its first token does.
         """
-        result = _iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
+        result = _collect_iterations(*self.arrays, document, np.array(spans, np.int64).reshape(-1, 2))
         return tuple(result.tolist())
 
     def complete_by(self, document: int, begins: np.ndarray, ends: np.ndarray, discarded: np.ndarray) -> np.ndarray:
@@ -99,7 +99,10 @@ class Reads:
         return latest
 
     def _first_reads(self, document: int, discarded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where a document's bytes come to be read first by another iteration, ascending from 0, and that iteration."""
+        """Cut a document where the iteration that read its bytes first changes.
+
+        Returns: where each part begins, ascending from 0, and the iteration that read it first.
+        """
         arrays = self.arrays
         epochs = arrays.epochs[arrays.documents[document] : int(arrays.documents[document + 1]) + 1].astype(np.int64)
         breaks = np.unique(np.append(arrays.begins[epochs[0] : epochs[-1]].astype(np.int64), 0))
@@ -108,7 +111,7 @@ class Reads:
             if begin == end:
                 continue
             iterations = arrays.iterations[begin:end].astype(np.int64)
-            iterations[(iterations == 0) | _within(iterations, discarded)] = UNREAD
+            iterations[(iterations == 0) | _is_within(iterations, discarded)] = UNREAD
             part = np.searchsorted(arrays.begins[begin:end], breaks, "right") - 1
             firsts = np.where(part >= 0, np.minimum(firsts, iterations[np.maximum(part, 0)]), firsts)
         return breaks, firsts
@@ -120,7 +123,7 @@ class Reads:
         yield from zip(arrays.begins[first:last].tolist(), arrays.iterations[first:last].tolist(), strict=True)
 
 
-def _within(numbers: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+def _is_within(numbers: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     """Which numbers are in one of the ascending, disjoint ranges, (n,) bool."""
     if not len(ranges):
         return np.zeros(len(numbers), bool)
@@ -131,11 +134,11 @@ def _within(numbers: np.ndarray, ranges: np.ndarray) -> np.ndarray:
 @inlined
 def part_at(begins: Any, low: int, high: int, offset: int) -> Any:
     """The last of the parts [low, high) of one epoch that begins at or before a byte of the document."""
-    return max(first_above(begins, np.int64(low), np.int64(high), offset) - 1, np.int64(low))
+    return max(find_first_above(begins, np.int64(low), np.int64(high), offset) - 1, np.int64(low))
 
 
 @compiled
-def _iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, document: int, spans: Any) -> Any:
+def _collect_iterations(documents: Any, epochs: Any, begins: Any, iterations: Any, document: int, spans: Any) -> Any:
     """Distinct iterations other than 0 of the parts that the (n, 2) spans touch, ascending."""
     matches = []
     for epoch in range(documents[document], documents[document + 1]):

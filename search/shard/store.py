@@ -115,7 +115,7 @@ class Shard:
         """Open shard `name` of an index artifact's data.
 
         Args:
-            removed: doc_ids that are as if they were not there, of any shard.
+            removed: doc_ids that are never found; those of other shards are ignored.
         Raises: CorruptArtifact if a file is missing or the files contradict each other.
         """
         folder = data / SHARDS / name
@@ -126,7 +126,7 @@ class Shard:
         ranges = [(int(self.document_begins[n]), int(self.document_begins[n + 1])) for n in sorted(self.removed)]
         self.suffixes = suffix_array.SuffixArray(folder, np.array(ranges, np.int64) if ranges else NOTHING)
         try:
-            self._rows = suffix_array.mapped(folder / ROWS)
+            self._rows = suffix_array.map_file(folder / ROWS)
         except (OSError, ValueError) as error:
             raise CorruptArtifact(f"{folder}: not a readable shard ({error}); make the index again") from error
         self.documents = len(self._lines) - 1
@@ -158,17 +158,17 @@ class Shard:
         removed = sum(end - begin - 1 for begin, end in self.suffixes.removed.tolist())
         return len(self.suffixes.text) - self.documents - removed
 
-    def passage_at(self, place: int) -> int:
+    def passage_at(self, offset: int) -> int:
         """Number of the passage that a byte offset is in."""
-        return kernels.before(self.passage_begins, place) - 1
+        return kernels.count_up_to(self.passage_begins, offset) - 1
 
-    def passages_of(self, places: np.ndarray) -> np.ndarray:
+    def passages_of(self, offsets: np.ndarray) -> np.ndarray:
         """Numbers of the passages that ascending byte offsets are in, each once, ascending, int64."""
-        return _each(self.passage_begins, places)
+        return _numbers_of(self.passage_begins, offsets)
 
-    def documents_of(self, places: np.ndarray) -> list[int]:
+    def documents_of(self, offsets: np.ndarray) -> list[int]:
         """Numbers of the documents that ascending byte offsets are in, each once, ascending."""
-        return _each(self.document_begins, places).tolist()
+        return _numbers_of(self.document_begins, offsets).tolist()
 
     def is_removed(self, passage: int) -> bool:
         """Whether a passage belongs to a removed document."""
@@ -182,13 +182,13 @@ class Shard:
             end = min(end, int(self.passage_begins[passage + 1]))
         return begin, end
 
-    def document_at(self, place: int) -> Document:
+    def document_at(self, offset: int) -> Document:
         """The document that a byte offset is in."""
-        return self.document(self.document_number(place))
+        return self.document(self.document_number(offset))
 
-    def document_number(self, place: int) -> int:
+    def document_number(self, offset: int) -> int:
         """Number of the document that a byte offset is in."""
-        return kernels.before(self.document_begins, place) - 1
+        return kernels.count_up_to(self.document_begins, offset) - 1
 
     def document(self, number: int) -> Document:
         """A document by its number."""
@@ -216,7 +216,8 @@ def _find(ids: np.ndarray, doc_id: str) -> int | None:
     return index if index < len(ids) and ids[index] == key else None
 
 
-def _each(begins: np.ndarray, places: np.ndarray) -> np.ndarray:
-    # Places of the array's own type: of another numpy would convert the whole array first.
-    result = np.searchsorted(begins, places.astype(begins.dtype), side="right").astype(np.int64) - 1
+def _numbers_of(begins: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Numbers of the parts, which begin at `begins`, that ascending offsets are in; each once."""
+    # Offsets of the array's own type: with another type numpy would first convert the whole array.
+    result = np.searchsorted(begins, offsets.astype(begins.dtype), side="right").astype(np.int64) - 1
     return result[np.diff(result, prepend=-1) > 0]

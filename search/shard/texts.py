@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import CorruptArtifact
-from search.exact.suffix_array import character_begins
+from search.exact.suffix_array import find_character_begins
 from search.shard.catalog import Catalog, Part
 from search.shard.store import DUPLICATES, Duplicates, Shard
 
@@ -69,17 +69,17 @@ class Texts:
         Returns: (begins, lengths), (characters,) int64 each, in bytes of UTF-8.
         """
         key = text.encode()
-        begins = character_begins(key)
+        begins = find_character_begins(key)
         lengths = np.zeros(len(begins), np.int64)
         for shard in self.shards:
-            shard.suffixes.matches(key, begins, lengths)
+            shard.suffixes.extend_matches(key, begins, lengths)
         return begins, lengths
 
     def following(self, text: str) -> Counter[str]:
         """Which characters are after `text`, and how often; "" for the end of a document."""
         matches: Counter[str] = Counter()
         for shard in self.shards:
-            matches.update(shard.suffixes.following(text.encode()))
+            matches.update(shard.suffixes.count_following(text.encode()))
         return matches
 
 

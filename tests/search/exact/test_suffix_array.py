@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact
 from search.exact import kernels, suffix_array
-from search.exact.suffix_array import SuffixArray, build, character_begins
+from search.exact.suffix_array import SuffixArray, build, find_character_begins
 from tests.tokenizer.helpers.strategies import texts
 
 SPECIAL = st.sampled_from(
@@ -65,19 +65,19 @@ def check(array: SuffixArray, rows: list[str], queries: list[str]) -> None:
         assert array.count(query.encode()) == len(expected)
         assert array.positions(*array.range(query.encode())).tolist() == expected
         behind = [(rows_at(rows, place, query))[:1] for place in expected]
-        assert array.following(query.encode()) == {c: behind.count(c) for c in sorted(set(behind) - {""})} | (
+        assert array.count_following(query.encode()) == {c: behind.count(c) for c in sorted(set(behind) - {""})} | (
             {"": behind.count("")} if "" in behind else {}
         )
         key = query.encode()
-        begins = character_begins(key)
+        begins = find_character_begins(key)
         lengths = np.zeros(len(begins), np.int64)
-        array.matches(key, begins, lengths)
+        array.extend_matches(key, begins, lengths)
         assert begins.tolist() == [len(query[:n].encode()) for n in range(len(query))]
         for begin, length in zip(range(len(query)), lengths.tolist(), strict=True):
             rest = query[begin:]
             longest = max(k for k in range(len(rest) + 1) if any(rest[:k] in row for row in rows))
             assert length == len(rest[:longest].encode())
-        assert array.longest(key) == lengths[0]
+        assert array.measure_longest(key) == lengths[0]
 
 
 def rows_at(rows: list[str], place: int, query: str) -> str:
@@ -111,7 +111,7 @@ def test_the_fifth_byte_of_an_offset_counts() -> None:
     arrays = kernels.Arrays(
         text, places.astype(np.uint32), (places >> 32).astype(np.uint8), np.zeros((1, 24), np.uint8), np.zeros(1, np.uint64)
     )
-    assert kernels.positions(arrays, 0, 3).tolist() == places.tolist()
+    assert kernels.read_offsets(arrays, 0, 3).tolist() == places.tolist()
 
 
 def test_more_kinds_of_characters_than_codes(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_long_queries_are_exact(tmp_path: Path) -> None:
     row = "".join(chr(0x4E00 + i) for i in range(3000))
     array = indexed([row, row[1:]], tmp_path)
     assert array.count(row[5:1500].encode()) == 2 and array.count((row[5:1500] + "終").encode()) == 0
-    assert array.longest((row[5:1500] + "終").encode()) == len(row[5:1500].encode())
+    assert array.measure_longest((row[5:1500] + "終").encode()) == len(row[5:1500].encode())
 
 
 @pytest.mark.parametrize("name", [suffix_array.TEXT, suffix_array.SUFFIXES, suffix_array.FENCES])
