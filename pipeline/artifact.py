@@ -11,6 +11,7 @@ artifacts/<stage>/<run>/
 
 import fcntl
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -83,7 +84,8 @@ class Artifact:
         self.data, self.work, self.events = root / "data", root / "work", root / "events.jsonl"
         self.sealed: Manifest | None = None
         self.started = datetime.now(UTC)
-        self._folder = _identity(root)
+        # Kept open, so that no other folder can get its inode number.
+        self._folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
 
     def receipt_path(self, step: str, shard: str) -> Path:
         """Where the receipt of a finished shard stands."""
@@ -99,7 +101,7 @@ class Artifact:
             return None
         got = json.loads(path.read_text("utf-8"))
         if got["fingerprint"] != self.fingerprint:
-            raise _drift(path, got["fingerprint"], self.fingerprint, self.stage, self.run)
+            raise _drift(self, path, got["fingerprint"])
         return got["stats"]
 
     def write_receipt(self, step: str, shard: str, stats: Mapping[str, Any]) -> None:
@@ -147,8 +149,16 @@ class Artifact:
         return self.sealed
 
     def _check_folder(self) -> None:
-        if _identity(self.root) != self._folder:
+        try:
+            is_ours = os.path.samestat(self.root.stat(), os.fstat(self._folder))
+        except FileNotFoundError:
+            is_ours = False
+        if not is_ours:
             raise PipelineError(f"{self.root}: removed while it was being made; run the same command again")
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self._folder)
 
 
 @contextmanager
@@ -165,26 +175,34 @@ def begin_artifact(run: RunFile, stage: str, settings: Any, inputs: Mapping[str,
     with locked(root):
         root.mkdir(exist_ok=True)
         artifact = Artifact(root, stage, run, mark=mark, inputs=dict(inputs), settings=settings)
-        recipe_file = root / "recipe.json"
-        begun = json.loads(recipe_file.read_text("utf-8")) if recipe_file.exists() else None
-        now = {"fingerprint": artifact.fingerprint, "settings": identity(settings), "inputs": dict(inputs), "recipe": recipe}
-        if begun and begun["fingerprint"] != artifact.fingerprint:
-            raise _drift(
-                path=root,
-                begun=begun["fingerprint"],
-                now=artifact.fingerprint,
-                stage=stage,
-                run=run,
-                changes=_changes(begun, now),
-            )
-        if (root / "manifest.json").exists():
-            artifact.sealed = open_sealed(root)
-        else:
-            remove_unfinished(root)
-            write_json(recipe_file, now)
-            artifact.data.mkdir(exist_ok=True)
-            artifact.work.mkdir(exist_ok=True)
-        yield artifact
+        try:
+            _open_folder(artifact, recipe)
+            yield artifact
+        finally:
+            artifact.close()
+
+
+def _open_folder(artifact: Artifact, recipe: int) -> None:
+    """Compare what the folder has with what is asked for; set `sealed`, or make the folder ready."""
+    root, recipe_file = artifact.root, artifact.root / "recipe.json"
+    begun = json.loads(recipe_file.read_text("utf-8")) if recipe_file.exists() else None
+    now = {
+        "fingerprint": artifact.fingerprint,
+        "settings": identity(artifact.settings),
+        "inputs": artifact.inputs,
+        "recipe": recipe,
+    }
+    if begun and begun["fingerprint"] != artifact.fingerprint:
+        raise _drift(artifact, root, begun["fingerprint"], _changes(begun, now))
+    if (root / "manifest.json").exists():
+        artifact.sealed = open_sealed(root)
+        if artifact.sealed.body["fingerprint"] != artifact.fingerprint:  # recipe.json is gone, or is another's
+            raise _drift(artifact, root, artifact.sealed.body["fingerprint"])
+        return
+    remove_unfinished(root)
+    write_json(recipe_file, now)
+    artifact.data.mkdir(exist_ok=True)
+    artifact.work.mkdir(exist_ok=True)
 
 
 def open_sealed(root: Path, *, verify_all: bool = False) -> Manifest:
@@ -207,7 +225,13 @@ def open_sealed(root: Path, *, verify_all: bool = False) -> Manifest:
         raise CorruptArtifact(f"{path}: not a manifest ({error!r}); {redo}") from error
     if digest_json(core) != body["digest"]:
         raise CorruptArtifact(f"{path}: its content does not match its own digest {body['digest'][:15]}; {redo}")
-    result = {p.relative_to(root).as_posix() for p in (root / "data").rglob("*") if p.is_file()}
+    sealed_as = body.get("stage"), body.get("made", {}).get("run")
+    if sealed_as != (stage, name):
+        raise CorruptArtifact(f"{root}: was sealed as {sealed_as[0]} of run {sealed_as[1]!r}; put it back there, or {redo}")
+    inside = list((root / "data").rglob("*"))
+    if links := [p for p in inside if p.is_symlink()]:
+        raise CorruptArtifact(f"{links[0]}: a link, whose content is not part of what was sealed; {redo}")
+    result = {p.relative_to(root).as_posix() for p in inside if p.is_file()}
     if result != files.keys():
         odd = sorted(result ^ files.keys())
         raise CorruptArtifact(f"{root}: {len(odd)} file(s) missing or not of this artifact, first {odd[0]}; {redo}")
@@ -241,19 +265,10 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Device and inode of a folder, None where there is none."""
-    try:
-        about = folder.stat()
-    except FileNotFoundError:
-        return None
-    return about.st_dev, about.st_ino
-
-
-def _drift(path: Path, begun: str, now: str, stage: str, run: RunFile, changes: str = "") -> RecipeDrift:
+def _drift(artifact: Artifact, path: Path, begun: str, changes: str = "") -> RecipeDrift:
     return RecipeDrift(
-        f"{path}: begun with recipe {short_digest(begun)}, this run is {short_digest(now)}{changes}; "
-        f"give the run a new name, or `make clean-{stage} RUN={run.name}` to start over"
+        f"{path}: begun with recipe {short_digest(begun)}, this run is {short_digest(artifact.fingerprint)}{changes}; "
+        f"give the run a new name, or `make clean-{artifact.stage} RUN={artifact.run.name}` to start over"
     )
 
 

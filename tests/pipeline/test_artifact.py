@@ -1,6 +1,7 @@
 """Artifacts: sealed last, checked on opening, resumed by receipt, never by a foreign recipe."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -136,3 +137,28 @@ def test_errors_end_with_one_line_and_status_2(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("error: MissingInput: ") and done.stderr.count("\n") == 1
+
+
+def test_a_sealed_artifact_is_what_was_asked_for(run: RunFile) -> None:
+    (make(run).root / "recipe.json").unlink()
+    assert make(run).sealed
+    with pytest.raises(RecipeDrift, match="begun with recipe"):
+        make(run, Settings(width=4))
+
+
+def test_an_artifact_under_another_name_is_refused(run: RunFile) -> None:
+    root = make(run).root
+    for other in (root.with_name("other"), root.parent.with_name("index") / root.name):
+        other.parent.mkdir(exist_ok=True)
+        shutil.copytree(root, other)
+        with pytest.raises(CorruptArtifact, match=f"was sealed as corpus of run {run.name!r}"):
+            open_sealed(other)
+    open_sealed(root)
+
+
+def test_a_link_inside_an_artifact_is_noticed(run: RunFile, tmp_path: Path) -> None:
+    root = make(run).root
+    (tmp_path / "elsewhere").mkdir()
+    (root / "data" / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CorruptArtifact, match="a link"):
+        open_sealed(root)

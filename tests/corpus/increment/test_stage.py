@@ -142,10 +142,9 @@ def test_a_copy_of_a_masked_document_is_known(tmp_path: Path, ray_session: None)
     one = [OLD[0][0], mails[0], *OLD[0][1:]]
     like = [OLD[0][0], mails[0], *OLD[0][1:], "もう一文を足しました。"]
     run = write_run(tmp_path, ("ja_web", "html", write_pages(tmp_path / "p", {"one.html": one})), more=mask)
+    run = run.rename(tmp_path / "base.toml")
     main(["--run", str(run), "--artifacts", str(tmp_path)])
-    assert "@" not in next(iter(documents(open_sealed(tmp_path / "corpus" / "t")).values()))["text"]
-    run.rename(tmp_path / "base.toml")
-    (tmp_path / "corpus" / "t").rename(tmp_path / "corpus" / "base")
+    assert "@" not in next(iter(documents(open_sealed(tmp_path / "corpus" / "base")).values()))["text"]
     pages = write_pages(tmp_path / "q", {"copy.html": one, "near.html": like, "else.html": OLD[1]})
     run = write_run(tmp_path, ("ja_new", "html", pages), more=mask + '[corpus.base]\nrun = "base"\n')
     main(["--run", str(run), "--artifacts", str(tmp_path)])
