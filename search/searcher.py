@@ -19,7 +19,7 @@ from search.settings import IndexSettings
 from search.shard.catalog import open_catalog, path_of
 from search.shard.store import MODEL, VECTOR, Shard
 from search.shard.texts import Texts
-from search.vectors.embedder import Embedder, identity_of
+from search.vectors.embedder import Embedder, read_identity
 from search.vectors.factory import check_embedder, open_embedder
 from search.vectors.nearest import Neighbours
 
@@ -51,7 +51,7 @@ class Searcher:
         self._index = index
         self.total: int = index.stats["iterations"]
         self.discarded = frozenset(i for first, last in discarded for i in range(first, last + 1))
-        self.identity = identity_of(index.data / VECTOR / MODEL)
+        self.identity = read_identity(index.data / VECTOR / MODEL)
         self._state = self._opened()
 
     @classmethod
@@ -216,7 +216,7 @@ class _Passages:
     def page(self, texts: Texts, offset: int, limit: int) -> Iterator[_Row]:
         for matches in self.ranked[offset : offset + limit]:
             begin, end = texts.shards[matches.shard].bounds(matches.passage)
-            yield matches, end, rank.highlights(self.query, texts.shards[matches.shard].text(begin, end))
+            yield matches, end, rank.find_highlights(self.query, texts.shards[matches.shard].text(begin, end))
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class _Exact:
     @classmethod
     def folded(cls, texts: Texts, text: str) -> "_Exact":
         """Raises: BadInput if the index has no normalized view, or nothing of the query is left when it is folded."""
-        if not fold.folded(text):
+        if not fold.fold_query(text):
             raise BadInput(f"the query {text!r} is empty once spelling is put aside; search for it with mode ngram")
         if any(shard.normal is None for shard in texts.shards):
             raise BadInput("this index has no normalized view; make it with `normalized = true` in [index]")
@@ -248,7 +248,7 @@ class _Exact:
     def _made(cls, texts: Texts, text: str, begins: Sequence[np.ndarray], ends: Sequence[np.ndarray] | int) -> "_Exact":
         passages = [shard.passages_of(matches) for shard, matches in zip(texts.shards, begins, strict=True)]
         count = sum(map(len, begins))
-        return cls(begins, ends, passages, rank.weight(text, count, texts.characters) if count else 0.0)
+        return cls(begins, ends, passages, rank.weigh_span(text, count, texts.characters) if count else 0.0)
 
     @property
     def occurrences(self) -> int:
@@ -278,7 +278,7 @@ class _Exact:
         if (furthest := max(ends)) > end:
             end = shard.bounds(shard.passage_at(furthest - 1))[1]
         characters = [(len(shard.text(begin, a)), len(shard.text(begin, b))) for a, b in zip(begins, ends, strict=True)]
-        return found, end, rank.joined(characters)
+        return found, end, rank.merge_spans(characters)
 
 
 def _bytes_of(spans: Sequence[tuple[int, int]], text: str, begin: int) -> list[tuple[int, int]]:

@@ -158,9 +158,9 @@ def by_spans(whole: Passages, asked: Questions, chosen: Sequence[int]) -> np.nda
     for number in chosen:
         question, scores = asked.asked[number], []
         for context in asked.contexts:
-            spans = {question[begin:end] for begin, end in rank.shared_spans(question, context)}
+            spans = {question[begin:end] for begin, end in rank.find_shared_spans(question, context)}
             for span in spans - weights.keys():
-                weights[span] = rank.weight(span, whole.suffixes.count(span.encode()), characters)
+                weights[span] = rank.weigh_span(span, whole.suffixes.count(span.encode()), characters)
             scores.append(sum(sorted(map(weights.__getitem__, spans))))
         found.append(ranks_of(np.array([scores]), asked.right[[number]])[0])
     return np.array(found)

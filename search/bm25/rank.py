@@ -1,11 +1,11 @@
-"""Passages that answer a question which occurs nowhere word for word: BM25 over its character 1-, 2- and 3-grams.
+"""Finds passages for a question that occurs nowhere word for word: BM25 over its character 1-, 2- and 3-grams.
 
-No word segmentation, no table beside the suffix array: how often an n-gram occurs is the width of its range of suffixes, the
-rarest ones' suffixes nominate passages, and the text of the best of those is read to count every n-gram in it. The same
-passages in the same order for any number of shards: counts are summed over all of them before anything is weighed.
+No word segmentation and no table beside the suffix array: the width of an n-gram's range of suffixes is how often it occurs,
+the suffixes of the rarest n-grams nominate passages, and the text of the best of those is read to count every n-gram in it.
+The result is the same for any number of shards: counts are summed over all shards before anything is weighed.
 
 Source: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", §3; occurrences in the corpus
-stand for the passages that hold an n-gram. Measured by `make bench-search ONLY=rank`: docs/search.md.
+are counted in place of passages that hold an n-gram. Measured by `make bench-search ONLY=rank`: docs/search.md.
 """
 
 import math
@@ -25,21 +25,21 @@ ORDERS = (1.0, 0.5, 0.2)
 # BM25: a second occurrence adds a sixth of the first one, and length counts nearly in full. R@1 there: k1 .1 .922/.895,
 # .2 .922/.892, .3 .922/.885, .6 .906/.872; b .5 to 1 differ by .002.
 SATURATION, LENGTH = 0.2, 0.75
-# Suffixes whose passages are looked up, rarest n-grams first, the rarest one always: this many, and in a large corpus one in
-# so many characters, so that a shard has the same to do in any corpus. R@1 and R@3 of 740 questions among 23,700,000
-# characters: 100 suffixes .882/.908, 300 .891/.926, 1,000 .893/.927, 3,000 to 120,000 .893/.928.
+# Suffixes whose passages are looked up, those of the rarest n-grams first and of the rarest one always: BUDGET, or in a large
+# corpus one for each CHARACTERS_PER_SUFFIX characters, so that the work of a shard does not depend on the corpus. R@1 and R@3
+# of 740 questions among 23,700,000 characters: 100 suffixes .882/.908, 300 .891/.926, 1,000 .893/.927, 3,000 to 120,000
+# .893/.928.
 BUDGET, CHARACTERS_PER_SUFFIX = 10_000, 4_000
 # Nominated passages whose text is read. R@3 there: 50 .927, 100 to 1,000 .928.
 CANDIDATES = 200
-# Characters of a query that are looked at: an answer of a bot and more.
+# Characters of a query that are used: more than an answer of a bot has.
 MAX_QUERY = 2000
 # Shorter shared runs are single characters: noise.
 MIN_SPAN = 2
-# How much a hiragana counts beside a kanji, katakana, letter or digit, which carry the content of a Japanese sentence: a run
-# of five is worth one of those.
+# Weight of a hiragana; a kanji, katakana, letter or digit, which carry the content of a Japanese sentence, counts 1.
 HIRAGANA = 0.2
 _FIRST_HIRAGANA, _LAST_HIRAGANA = "\u3041", "\u309f"
-# Blocks in which one character stands for another of the same meaning: width, compatibility, mathematical letters.
+# Blocks of characters that are forms of others: width, compatibility, mathematical letters.
 _VARIANT_BLOCKS = ((0x20, 0x3400), (0xF900, 0xFB00), (0xFE30, 0xFFF0), (0x1D400, 0x1D800))
 _TO_FULL_WIDTH = str.maketrans({chr(point): chr(point + 0xFEE0) for point in range(0x21, 0x7F)} | {" ": "\u3000"})
 
@@ -70,85 +70,89 @@ class _Query(NamedTuple):
     ranges: list[list[list[tuple[int, int, int]]]]  # of each n-gram in each shard: ranks and bytes of every spelling
     weights: np.ndarray  # (G,) float64
     counts: np.ndarray  # (G,) int64: occurrences in all shards
-    characters: tuple[np.ndarray, np.ndarray, int]  # `kernels.table` of code points and its bits
-    grams: tuple[np.ndarray, np.ndarray, int]  # `kernels.table` of n-grams and its bits
+    characters: tuple[np.ndarray, np.ndarray, int]  # `kernels.make_table` of code points and their ids
+    grams: tuple[np.ndarray, np.ndarray, int]  # `kernels.make_table` of n-grams and their numbers
 
 
 def rank(shards: Sequence[RankedIndex], query: str, most: int = CANDIDATES) -> list[Ranked]:
-    """Up to `most` passages by BM25 over character n-grams, best first, equal ones in corpus order.
+    """Rank up to `most` passages by BM25 over character n-grams, best first, equal ones in corpus order.
 
-    Case, width and compatibility forms of a character are the same, in the query and in the text. What is removed from a shard
-    is not found, but still counts in how rare something is, until the shard is made again.
+    Case, width and compatibility forms of a character are equal, in the query and in the text. What is removed from a shard is
+    not found, but still counts in the rarity of n-grams until the shard is made again.
 
     Args:
-        query: any text; beyond MAX_QUERY characters it is not looked at.
+        query: any text; characters beyond MAX_QUERY are ignored.
         most: at most CANDIDATES are found.
     Returns: [] where no shard has any of its n-grams.
     """
-    result = _query(shards, fold(query[:MAX_QUERY]))
-    if not result.counts.any():
+    grams = _build_query(shards, fold(query[:MAX_QUERY]))
+    if not grams.counts.any():
         return []
     mean = sum(shard.suffixes.size for shard in shards) / sum(len(shard.passage_begins) for shard in shards)
-    matches = []
-    for number, passages in enumerate(_nominated(shards, result)):
+    ranked = []
+    for number, passages in enumerate(_nominate_passages(shards, grams)):
         shard = shards[number]
-        text, begins = np.frombuffer(shard.suffixes.text, np.uint8), shard.passage_begins
-        scores = kernels.scores(
-            text, begins, passages, result.characters, result.grams, result.weights, SATURATION, LENGTH, mean
+        scores = kernels.score_passages(
+            (np.frombuffer(shard.suffixes.text, np.uint8), shard.passage_begins),
+            passages,
+            grams.characters,
+            grams.grams,
+            grams.weights,
+            constants=(SATURATION, LENGTH, mean),
         )
-        matches += [Ranked(number, *row) for row in zip(passages.tolist(), scores.tolist(), strict=True)]
-    return sorted(matches, key=lambda row: (-row.score, row.shard, row.passage))[:most]
+        ranked += [Ranked(number, *row) for row in zip(passages.tolist(), scores.tolist(), strict=True)]
+    return sorted(ranked, key=lambda row: (-row.score, row.shard, row.passage))[:most]
 
 
-def highlights(query: str, passage: str) -> tuple[tuple[int, int], ...]:
-    """Where the passage has what made it answer: character ranges, ascending and disjoint.
+def find_highlights(query: str, passage: str) -> tuple[tuple[int, int], ...]:
+    """Find what of a passage made it a hit: character ranges, ascending and disjoint.
 
-    They are the places of the maximal runs of at least MIN_SPAN characters that both share, but for case and width; those
-    with the content of one kanji at least, where there are any.
+    These are the maximal runs of at least MIN_SPAN characters that both share, apart from case and width; if any of them have
+    the content of at least one kanji, only those.
     """
-    text = passage.translate(_folds())
+    text = passage.translate(_list_folds())
     asked = fold(query)
-    shared = {asked[begin:end] for begin, end in shared_spans(asked, text)}
-    return find_spans({span for span in shared if content(span) >= 1} or shared, text)
+    shared = {asked[begin:end] for begin, end in find_shared_spans(asked, text)}
+    return find_spans({span for span in shared if count_content(span) >= 1} or shared, text)
 
 
 def fold(text: str) -> str:
-    """Without case, width and compatibility forms."""
+    """Remove differences of case, width and compatibility forms."""
     return unicodedata.normalize("NFKC", text).lower()
 
 
-def _query(shards: Sequence[RankedIndex], query: str) -> _Query:
-    """Every distinct n-gram of a folded query that says something: one hiragana or one mark does not."""
+def _build_query(shards: Sequence[RankedIndex], query: str) -> _Query:
+    """Every distinct n-gram of a folded query but single hiragana and marks, which say nothing."""
     ids = {character: number for number, character in enumerate(sorted(set(query)), start=1)}
     starts = ((begin, size) for size in range(1, len(ORDERS) + 1) for begin in range(len(query) - size + 1))
     grams = list(dict.fromkeys(query[begin : begin + size] for begin, size in starts))
-    grams = [gram for gram in grams if len(gram) > 1 or content(gram) == 1]
+    grams = [gram for gram in grams if len(gram) > 1 or count_content(gram) == 1]
     ranges = [
         [[(*shard.suffixes.range(spelling), len(spelling)) for spelling in spellings] for shard in shards]
-        for spellings in map(_spellings, grams)
+        for spellings in map(_list_spellings, grams)
     ]
     counts = np.array([sum(high - low for shard in matches for low, high, _ in shard) for matches in ranges], np.int64)
     passages = sum(len(shard.passage_begins) for shard in shards)
     order = np.array([ORDERS[len(gram) - 1] for gram in grams])
     points = [
-        (point, number) for character, number in ids.items() for point in (ord(character), *_variants().get(character, ()))
+        (point, number) for character, number in ids.items() for point in (ord(character), *_list_variants().get(character, ()))
     ]
     numbers = [sum(ids[c] << kernels.ID_BITS * index for index, c in enumerate(reversed(gram))) for gram in grams]
     return _Query(
-        ranges,
-        order * np.log1p(passages / np.maximum(counts, 1)),
-        counts,
-        kernels.make_table([point for point, _ in points], [number for _, number in points]),
-        kernels.make_table(numbers, range(len(numbers))),
+        ranges=ranges,
+        weights=order * np.log1p(passages / np.maximum(counts, 1)),
+        counts=counts,
+        characters=kernels.make_table([point for point, _ in points], [number for _, number in points]),
+        grams=kernels.make_table(numbers, range(len(numbers))),
     )
 
 
-def _nominated(shards: Sequence[RankedIndex], query: _Query) -> list[np.ndarray]:
-    """Passages of each shard, ascending: the CANDIDATES with the weightiest of the n-grams that BUDGET reaches."""
+def _nominate_passages(shards: Sequence[RankedIndex], query: _Query) -> list[np.ndarray]:
+    """Passages of each shard, ascending: the CANDIDATES with the greatest weight of the n-grams that BUDGET allows."""
     budget = max(BUDGET, sum(shard.suffixes.size for shard in shards) // CHARACTERS_PER_SUFFIX)
     rarest = [number for number in np.argsort(query.counts, kind="stable").tolist() if query.counts[number]]
     reach = int(np.searchsorted(np.cumsum(query.counts[rarest]), budget, side="right"))
-    matches = [_partial(shard, number, query, rarest[: max(reach, 1)]) for number, shard in enumerate(shards)]
+    matches = [_sum_weights(shard, number, query, rarest[: max(reach, 1)]) for number, shard in enumerate(shards)]
     every = np.concatenate([partial for _, partial in matches])
     best = np.zeros(len(every), bool)
     best[np.argsort(-every, kind="stable")[:CANDIDATES]] = True
@@ -156,20 +160,20 @@ def _nominated(shards: Sequence[RankedIndex], query: _Query) -> list[np.ndarray]
     return [passages[kept] for (passages, _), kept in zip(matches, np.split(best, ends[:-1]), strict=True)]
 
 
-def _partial(shard: RankedIndex, number: int, query: _Query, grams: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Passages of a shard that hold any of some n-grams, ascending, and the summed weight of those."""
+def _sum_weights(shard: RankedIndex, number: int, query: _Query, grams: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Passages of a shard that hold any of some n-grams, ascending, and the sum of the weights of those that each holds."""
     sums, passages = np.zeros(len(shard.passage_begins)), [np.empty(0, np.int64)]
     for gram in grams:
         for low, high, size in query.ranges[gram][number]:
             if low < high:
                 offsets = shard.suffixes.positions(low, high)
-                passages.append(kernels.nominate(offsets, size, shard.passage_begins, query.weights[gram], sums))
+                passages.append(kernels.nominate_passages(offsets, size, shard.passage_begins, query.weights[gram], sums))
     existing = np.sort(np.concatenate(passages))
     return existing, sums[existing]
 
 
-def _spellings(gram: str) -> list[bytes]:
-    """How a folded n-gram may be in a text: as it is; with letters, digits or marks of ASCII, in capitals and full width."""
+def _list_spellings(gram: str) -> list[bytes]:
+    """How a folded n-gram may be written in a text: as it is and, if it has ASCII, in capitals and full width."""
     if not any(character.isascii() or character != character.upper() for character in gram):
         return [gram.encode()]
     cases = dict.fromkeys((gram, gram.upper(), gram.capitalize(), gram[0] + gram[1:].upper()))
@@ -179,7 +183,7 @@ def _spellings(gram: str) -> list[bytes]:
 
 
 @cache
-def _folds() -> dict[int, str]:
+def _list_folds() -> dict[int, str]:
     """Characters whose folded form is one other character."""
     points = (point for first, last in _VARIANT_BLOCKS for point in range(first, last))
     folded = ((point, fold(chr(point))) for point in points)
@@ -187,18 +191,18 @@ def _folds() -> dict[int, str]:
 
 
 @cache
-def _variants() -> dict[str, list[int]]:
-    """The other way round: code points of a folded character's other forms."""
+def _list_variants() -> dict[str, list[int]]:
+    """The inverse of `_list_folds`: code points of a folded character's other forms."""
     matches: dict[str, list[int]] = {}
-    for point, folded in _folds().items():
+    for point, folded in _list_folds().items():
         matches.setdefault(folded, []).append(point)
     return matches
 
 
-def shared_spans(query: str, passage: str) -> list[tuple[int, int]]:
-    """Maximal [begin, end) of `query` that occur in `passage`: none can be longer on either side.
+def find_shared_spans(query: str, passage: str) -> list[tuple[int, int]]:
+    """Maximal ranges [begin, end) of `query` that occur in `passage`: none can be extended on either side.
 
-    At least MIN_SPAN characters each; ascending; they may overlap.
+    Each has at least MIN_SPAN characters; ascending; they may overlap.
     """
     spans: list[tuple[int, int]] = []
     end = 0
@@ -212,34 +216,34 @@ def shared_spans(query: str, passage: str) -> list[tuple[int, int]]:
     return spans
 
 
-def content(text: str) -> float:
-    """How many characters of content a text has: HIRAGANA for a hiragana, 0 for punctuation and space, else 1."""
-    return sum(map(_content, text))
+def count_content(text: str) -> float:
+    """Count the characters of content in a text: HIRAGANA for a hiragana, 0 for punctuation and space, else 1."""
+    return sum(map(_character_content, text))
 
 
-def weight(text: str, count: int, characters: int) -> float:
-    """How much a shared span says: its content times how surprising it is, -ln(count / characters).
+def weigh_span(text: str, count: int, characters: int) -> float:
+    """Weigh a shared span: its content times its information, -ln(count / characters).
 
     Args:
         count: how often it occurs in the corpus, at least 1.
         characters: size of the corpus.
     """
-    return content(text) * math.log(characters / count)
+    return count_content(text) * math.log(characters / count)
 
 
 def find_spans(texts: set[str], passage: str) -> tuple[tuple[int, int], ...]:
-    """Where any of `texts` occurs in `passage`, overlapping and touching places joined, ascending."""
+    """Where any of `texts` occurs in `passage`, ascending; occurrences that overlap or touch are one span."""
     matches: list[tuple[int, int]] = []
     for text in texts:
         begin = passage.find(text)
         while begin >= 0:
             matches.append((begin, begin + len(text)))
             begin = passage.find(text, begin + 1)
-    return joined(matches)
+    return merge_spans(matches)
 
 
-def joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The same characters as disjoint spans, ascending."""
+def merge_spans(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Merge spans that overlap or touch; ascending."""
     results: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
         if results and begin <= results[-1][1]:
@@ -249,7 +253,7 @@ def joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple(results)
 
 
-def _content(character: str) -> float:
+def _character_content(character: str) -> float:
     if _FIRST_HIRAGANA <= character <= _LAST_HIRAGANA:
         return HIRAGANA
     return 1.0 if unicodedata.category(character)[0] in "LNS" else 0.0

@@ -11,7 +11,7 @@ from pipeline.errors import BadInput, MissingInput
 from pipeline.files import short_digest
 from pipeline.progress import echo
 from pipeline.text.terminal import MARK, PLAIN, strip_control_chars
-from search.bm25.rank import joined
+from search.bm25.rank import merge_spans
 from search.provenance.trace import Snippet, Span, Trace, TracedDocument, TraceSettings, trace
 
 # Brackets that Japanese text seldom has, where there are no colours.
@@ -23,7 +23,7 @@ _ITERATIONS = 5
 def render(trace: Trace, *, colour: bool) -> str:
     """The text with its spans marked, the spans rarest first, the documents with their snippets."""
     marks = (MARK, PLAIN) if colour else (OPEN, CLOSE)
-    lines = [_marked(trace.text, joined([(span.begin, span.end) for span in trace.spans]), marks).strip("\n"), ""]
+    lines = [_marked(trace.text, merge_spans([(span.begin, span.end) for span in trace.spans]), marks).strip("\n"), ""]
     lines += [_span(number, span, trace.total_iterations) for number, span in enumerate(trace.spans, 1)]
     for number, document in enumerate(trace.documents):
         existing = [str(index) for index, span in enumerate(trace.spans, 1) if number in span.shown]

@@ -42,7 +42,7 @@ def read_offset(arrays: Any, rank: int) -> Any:
 
 
 @inlined
-def _count_shared(text: Any, offset: int, query: Any, begin: int, end: int, known: int) -> Any:
+def _count_shared(text: Any, offset: int, query: Any, begin: int, end: int, known: int = 0) -> Any:
     """Bytes that the text from `offset` on shares with query[begin:end]; the first `known` are known to be shared."""
     shared = known
     while begin + shared < end and text[offset + shared] == query[begin + shared]:
@@ -63,7 +63,9 @@ def _count_fences_before(arrays: Any, query: Any, begin: int, end: int) -> Any:
             first = middle + 1
         else:
             last = middle
-    return _count_fences_from(arrays.fences, query, begin, end, first, False) if end - begin > _KEY_BYTES else first
+    if end - begin <= _KEY_BYTES:
+        return first
+    return _count_fences_from(arrays.fences, query, begin, end, first=first, equal_too=False)
 
 
 @inlined
@@ -91,7 +93,7 @@ def _count_suffixes_before(arrays: Any, query: Any, begin: int, end: int, first:
     while first < last:
         middle = (first + last) >> 1
         offset = read_offset(arrays, middle)
-        shared = _count_shared(arrays.text, offset, query, begin, end, min(shared_first, shared_last))
+        shared = _count_shared(arrays.text, offset, query, begin, end, known=min(shared_first, shared_last))
         before = equal_too if shared == end - begin else arrays.text[offset + shared] < query[begin + shared]
         if before:
             first, shared_first = middle + 1, shared
@@ -114,7 +116,7 @@ def _find_block(arrays: Any, query: Any, begin: int, end: int) -> Any:
         it or is before all that do.
     """
     before = _count_fences_before(arrays, query, begin, end)
-    after = _count_fences_from(arrays.fences, query, begin, end, before, True)
+    after = _count_fences_from(arrays.fences, query, begin, end, first=before, equal_too=True)
     until = min(after * FENCE_EVERY, len(arrays.low))
     # A fence that begins with the whole query is not before it; of a longer one, fences know the first bytes only.
     last = min(before * FENCE_EVERY, until) if end - begin <= FENCE_BYTES else until
@@ -130,12 +132,12 @@ def _find_end(arrays: Any, query: Any, begin: int, end: int, first: int, last: i
         step = 1
         while first + step < last:
             offset = read_offset(arrays, first + step - 1)
-            if _count_shared(arrays.text, offset, query, begin, end, 0) < end - begin:
+            if _count_shared(arrays.text, offset, query, begin, end) < end - begin:
                 last = first + step - 1
                 break
             first += step
             step *= 2
-    return _count_suffixes_before(arrays, query, begin, end, first, last, True)
+    return _count_suffixes_before(arrays, query, begin, end, first=first, last=last, equal_too=True)
 
 
 @compiled
@@ -155,8 +157,8 @@ def find_ranks(text: Any, low: Any, high: Any, fences: Any, keys: Any, query: An
     """Ranks [first, last) of the suffixes that begin with the query, bytes; a named tuple as argument would take 1 µs more."""
     arrays = Arrays(text, low, high, fences, keys)
     begin, end, until, fence = _find_block(arrays, query, 0, len(query))
-    first = _count_suffixes_before(arrays, query, 0, len(query), begin, end, False)
-    return first, _find_end(arrays, query, 0, len(query), first, until, fence)
+    first = _count_suffixes_before(arrays, query, 0, len(query), first=begin, last=end, equal_too=False)
+    return first, _find_end(arrays, query, 0, len(query), first=first, last=until, fence=fence)
 
 
 @inlined
@@ -176,19 +178,19 @@ def is_in_ranges(number: int, ranges: Any) -> Any:
 def _find_longest(arrays: Any, removed: Any, query: Any, begin: int, end: int) -> Any:
     """Bytes of the longest prefix of query[begin:end] that is in the text outside `removed`, in whole characters."""
     low, high, _, _ = _find_block(arrays, query, begin, end)
-    first = _count_suffixes_before(arrays, query, begin, end, low, high, False)
+    first = _count_suffixes_before(arrays, query, begin, end, first=low, last=high, equal_too=False)
     best = 0
     # No suffix shares more with the query than its nearest neighbours in the order.
     rank = first - 1
     while rank >= 0 and is_in_ranges(read_offset(arrays, rank), removed):
         rank -= 1
     if rank >= 0:
-        best = _count_shared(arrays.text, read_offset(arrays, rank), query, begin, end, 0)
+        best = _count_shared(arrays.text, read_offset(arrays, rank), query, begin, end)
     rank = first
     while rank < len(arrays.low) and is_in_ranges(read_offset(arrays, rank), removed):
         rank += 1
     if rank < len(arrays.low):
-        best = max(best, _count_shared(arrays.text, read_offset(arrays, rank), query, begin, end, 0))
+        best = max(best, _count_shared(arrays.text, read_offset(arrays, rank), query, begin, end))
     while begin + best < end and best > 0 and query[begin + best] & _TOP_TWO_BITS == _CONTINUATION:
         best -= 1
     return best
@@ -275,7 +277,7 @@ def find_next_characters(arrays: Any, first: int, last: int, size: int) -> Any:
         while low < high:
             middle = (low + high) >> 1
             there = read_offset(arrays, middle) + size
-            if _count_shared(text, there, text, here, here + width, 0) == width:
+            if _count_shared(text, there, text, here, here + width) == width:
                 low = middle + 1
             else:
                 high = middle

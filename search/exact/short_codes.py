@@ -26,7 +26,7 @@ class Codes:
     """A text's codes."""
 
     codes: np.ndarray  # (c,) uint8
-    origins: np.ndarray  # (c,) uint32 or int64: offset in the text of the character whose code begins here
+    origins: np.ndarray  # (c,) uint32 or int64: where the character is whose code begins here, or the reserved offset
 
     def offsets(self, order: np.ndarray) -> np.ndarray:
         """Offsets in the text of those offsets in `codes` at which a character's code begins, in the given order."""

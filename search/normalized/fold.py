@@ -1,21 +1,21 @@
-"""The normalized view: text folded so that width, case, kana and kanji variants are equal, mapped back to what is there.
+"""The normalized view: text folded so that width, case, kana and kanji variants are equal, with a map back to the original.
 
-What is folded: `search.normalized.tables`. Further ゝ and ゞ become the kana that they repeat where that kana is unvoiced
-(こゝろ is こころ, たゞ is ただ; づゝ stays, which is read づつ and would be guessed), and the group of both is found as one.
+`search.normalized.tables` says what is folded. Besides, ゝ and ゞ become the kana that they repeat if that is unvoiced
+(こゝろ is こころ, たゞ is ただ; づゝ stays, since づつ would be a guess), and both characters are then found as one group.
 々 and 〳〵 stay: what they repeat may be several characters. A query folds like the text; one that begins inside a group,
-as ゝろ or a lone voicing mark does, finds only what stands so in the folded text.
+such as ゝろ or a lone voicing mark, finds only what the folded text has in that form.
 
-It differs from `pipeline.text.fold` (duplicates, benchmark items), which also drops punctuation, spaces and ー, and keeps
-kanji variants apart: there a document is compared, here each hit must map back to the text that is shown.
+It differs from `pipeline.text.fold` (duplicates, benchmark items), which also drops punctuation, spaces and ー, and keeps kanji
+variants apart: that one compares documents, here each hit must map back to the text that is shown.
 
 `fold_bytes` folds a shard. Its `OffsetMap` gives the bytes of the text that any folded bytes come from, as whole groups:
-what is between two groups moved by a constant, so it is enough to keep the groups whose size changed. Files, some 2
-bytes a group:
+between two groups the offset is constant, so only groups whose size changed are kept. Files, about 2 bytes a
+group:
 
-    origins.events.npy    (P, 2) uint8: bytes that moved alike, then the number of the next group's sizes; 0 for a mere step
-    origins.marks.npy     (ceil(P / 64) + 1, 2) int64: bytes folded and of the text before every 64th of those, and all of both
-    origins.sizes.npy     (at most 255, 2) int32: bytes of a group, folded and in the text, frequent ones; number 0 is (0, 0)
-    origins.rare.npy      (R, 3) int64: which of the events has other sizes (number 255), ascending, and those
+    origins.events.npy    (P, 2) uint8: bytes up to the next group, then the number of its sizes; 0 where the gap goes on
+    origins.marks.npy     (ceil(P / 64) + 1, 2) int64: bytes, folded and of the text, before every 64th event; then of all
+    origins.sizes.npy     (at most 255, 2) int32: frequent sizes of a group: bytes folded and in the text; number 0 is (0, 0)
+    origins.rare.npy      (R, 3) int64: number of each event with other sizes (code 255), ascending, and those sizes
 """
 
 import functools
@@ -28,9 +28,9 @@ import numpy as np
 from pipeline.errors import CorruptArtifact
 from search.arrays import load
 
-RULES = 1  # bump when a change of the kernels changes what a text folds to; the tables are looked at by `rules`
+RULES = 1  # bump when a change of the kernels changes what a text folds to; `compute_rules_digest` covers the tables
 EVENTS, MARKS, SIZES, RARE = FILES = tuple(f"origins.{name}.npy" for name in ("events", "marks", "sizes", "rare"))
-# A look-up reads at most so many events, 128 bytes, after a binary search over the marks.
+# After a binary search over the marks a look-up reads at most this many events, 128 bytes.
 MARK_EVERY = 64
 MAX_GAP = 255
 _RARE = 255
@@ -63,12 +63,12 @@ class OffsetMap:
             begins, ends: (n,) integers, 0 <= begin < end <= folded_bytes, where folded characters begin and end.
         Returns: (n, 2) int64, first byte and the one after the last.
         """
-        from search.normalized.kernels import locate
+        from search.normalized.kernels import locate_origins
 
-        matches = np.empty((len(begins), 2), np.int64)
+        origins = np.empty((len(begins), 2), np.int64)
         begins, ends = np.asarray(begins, np.int64), np.asarray(ends, np.int64)
-        locate(begins, ends, self.events, self.marks, self.sizes, self.rare, MARK_EVERY, matches)
-        return matches
+        locate_origins(begins, ends, self.arrays, MARK_EVERY, origins)
+        return origins
 
     def offsets(self, begins: np.ndarray) -> np.ndarray:
         """Where the groups that begin at bytes of the text are in the folded text; the inverse of `origins`.
@@ -77,15 +77,20 @@ class OffsetMap:
             begins: (n,) integers, 0 <= begin <= text_bytes. Inside a group they give where the group begins.
         Returns: (n,) int64.
         """
-        from search.normalized.kernels import place_all
+        from search.normalized.kernels import locate_folded
 
-        matches = np.empty(len(begins), np.int64)
-        place_all(np.asarray(begins, np.int64), self.events, self.marks, self.sizes, self.rare, MARK_EVERY, matches)
-        return matches
+        offsets = np.empty(len(begins), np.int64)
+        locate_folded(np.asarray(begins, np.int64), self.arrays, MARK_EVERY, offsets)
+        return offsets
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The four arrays, in the order of FILES."""
+        return self.events, self.marks, self.sizes, self.rare
 
     def save(self, folder: Path) -> None:
         """Write the four files."""
-        for name, array in zip(FILES, (self.events, self.marks, self.sizes, self.rare), strict=True):
+        for name, array in zip(FILES, self.arrays, strict=True):
             np.save(folder / name, array)
 
     @classmethod
@@ -98,10 +103,10 @@ class OffsetMap:
         shapes = [array.shape[1:] for array in (events, marks, sizes, rare)]
         types = [array.dtype for array in (events, marks, sizes, rare)]
         if shapes != [(2,), (2,), (2,), (3,)] or types != [np.uint8, np.int64, np.int32, np.int64]:
-            raise CorruptArtifact(f"{folder}: arrays {shapes} of {types} are no offset map; make the index again")
+            raise CorruptArtifact(f"{folder}: arrays {shapes} of {types} are not an offset map; make the index again")
         result = cls(events, marks, sizes, rare)
         if (
-            len(marks) != _blocks(len(events)) + 1
+            len(marks) != _count_blocks(len(events)) + 1
             or not 0 < len(sizes) <= _RARE
             or (result.folded_bytes, result.text_bytes) != (folded_bytes, text_bytes)
         ):
@@ -113,34 +118,34 @@ class OffsetMap:
 
 
 @functools.cache
-def rules() -> str:
-    """Digest of what folds to what; texts and queries folded under different ones do not meet."""
-    from search.normalized.tables import tables
+def compute_rules_digest() -> str:
+    """Digest of the rules of folding; a query folded by other rules than the text would not find it."""
+    from search.normalized.tables import build_tables
 
     digest = hashlib.sha256(f"{RULES}".encode())
-    for array in tables():
+    for array in build_tables():
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
 def fold_bytes(text: np.ndarray) -> tuple[np.ndarray, OffsetMap]:
-    """Fold a text, or many of which each is followed by the byte 0xFF, over which nothing joins.
+    """Fold a text, or several, each followed by the byte 0xFF, over which nothing joins.
 
     Args:
         text: (bytes,) uint8, valid UTF-8 but for 0xFF.
     Returns: (folded bytes,) uint8, UTF-8 with the same 0xFF, and the map back.
     """
-    result, events = _made(text)
-    return result, _packed(events, len(result), len(text))
+    result, events = _fold_events(text)
+    return result, _pack_events(events, len(result), len(text))
 
 
 def fold(text: str) -> tuple[str, np.ndarray]:
     """Fold a text and say where each folded character comes from.
 
-    Returns: the folded text, and (characters, 2) int64: first character of the text and the one after the last of the
-        group that made each; ascending, and together all that was not dropped before the first.
+    Returns: the folded text, and (characters, 2) int64: for each of them the range [begin, end) of
+        characters of the text that made it; ascending, and without gaps from the first one on.
     """
-    data = _utf8(text)
+    data = _encode_utf8(text)
     result, map_back = fold_bytes(data)
     begins = np.flatnonzero((result & 0xC0) != 0x80)
     origins = map_back.origins(begins, np.append(begins[1:], len(result)) if len(begins) else begins)
@@ -149,33 +154,33 @@ def fold(text: str) -> tuple[str, np.ndarray]:
     return result.tobytes().decode("utf-8", "surrogatepass"), before[origins]
 
 
-def folded(text: str) -> str:
-    """A query as it is in the folded text."""
-    return _made(_utf8(text))[0].tobytes().decode("utf-8", "surrogatepass")
+def fold_query(text: str) -> str:
+    """Fold a query."""
+    return _fold_events(_encode_utf8(text))[0].tobytes().decode("utf-8", "surrogatepass")
 
 
-def _utf8(text: str) -> np.ndarray:
+def _encode_utf8(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
 
 
-def _made(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fold_events(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The folded bytes and the events of `search.normalized.kernels.fold`."""
+    from search.normalized.kernels import bound_sizes
     from search.normalized.kernels import fold as fold_into
-    from search.normalized.kernels import room
-    from search.normalized.tables import tables
+    from search.normalized.tables import build_tables
 
-    text, known = _frozen(text), tables()
-    size, count = room(text, known)
+    text, known = _freeze(text), build_tables()
+    size, count = bound_sizes(text, known)
     results, events = np.empty(size, np.uint8), np.empty((count, 3), np.int64)
     size, count = fold_into(text, known, results, events)
     return results[:size], events[:count]
 
 
-def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
+def _pack_events(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap:
     """The compact form of `search.normalized.kernels.fold`'s events."""
-    from search.normalized.kernels import pack
+    from search.normalized.kernels import pack_events
 
-    # One number a pair: unique rows take ten times as long.
+    # One number for each pair: np.unique over rows takes ten times as long.
     kinds, number, counts = np.unique(events[:, 1] << _BITS | events[:, 2], return_inverse=True, return_counts=True)
     frequent = np.argsort(-counts, kind="stable")[: _RARE - 1]
     codes = np.full(len(kinds), _RARE, np.uint8)
@@ -183,22 +188,22 @@ def _packed(events: np.ndarray, folded_bytes: int, text_bytes: int) -> OffsetMap
     code = codes[number]
     steps = len(events) + int((np.maximum(events[:, 0] - 1, 0) // MAX_GAP).sum())
     pairs = np.empty((steps, 2), np.uint8)
-    marks = np.zeros((_blocks(steps) + 1, 2), np.int64)
-    result = pack(events, code, pairs, marks[:-1], MARK_EVERY, MAX_GAP)
+    marks = np.zeros((_count_blocks(steps) + 1, 2), np.int64)
+    result = pack_events(events, code, pairs, marks[:-1], every=MARK_EVERY, most=MAX_GAP)
     assert result == steps, f"{result} events written, {steps} counted"
     marks[-1] = folded_bytes, text_bytes
     rare = np.column_stack([np.flatnonzero(pairs[:, 1] == _RARE), events[code == _RARE, 1:]])
     of_groups = np.column_stack([kinds[frequent] >> _BITS, kinds[frequent] & (1 << _BITS) - 1])
     sizes = np.concatenate([np.zeros((1, 2), np.int64), of_groups]).astype(np.int32)
-    return OffsetMap(_frozen(pairs), _frozen(marks), _frozen(sizes), _frozen(rare))
+    return OffsetMap(_freeze(pairs), _freeze(marks), _freeze(sizes), _freeze(rare))
 
 
-def _blocks(events: int) -> int:
+def _count_blocks(events: int) -> int:
     return max(-(-events // MARK_EVERY), 1)
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
-    """The same array, read-only, as one that is mapped: kernels are compiled for one kind."""
+def _freeze(array: np.ndarray) -> np.ndarray:
+    """The same array, read-only like a mapped file, so that kernels are compiled only once."""
     view = array.view()
     view.flags.writeable = False
     return view

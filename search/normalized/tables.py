@@ -12,7 +12,7 @@ A character is decomposed (NFKD), then each part is replaced, until nothing chan
     variation selectors        nothing, as every default ignorable code point (joiners, soft hyphens, marks of direction)
 
 The parts of a text are then composed again (NFC): `search.normalized.kernels`. But for the Japanese rows this is Unicode's
-NFKC_Casefold. Katakana become hiragana because who searches expects it: Find in Chromium and Safari takes both kinds for
+NFKC_Casefold. Katakana become hiragana because people who search expect it: Find in Chromium and Safari takes both kinds for
 equal and keeps voiced and small letters apart (WebKit, TextIterator.cpp), kana type is a difference as weak as case in
 JIS X 4061, and laws and older prose are in katakana.
 Source: Unicode Standard 3.13 and its Annex 15; Unihan and OpenCC as `search.normalized.kanji_variants` says.
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from search.normalized.kanji_variants import kanji_forms
+from search.normalized.kanji_variants import read_kanji_forms
 
 TABLE = 0x30000  # below plane 3, which holds ideographs that fold to themselves; above it are no letters
 # First entries of `Tables.fast`: the parts are listed in `rows`; the same, and the character may join what is before.
@@ -56,7 +56,7 @@ _ARCHAIC = {
     "YI": "い",
     "WU": "う",
     "N-MU-MO": "ん",
-}  # ん is what MU and MO stand for when it ends a word
+}  # MU and MO at the end of a word are read ん
 
 
 class Tables(NamedTuple):
@@ -71,16 +71,16 @@ class Tables(NamedTuple):
 
 
 @functools.cache
-def tables() -> Tables:
+def build_tables() -> Tables:
     """Tables of the fold, made once a process in about 0.3 s."""
     fast, rows = np.arange(TABLE, dtype=np.int32), np.full(TABLE, -1, np.int32)
     classes = np.zeros(TABLE, np.uint8)
-    pairs = _pairs()
+    pairs = _list_pairs()
     seconds = {second for _, second in pairs} | set(range(V_BASE, V_BASE + V_COUNT)) | set(range(T_BASE + 1, T_BASE + T_COUNT))
     parts: list[int] = []
-    replaced = replacements()
-    for point in _changing(replaced):
-        text = fold_of(chr(point), replaced)
+    replaced = build_replacements()
+    for point in _list_changing(replaced):
+        text = fold_character(chr(point), replaced)
         classes[point] = unicodedata.combining(chr(point))
         joins = not text or unicodedata.combining(text[0]) or ord(text[0]) in seconds or ord(text[0]) == ITERATION
         whole = unicodedata.normalize("NFC", text)
@@ -99,18 +99,18 @@ def tables() -> Tables:
     )
 
 
-def replacements() -> dict[str, str]:
-    """What takes the place of a decomposed character, where that is not its case folding."""
+def build_replacements() -> dict[str, str]:
+    """What replaces each decomposed character, where that is not its case folding."""
     result = {chr(point): chr(point - _TO_HIRAGANA) for point in range(_KATAKANA, _KATAKANA_END)}
     for first, last in IGNORABLE:
         result |= {chr(point): "" for point in range(first, last + 1)}
     for point in range(0x1B000, 0x1B168):
-        if letter := _historic(unicodedata.name(chr(point), "")):
+        if letter := _modernize(unicodedata.name(chr(point), "")):
             result[chr(point)] = letter
-    return result | _SYMBOLS | _LETTERS | kanji_forms()
+    return result | _SYMBOLS | _LETTERS | read_kanji_forms()
 
 
-def fold_of(character: str, replaced: dict[str, str]) -> str:
+def fold_character(character: str, replaced: dict[str, str]) -> str:
     """What a character becomes on its own, decomposed."""
     text, folded = "", _SYMBOLS.get(character, character)
     while text != folded:
@@ -119,7 +119,7 @@ def fold_of(character: str, replaced: dict[str, str]) -> str:
     return text
 
 
-def _historic(name: str) -> str:
+def _modernize(name: str) -> str:
     """The letter of today for a name of the blocks Kana Supplement, Kana Extended-A and Small Kana Extension."""
     for kind in _NAMED:
         if name.startswith(kind):
@@ -127,16 +127,16 @@ def _historic(name: str) -> str:
             if letter.startswith("SMALL "):
                 return _SMALL.get(letter.removeprefix("SMALL "), "")
             letter = letter.partition("-")[0]  # KA-3 is the third form of か; KA-KE is read か more often than け
-            return _ARCHAIC.get(letter) or _hiragana(letter)
+            return _ARCHAIC.get(letter) or _to_hiragana(letter)
     return ""
 
 
-def _hiragana(letter: str) -> str:
+def _to_hiragana(letter: str) -> str:
     plain = unicodedata.lookup(f"HIRAGANA LETTER {letter}")
     return _LETTERS.get(plain, plain)
 
 
-def _changing(replaced: dict[str, str]) -> list[int]:
+def _list_changing(replaced: dict[str, str]) -> list[int]:
     """Code points below TABLE that need not be themselves."""
     listed = np.ones(TABLE, bool)
     for first, end in (*_IDEOGRAPHS, *_PRIVATE):
@@ -145,7 +145,7 @@ def _changing(replaced: dict[str, str]) -> list[int]:
     return np.flatnonzero(listed).tolist()
 
 
-def _pairs() -> dict[tuple[int, int], int]:
+def _list_pairs() -> dict[tuple[int, int], int]:
     """What NFC composes of two code points, but Hangul."""
     results = {}
     for point in range(TABLE):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import BadInput
-from search.bm25.rank import joined
+from search.bm25.rank import merge_spans
 from search.provenance.occurrences import (
     DocumentSources,
     Occurrences,
@@ -196,7 +196,7 @@ def maximal(begins: np.ndarray, lengths: np.ndarray, *, least: int) -> list[tupl
 
 def covered(bounds: Sequence[tuple[int, int]]) -> int:
     """Characters that are in any of the ranges."""
-    return sum(end - begin for begin, end in joined(list(bounds)))
+    return sum(end - begin for begin, end in merge_spans(list(bounds)))
 
 
 def _unlikely(
@@ -293,7 +293,7 @@ def _source(searcher: TracedIndex, texts: Texts, key: _Key, spans: list[tuple[in
         snippets.append(
             Snippet(
                 text=shard.text(low, high),
-                spans=joined(marks),
+                spans=merge_spans(marks),
                 byte=low - document.begin,
                 iterations=tuple(i for i in iterations if i not in searcher.discarded),
                 discarded=tuple(i for i in iterations if i in searcher.discarded),

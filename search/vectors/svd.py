@@ -36,11 +36,11 @@ _SPACES = re.compile(r"\s\s+")
 
 
 def normalize(text: str) -> str:
-    """Fold what means the same for resemblance: width and compatibility forms (NFKC), case, runs of white space."""
+    """Remove differences that do not matter here: width and compatibility forms (NFKC), case, runs of white space."""
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).lower())
 
 
-def features(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Every character and every pair of neighbouring characters, of `normalize`d texts.
 
     Returns: (row, key), both (occurrences,) int64: which text, which feature.
@@ -86,23 +86,23 @@ class SvdEmbedder(Embedder):
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(n, d) float32 unit vectors; zeros for a text that has no known feature. Each row depends on its text alone."""
-        return _unit(weigh(texts, self.vocabulary, self.idf) @ self.components)
+        return _scale_to_unit(weigh(texts, self.vocabulary, self.idf) @ self.components)
 
     def embed_query(self, text: str) -> np.ndarray:
         """(d,) float32 unit vector of one text, with numpy alone; zeros where no feature is known."""
-        _, key = features([text])
-        column, known = _columns(key, self.vocabulary)
+        _, key = extract_features([text])
+        column, known = _find_columns(key, self.vocabulary)
         column, count = np.unique(column[known], return_counts=True)
         weight = (1 + np.log(count)).astype(np.float32) * self.idf[column]
-        return _unit((weight @ self.components[column])[None])[0]
+        return _scale_to_unit((weight @ self.components[column])[None])[0]
 
 
 def weigh(texts: Sequence[str], vocabulary: np.ndarray, idf: np.ndarray) -> "sparse.csr_array":
     """(n, V) float32 TF-IDF with unit rows: (1 + ln tf) * idf, as scikit-learn's `sublinear_tf`."""
     from scipy import sparse
 
-    row, key = features(texts)
-    column, known = _columns(key, vocabulary)
+    row, key = extract_features(texts)
+    column, known = _find_columns(key, vocabulary)
     ones = np.ones(int(known.sum()), np.float32)
     matrix = sparse.coo_array((ones, (row[known], column[known])), shape=(len(texts), len(vocabulary))).tocsr()
     matrix.data = (1 + np.log(matrix.data)) * idf[matrix.indices]
@@ -123,18 +123,18 @@ def fit(texts: Sequence[str], *, features_kept: int, dimensions: int) -> SvdEmbe
 
     # Sums of BLAS depend on how many threads share them; one thread gives the same bytes on any number of cores.
     with threadpool_limits(1):
-        vocabulary, frequency = _vocabulary(texts, features_kept)
+        vocabulary, frequency = _choose_vocabulary(texts, features_kept)
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
-        directions, strength = _svd(weigh(texts, vocabulary, idf), dimensions)
+        directions, strength = _decompose(weigh(texts, vocabulary, idf), dimensions)
         kept = strength > MIN_SINGULAR * strength[0]
         # Whitening: R@1 of JSQuAD questions .546 -> .590 at d = 256.
         components = directions[kept] * (strength[0] / strength[kept])[:, None]
     return SvdEmbedder(vocabulary, idf, np.ascontiguousarray(components.T, np.float32))
 
 
-def _vocabulary(texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
+def _choose_vocabulary(texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
     """The most frequent features, ascending, and in how many texts each is."""
-    row, key = features(texts)
+    row, key = extract_features(texts)
     order = np.lexsort((row, key))
     row, key = row[order], key[order]
     first = np.ones(len(key), bool)
@@ -144,25 +144,25 @@ def _vocabulary(texts: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray
     return result[kept], frequency[kept]
 
 
-def _svd(matrix: "sparse.csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+def _decompose(matrix: "sparse.csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Randomized SVD: (d, V) right singular vectors and (d,) singular values, strongest first."""
     rows, columns = cast("tuple[int, int]", matrix.shape)
     width = min(dimensions + OVERSAMPLING, rows, columns)
-    turned = matrix.T.tocsr()
+    transposed = matrix.T.tocsr()
     basis = matrix @ np.random.default_rng(SEED).standard_normal((columns, width), np.float32)
     for _ in range(POWER_ITERATIONS):
-        basis = matrix @ np.linalg.qr(turned @ np.linalg.qr(basis).Q).Q
-    small = (turned @ np.linalg.qr(basis).Q).T
+        basis = matrix @ np.linalg.qr(transposed @ np.linalg.qr(basis).Q).Q
+    small = (transposed @ np.linalg.qr(basis).Q).T
     _, strength, directions = np.linalg.svd(small, full_matrices=False)
     return directions[:dimensions], strength[:dimensions]
 
 
-def _columns(key: np.ndarray, vocabulary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_columns(key: np.ndarray, vocabulary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Column of each key, and whether the vocabulary has it."""
     column = np.minimum(np.searchsorted(vocabulary, key), len(vocabulary) - 1)
     return column, vocabulary[column] == key
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _scale_to_unit(vectors: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 0)

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.artifact import open_sealed
 from pipeline.errors import BadInput, ConfigError, CorruptArtifact, MissingInput, RecipeDrift
-from search.bm25.rank import highlights
+from search.bm25.rank import find_highlights
 from search.hits import Hit, Page
-from search.normalized.fold import folded
+from search.normalized.fold import fold_query
 from search.searcher import Searcher
 from tests.search.conftest import make_index
 from tests.search.helpers.world import World, make_world
@@ -120,7 +120,7 @@ def test_a_question_finds_passages_with_its_longest_rare_parts(world: World, sea
     hits = all_hits(searcher, query, "ngram")
     assert "第14章はaだけの文で" in hits[0].text
     for hit in hits[:10]:
-        assert hit.spans == highlights(query, hit.text) != ()
+        assert hit.spans == find_highlights(query, hit.text) != ()
         assert all(hit.text[b:e] in query for b, e in hit.spans)
         row = document(world, hit)
         starts = occurrences(row["text"], hit.text)
@@ -155,13 +155,13 @@ def test_the_number_of_shards_changes_no_answer(
 def check_normalized(world: World, searcher: Searcher, query: str) -> None:
     """Hits are the passages with a stretch that folds to the folded query; these texts fold character by character."""
     rows = world.rows()
-    counts = {row["doc_id"]: len(occurrences(folded(row["text"]), folded(query))) for row in rows}
+    counts = {row["doc_id"]: len(occurrences(fold_query(row["text"]), fold_query(query))) for row in rows}
     hits = all_hits(searcher, query, "normalized")
     page = searcher.search(query, "normalized")
     assert (page.occurrences, page.total) == (sum(counts.values()), len(hits))
     assert {hit.doc_id for hit in hits} == {doc_id for doc_id, count in counts.items() if count}
     for hit in hits:
-        assert all(folded(query) in folded(hit.text[begin:end]) for begin, end in hit.spans) and hit.spans
+        assert all(fold_query(query) in fold_query(hit.text[begin:end]) for begin, end in hit.spans) and hit.spans
         row = document(world, hit)
         starts = occurrences(row["text"], hit.text)
         assert hit.iterations in [brute(world, row, [(s + b, s + e) for b, e in hit.spans]) for s in starts]
@@ -175,7 +175,7 @@ def test_absence_is_an_answer(searcher: Searcher, world: World) -> None:
 
 
 def test_spelling_is_folded_to_the_corpus_normal_form(searcher: Searcher) -> None:
-    assert searcher.count("  源氏物語\n") == searcher.count("源氏物語") > 0
+    assert searcher.search("  源氏物語\n", "ngram").occurrences == searcher.count("源氏物語") > 0
     assert searcher.count("か\u3099") == searcher.count("が") > 0
 
 

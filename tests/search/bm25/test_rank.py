@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.bm25.rank import content, find_spans, fold, highlights, joined, shared_spans, weight
+from search.bm25.rank import count_content, find_highlights, find_shared_spans, find_spans, fold, merge_spans, weigh_span
 
 letters = st.text(alphabet="あい漢字a。", max_size=18)
 
@@ -20,7 +20,7 @@ def naive(query: str, passage: str) -> list[tuple[int, int]]:
 
 @given(letters, letters)
 def test_shared_spans_equal_the_naive_ones(query: str, passage: str) -> None:
-    assert shared_spans(query, passage) == naive(query, passage)
+    assert find_shared_spans(query, passage) == naive(query, passage)
 
 
 @given(st.sets(st.text(alphabet="あい漢", min_size=1, max_size=4), max_size=5), letters)
@@ -32,18 +32,18 @@ def test_places_mark_every_character_of_every_occurrence(wanted: set[str], passa
 
 
 def test_joined_spans_are_ascending_and_apart() -> None:
-    assert joined([(5, 8), (0, 2), (1, 4), (4, 5), (10, 11)]) == ((0, 8), (10, 11))
+    assert merge_spans([(5, 8), (0, 2), (1, 4), (4, 5), (10, 11)]) == ((0, 8), (10, 11))
 
 
 def test_content_counts_what_carries_meaning() -> None:
-    assert content("漢カーa1🙂") == 6
-    assert content("です") == pytest.approx(0.4)
-    assert content("、。 \n") == 0
+    assert count_content("漢カーa1🙂") == 6
+    assert count_content("です") == pytest.approx(0.4)
+    assert count_content("、。 \n") == 0
 
 
 def test_weight_is_content_times_surprise() -> None:
-    assert weight("源氏物語", 5, 5000) == pytest.approx(4 * math.log(1000))
-    assert weight("です", 5, 5000) < weight("源氏", 5, 5000) < weight("源氏", 1, 5000)
+    assert weigh_span("源氏物語", 5, 5000) == pytest.approx(4 * math.log(1000))
+    assert weigh_span("です", 5, 5000) < weigh_span("源氏", 5, 5000) < weigh_span("源氏", 1, 5000)
 
 
 mixed = st.text(alphabet="あいう漢字カaAａＡ1１①。 ", max_size=24)
@@ -51,7 +51,7 @@ mixed = st.text(alphabet="あいう漢字カaAａＡ1１①。 ", max_size=24)
 
 @given(mixed, mixed)
 def test_highlights_are_shared_runs_but_for_case_and_width(query: str, passage: str) -> None:
-    spans = highlights(query, passage)
+    spans = find_highlights(query, passage)
     assert all(a[1] < b[0] for a, b in pairwise(spans))
     asked = fold(query)
     for begin, end in spans:
@@ -64,10 +64,10 @@ def test_highlights_are_shared_runs_but_for_case_and_width(query: str, passage: 
 
 
 def test_highlights_leave_out_what_says_nothing_where_something_says_more() -> None:
-    assert highlights("光源氏ですか。", "これは光源氏ですか。それですか。") == ((3, 10),)
-    assert highlights("光源氏でしたか", "光源氏が、どうでしたか") == ((0, 3),)
-    assert highlights("そうでしたか", "光源氏が、どうでしたか") == ((6, 11),)
+    assert find_highlights("光源氏ですか。", "これは光源氏ですか。それですか。") == ((3, 10),)
+    assert find_highlights("光源氏でしたか", "光源氏が、どうでしたか") == ((0, 3),)
+    assert find_highlights("そうでしたか", "光源氏が、どうでしたか") == ((6, 11),)
 
 
 def test_highlights_stand_in_the_passage_as_it_is_spelled() -> None:
-    assert highlights("ＰＫＯとは", "この pko と Pko") == ((3, 6), (9, 12))
+    assert find_highlights("ＰＫＯとは", "この pko と Pko") == ((3, 6), (9, 12))

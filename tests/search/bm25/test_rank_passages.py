@@ -175,4 +175,4 @@ def test_a_table_holds_what_was_put_in(rows: dict[int, int], others: list[int]) 
     held = {key: value for key, value in zip(keys.tolist(), values.tolist(), strict=True) if key != kernels.EMPTY}
     assert held == rows
     for key in (*rows, *others):
-        assert kernels.find(keys, values, bits, key, -1) == rows.get(key, -1)
+        assert kernels.look_up(keys, values, bits, key, -1) == rows.get(key, -1)

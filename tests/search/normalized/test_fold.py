@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact
-from search.normalized.fold import EVENTS, FILES, MARK_EVERY, SIZES, OffsetMap, fold, fold_bytes, folded
-from search.normalized.kanji_variants import kanji_forms
-from search.normalized.tables import replacements
+from search.normalized.fold import EVENTS, FILES, MARK_EVERY, SIZES, OffsetMap, fold, fold_bytes, fold_query
+from search.normalized.kanji_variants import read_kanji_forms
+from search.normalized.tables import build_replacements
 
 # Letters, marks of several combining classes, characters that join, vanish, grow or change their size.
 ALPHABET = (
@@ -24,7 +24,7 @@ ALPHABET = (
 TEXTS = st.text(st.sampled_from(ALPHABET), max_size=25) | st.text(max_size=25)
 
 
-REPLACED = replacements()
+REPLACED = build_replacements()
 
 
 def truth(text: str) -> str:
@@ -58,19 +58,19 @@ def groups(text: str) -> list[tuple[str, int, int]]:
 @example("\ufe0f\u3099か\ufe0f\u3099")
 @example("a\u0305\u0301")  # a mark after another of its class does not reach the letter
 def test_the_fold_is_that_of_the_whole_text_at_once(text: str) -> None:
-    assert folded(text) == truth(text)
+    assert fold_query(text) == truth(text)
 
 
 @settings(deadline=None)
 @given(TEXTS)
 def test_folding_twice_changes_nothing(text: str) -> None:
-    assert folded(folded(text)) == folded(text)
+    assert fold_query(fold_query(text)) == fold_query(text)
 
 
 @settings(deadline=None)
 @given(TEXTS)
 def test_canonically_equal_texts_fold_alike(text: str) -> None:
-    assert folded(unicodedata.normalize("NFD", text)) == folded(unicodedata.normalize("NFC", text)) == folded(text)
+    assert fold_query(unicodedata.normalize("NFD", text)) == fold_query(unicodedata.normalize("NFC", text)) == fold_query(text)
 
 
 def test_every_character_folds_as_unicode_says() -> None:
@@ -110,7 +110,7 @@ def test_every_character_folds_as_unicode_says() -> None:
     ],
 )
 def test_what_readers_take_for_equal_is(left: str, right: str) -> None:
-    assert folded(left) == folded(right)
+    assert fold_query(left) == fold_query(right)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def test_what_readers_take_for_equal_is(left: str, right: str) -> None:
     [("か", "が"), ("は", "ぱ"), ("つ", "っ"), ("を", "お"), ("づゝ", "づづ"), ("a", "á"), ("土", "士"), ("庄", "荘")],
 )
 def test_what_they_tell_apart_stays_apart(left: str, right: str) -> None:
-    assert folded(left) != folded(right)
+    assert fold_query(left) != fold_query(right)
 
 
 def test_kanji_forms_are_one_letter_each() -> None:
-    forms = kanji_forms()
+    forms = read_kanji_forms()
     assert len(forms) > 500
     for form, letter in forms.items():
         assert unicodedata.normalize("NFKD", form + letter) == form + letter
-        assert (folded(form), folded(letter)) == (letter, letter)
+        assert (fold_query(form), fold_query(letter)) == (letter, letter)
 
 
 @settings(deadline=None)
@@ -134,15 +134,15 @@ def test_kanji_forms_are_one_letter_each() -> None:
 @example("こゝゝろヽ゚e\u0323\ufe0f\u0301…㌔\u1100\u1161\u11a8")
 def test_every_group_is_what_its_own_characters_fold_to(text: str) -> None:
     found = groups(text)
-    assert "".join(part for part, _, _ in found) == folded(text)
+    assert "".join(part for part, _, _ in found) == fold_query(text)
     place = found[0][1] if found else len(text)
-    assert not folded(text[:place])
+    assert not fold_query(text[:place])
     for part, begin, end in found:
         assert begin == place < end
-        assert folded(text[begin:end]) == part
+        assert fold_query(text[begin:end]) == part
         place = end
         for cut in range(begin + 1, end):  # no smaller group would do
-            left, right = folded(text[begin:cut]), folded(text[cut:end])
+            left, right = fold_query(text[begin:cut]), fold_query(text[cut:end])
             assert not left or not right or unicodedata.combining(right[0]) or left + right != part
     assert place == len(text)
 
@@ -155,7 +155,7 @@ def test_any_run_of_groups_is_found_as_it_stands(text: str, data: st.DataObject)
         return
     first = data.draw(st.integers(0, len(found) - 1))
     last = data.draw(st.integers(first, len(found) - 1))
-    assert folded(text[found[first][1] : found[last][2]]) == "".join(part for part, _, _ in found[first : last + 1])
+    assert fold_query(text[found[first][1] : found[last][2]]) == "".join(part for part, _, _ in found[first : last + 1])
 
 
 @settings(deadline=None)
@@ -163,12 +163,12 @@ def test_any_run_of_groups_is_found_as_it_stands(text: str, data: st.DataObject)
 def test_what_a_query_finds_contains_it(text: str, data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(text)))
     inside = text[begin : data.draw(st.integers(begin, len(text)))]
-    query = folded(data.draw(st.sampled_from([inside, folded(inside), inside.swapcase()]) | TEXTS))
+    query = fold_query(data.draw(st.sampled_from([inside, fold_query(inside), inside.swapcase()]) | TEXTS))
     made, origins = fold(text)
     for place in range(len(made)):
         if query and made.startswith(query, place):
             span = text[origins[place, 0] : origins[place + len(query) - 1, 1]]
-            assert query in folded(span)
+            assert query in fold_query(span)
 
 
 @settings(deadline=None)
@@ -176,12 +176,12 @@ def test_what_a_query_finds_contains_it(text: str, data: st.DataObject) -> None:
 def test_nothing_joins_over_the_end_of_a_document(texts: list[str]) -> None:
     data = b"".join(text.encode() + b"\xff" for text in texts)
     made, map_back = fold_bytes(np.frombuffer(data, np.uint8))
-    assert made.tobytes() == b"".join(folded(text).encode() + b"\xff" for text in texts)
+    assert made.tobytes() == b"".join(fold_query(text).encode() + b"\xff" for text in texts)
     assert (map_back.folded_bytes, map_back.text_bytes) == (len(made), len(data))
     before_text, before_made = 0, 0
     for text in texts:
         starts = np.cumsum([0, *(len(character.encode()) for character in text)])
-        begins = before_made + np.cumsum([0, *(len(character.encode()) for character in folded(text))])
+        begins = before_made + np.cumsum([0, *(len(character.encode()) for character in fold_query(text))])
         found = map_back.origins(begins[:-1], begins[1:])
         assert found.tolist() == (before_text + starts[fold(text)[1]]).reshape(-1, 2).tolist()
         before_text, before_made = before_text + len(text.encode()) + 1, int(begins[-1]) + 1
@@ -241,7 +241,7 @@ def test_a_map_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptArtifact, match="do not fit"):
         OffsetMap.open(tmp_path, len(result), len(data))
     np.save(tmp_path / SIZES, map_back.sizes.astype(np.int64))
-    with pytest.raises(CorruptArtifact, match="no offset map"):
+    with pytest.raises(CorruptArtifact, match="not an offset map"):
         OffsetMap.open(tmp_path, len(result), len(data))
     (tmp_path / EVENTS).unlink()
     with pytest.raises(CorruptArtifact, match=r"origins\.events\.npy"):
@@ -250,7 +250,7 @@ def test_a_map_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_of_marks_without_end_is_folded_too() -> None:
     text = "か" + "\u0301\u0323\u3099\ufe0f" * 20_000 + "ゝ" * 20_000
-    assert folded(text) == truth(text)
+    assert fold_query(text) == truth(text)
     assert [(begin, end) for _, begin, end in groups("か" + "ゝ" * 1000 + "ん")] == [(0, 1001), (1001, 1002)]
 
 
@@ -259,4 +259,4 @@ def test_works_of_aozora_fold_as_the_whole_text_does(sample_data: Path) -> None:
     import pyarrow.parquet as pq
 
     for text in pq.read_table(sample_data / "aozora.parquet", columns=["text"]).column("text").to_pylist()[::200]:
-        assert folded(text) == truth(text)
+        assert fold_query(text) == truth(text)

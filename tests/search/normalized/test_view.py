@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CorruptArtifact, RecipeDrift
-from search.normalized.fold import fold, folded
+from search.normalized.fold import fold, fold_query
 from search.normalized.view import RULES, NormalView, build
 from tests.search.normalized.test_fold import ALPHABET
 
@@ -31,8 +31,8 @@ def scan(texts: list[str], query: str, removed: list[int]) -> tuple[int, list[li
         begins = np.cumsum([0, *(len(character.encode()) for character in text)])
         result, origins = fold(text)
         for place in range(len(result)):
-            if number not in removed and result.startswith(folded(query), place):
-                first, last = origins[place, 0], origins[place + len(folded(query)) - 1, 1]
+            if number not in removed and result.startswith(fold_query(query), place):
+                first, last = origins[place, 0], origins[place + len(fold_query(query)) - 1, 1]
                 count += 1
                 span = [before + int(begins[first]), before + int(begins[last])]
                 found += [span] if span not in found else []
@@ -47,7 +47,7 @@ def test_a_query_finds_what_a_scan_finds(texts: list[str], data: st.DataObject) 
     begin = data.draw(st.integers(0, len(whole)))
     query = whole[begin : data.draw(st.integers(begin, len(whole)))].swapcase()
     removed = sorted(data.draw(st.sets(st.integers(0, len(texts) - 1), max_size=2)))
-    if not folded(query) or not any(map(folded, texts)):
+    if not fold_query(query) or not any(map(fold_query, texts)):
         return
     with tempfile.TemporaryDirectory() as folder:
         view = made(texts, Path(folder), removed)

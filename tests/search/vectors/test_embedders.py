@@ -117,7 +117,7 @@ def test_index_and_query_must_use_the_same_model(model: Path, tmp_path: Path) ->
     assert np.array_equal(opened.embed(TEXTS), made.embed(TEXTS))
     shutil.rmtree(place)
     shutil.copytree(make_model(tmp_path / "other", seed=1, prompts={"query": "query: ", "document": "passage: "}), place)
-    with pytest.raises(RecipeDrift, match=r"the index was made with .*, now there is .*bring that model back"):
+    with pytest.raises(RecipeDrift, match=r"the index was made with .*, now there is .*put that model back"):
         open_embedder(tmp_path / "index")
     shutil.rmtree(place)
     with pytest.raises(MissingInput, match="no such folder"):

@@ -16,8 +16,8 @@ from search.vectors import nearest
 from search.vectors import svd as embed_svd
 from search.vectors.embedder import Identity
 from search.vectors.factory import open_embedder
-from search.vectors.nearest import Neighbours, build, choose
-from search.vectors.svd import features, fit, normalize, weigh
+from search.vectors.nearest import Neighbours, build, choose_kind
+from search.vectors.svd import extract_features, fit, normalize, weigh
 from tests.search.helpers.world import PARTS, sentence
 from tests.tokenizer.helpers.strategies import texts
 
@@ -35,7 +35,7 @@ def vectorizer() -> TfidfVectorizer:
 
 @given(texts)
 def test_features_are_the_characters_and_pairs_of_scikit_learn(text: str) -> None:
-    row, key = features(["x", text, "y"])
+    row, key = extract_features(["x", text, "y"])
     inside = key[row == 1].tolist()
     made = [chr(k) if k < 1 << 21 else chr((k >> 21) - 1) + chr(k & ((1 << 21) - 1)) for k in inside]
     assert sorted(made) == sorted(vectorizer().build_analyzer()(text))
@@ -185,8 +185,8 @@ def test_as_many_lists_and_candidates_are_read_as_the_vectors_need(tmp_path: Pat
 def test_kind_is_chosen_by_size_and_few_vectors_are_flat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "FLAT_MAX", 2000)
     monkeypatch.setattr(nearest, "SCAN_MAX", 3000)
-    assert [choose(n) for n in (1, 2000, 2001, 3000, 3001)] == ["flat", "flat", "scan", "scan", "ivf-pq"]
-    assert choose(nearest.MIN_TRAINED, "hnsw") == "hnsw" and choose(nearest.MIN_TRAINED - 1, "hnsw") == "flat"
+    assert [choose_kind(n) for n in (1, 2000, 2001, 3000, 3001)] == ["flat", "flat", "scan", "scan", "ivf-pq"]
+    assert choose_kind(nearest.MIN_TRAINED, "hnsw") == "hnsw" and choose_kind(nearest.MIN_TRAINED - 1, "hnsw") == "flat"
 
 
 def test_damaged_or_foreign_neighbours_are_refused(tmp_path: Path) -> None:
