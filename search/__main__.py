@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         echo(f"検索: {run.root('index')} から {'、'.join(MODE_NAMES[mode] for mode in modes)} で探します")
         return
-    from search.searcher import Searcher, normalize_query
+    from search.query_text import normalize_query
+    from search.searcher import Searcher
 
     searcher = Searcher.open(run)
     if arguments.checkpoint is not None and not 0 <= arguments.checkpoint <= searcher.total:
@@ -42,16 +43,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     for mode, page in pages.items():
         of = spread if mode == "ngram" else None
-        print(render(page, mode, colour=sys.stdout.isatty(), checkpoint=arguments.checkpoint, spread=of))
+        print(render_page(page, mode, colour=sys.stdout.isatty(), checkpoint=arguments.checkpoint, spread=of))
 
 
-def render(page: Page, mode: Mode, *, colour: bool, checkpoint: int | None = None, spread: "Spread | None" = None) -> str:
+def render_page(page: Page, mode: Mode, *, colour: bool, checkpoint: int | None = None, spread: "Spread | None" = None) -> str:
     """A page as people read it: every hit, then what was found and searched."""
-    hits = [_render(hit, colour=colour, checkpoint=checkpoint) for hit in page.hits]
-    return "\n".join([*hits, _summary(page, mode, spread), ""])
+    hits = [_render_hit(hit, colour=colour, checkpoint=checkpoint) for hit in page.hits]
+    return "\n".join([*hits, _render_summary(page, mode, spread), ""])
 
 
-def _render(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
+def _render_hit(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
     shown = replace(hit, text=strip_control_chars(hit.text))
     text = shown.marked(*((MARK, PLAIN) if colour else ("", ""))).strip("\n")
     origin = "  ".join(strip_control_chars(part) for part in (hit.title, hit.url, hit.doc_id) if part)
@@ -61,7 +62,7 @@ def _render(hit: Hit, *, colour: bool, checkpoint: int | None) -> str:
     return f"{label}\n{text}\n— {origin}\n"
 
 
-def _summary(page: Page, mode: Mode, spread: "Spread | None") -> str:
+def _render_summary(page: Page, mode: Mode, spread: "Spread | None") -> str:
     searched = f"{page.searched_bytes:,} バイトの学習データ、索引 {short_digest(page.index)}"
     if not page.total:
         return f"{MODE_NAMES[mode]}: 見つかりませんでした ({searched})"

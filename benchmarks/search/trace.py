@@ -18,9 +18,9 @@ from benchmarks.machine import describe
 from benchmarks.search.run import make_run
 from benchmarks.search.texts import ANSWERS, Texts, load, parser, working
 from pipeline.text.benchmark_files import read_passages
-from search.provenance.contamination import contamination
-from search.provenance.exposure import exposure
-from search.provenance.trace import TraceSettings, covered, maximal, trace
+from search.provenance.contamination import find_contamination
+from search.provenance.exposure import measure_exposure
+from search.provenance.trace import TraceSettings, count_covered, find_maximal_spans, trace_text
 from search.searcher import Searcher
 
 TRIALS = 5
@@ -65,10 +65,10 @@ def tracing(searcher: Searcher, texts: Texts) -> float:
         for trial in range(TRIALS):
             for number, answer in enumerate(answers):
                 begun = time.process_time()
-                trace(searcher, answer, settings)
+                trace_text(searcher, answer, settings)
                 trials[trial, number] = time.process_time() - begun
         times = np.median(trials[1:], axis=0)
-        found = np.mean([len(trace(searcher, answer, settings).spans) for answer in answers])
+        found = np.mean([len(trace_text(searcher, answer, settings).spans) for answer in answers])
         p50, p95 = np.percentile(times, (50, 95)) * 1e3
         print(f"  {name:16} p50 {p50:5.2f} p95 {p95:5.2f} mean {np.mean(times) * 1e3:5.2f} ms, {found:5.1f} spans", flush=True)
         median = median or float(np.median(times))
@@ -92,15 +92,15 @@ def spans(searcher: Searcher, texts: Texts) -> None:
     for least in SPANS:
         shown = []
         for part, answers in ((matches[:half], texts.answers[:half]), (matches[half:], texts.answers[half:])):
-            bounds = [maximal(*one, least=least) for one in part]
-            share = np.mean([covered(b) / len(a) for b, a in zip(bounds, answers, strict=True)])
+            bounds = [find_maximal_spans(*one, min_chars=least) for one in part]
+            share = np.mean([count_covered(b) / len(a) for b, a in zip(bounds, answers, strict=True)])
             shown.append(f"{np.mean([len(b) for b in bounds]):6.1f} {share:6.1%}")
         print(f"  {least:2} characters: {'   '.join(shown)}")
 
 
 def exposing(searcher: Searcher) -> None:
     for text in STRINGS:
-        found, seconds = exposure(searcher, text), _median(lambda text=text: exposure(searcher, text))
+        found, seconds = measure_exposure(searcher, text), _median(lambda text=text: measure_exposure(searcher, text))
         print(
             f"exposure of {text}: {found.occurrences:,} occurrences, {found.total:,} reads, {seconds * 1e3:.1f} ms", flush=True
         )
@@ -110,7 +110,7 @@ def benchmarks(searcher: Searcher, data: Path) -> None:
     """Print how fast every document is searched for the texts of JGLUE, and how many are there by chance."""
     passages = [passage for name in BENCHMARKS for passage in read_passages(data / name)]
     begun = time.process_time()
-    found = contamination(searcher, passages)
+    found = find_contamination(searcher, passages)
     seconds = time.process_time() - begun
     size = searcher.texts.searched_bytes / 1e6
     print(f"{len(passages):,} texts of JGLUE in {size:.1f} MB: {seconds:.1f} s ({size / seconds:.1f} MB/s): {found.total()}")

@@ -13,7 +13,7 @@ from pipeline.runfile import RunFile
 from pipeline.text.benchmark_files import read_passages
 from pipeline.text.benchmark_match import MatchSettings
 from pipeline.text.terminal import display_width, strip_control_chars
-from search.provenance.contamination import Contamination, ItemReport, Total, contamination
+from search.provenance.contamination import Contamination, ItemReport, Total, find_contamination
 
 # Characters of a text that are listed.
 _SHOWN = 40
@@ -23,35 +23,36 @@ def render(found: Contamination, *, limit: int) -> str:
     """The table, up to `limit` contaminated texts, exact ones first, and what was searched."""
     names = (*found.fields, None) if len(found.fields) > 1 else (None,)
     heads = ["項目", "文", "短い", "完全一致", "近似", *(f"{c:,} まで" for c in found.checkpoints)]
-    rows = [heads, *([strip_control_chars(name) if name else "全体", *_numbers(found.total(name))] for name in names)]
+    rows = [heads, *([strip_control_chars(name) if name else "全体", *_format_numbers(found.total(name))] for name in names)]
     listed = [(verdict, item) for item in found.items if (verdict := found.verdict(item))]
     listed.sort(key=lambda row: (row[0] != "exact", -row[1].share))
-    lines = [f"評価データ {strip_control_chars(found.benchmark)} のうち学習データにある文".replace("  ", " "), *_table(rows)]
-    lines += ["(「まで」の列は、その反復のチェックポイントが読んでいた 完全一致+近似)", ""]
-    lines += [_line(found, item) for _, item in listed[:limit]]
+    title = f"評価データ {strip_control_chars(found.benchmark)} のうち学習データにある文".replace("  ", " ")
+    lines = [title, *_align_columns(rows)]
+    lines += ["(「まで」の列は、そのイテレーションのチェックポイントが読んでいた 完全一致+近似)", ""]
+    lines += [_render_item(found, item) for _, item in listed[:limit]]
     lines += [f"… ほか {len(listed) - limit:,} 文 (--limit で増やせます、--json は全部)"] if len(listed) > limit else []
-    return "\n".join([*lines, *([""] if listed else []), _summary(found), ""])
+    return "\n".join([*lines, *([""] if listed else []), _render_summary(found), ""])
 
 
-def _numbers(total: Total) -> list[str]:
+def _format_numbers(total: Total) -> list[str]:
     numbers = [f"{number:,}" for number in (total.texts, total.short, total.exact, total.near)]
     return numbers + [f"{exact:,}+{near:,}" for exact, near in total.read]
 
 
-def _table(rows: list[list[str]]) -> list[str]:
+def _align_columns(rows: list[list[str]]) -> list[str]:
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(_padded(cell, width, left=not n) for n, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(_pad(cell, width, left=not n) for n, (cell, width) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
 
 
-def _padded(text: str, width: int, *, left: bool) -> str:
+def _pad(text: str, width: int, *, left: bool) -> str:
     space = " " * (width - display_width(text))
     return text + space if left else space + text
 
 
-def _line(found: Contamination, item: ItemReport) -> str:
+def _render_item(found: Contamination, item: ItemReport) -> str:
     text = strip_control_chars(item.text).replace("\n", "⏎").replace("\t", " ")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     if found.verdict(item) == "exact":
@@ -64,7 +65,7 @@ def _line(found: Contamination, item: ItemReport) -> str:
     return f"{strip_control_chars(item.item)} {strip_control_chars(item.field)}: {what}  「{shown}」"
 
 
-def _summary(found: Contamination) -> str:
+def _render_summary(found: Contamination) -> str:
     settings, total = found.settings, found.total()
     rule = (
         f"{settings.shortest} 文字以上の文、{settings.ngram} 文字の並びの {settings.min_share:.0%} 以上が一つの文書にあれば近似"
@@ -77,7 +78,7 @@ def _summary(found: Contamination) -> str:
     return f"汚染検査: {hit} ({rule}、{found.searched_bytes:,} バイトの学習データ、索引 {short_digest(found.index)})"
 
 
-def saved_checkpoints(run: RunFile) -> list[int]:
+def list_checkpoints(run: RunFile) -> list[int]:
     """Iterations of the checkpoints that a run has kept."""
     folders = (run.root("pretrain") / "checkpoints").glob("iter_*")
     return sorted(int(number) for path in folders if (number := path.name.removeprefix("iter_")).isdecimal())
@@ -87,18 +88,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print what of one benchmark was read."""
     arguments = _parser().parse_args(argv)
     run = cli.open_run(arguments)
-    settings = _settings(arguments)
+    settings = _read_settings(arguments)
     if arguments.dry_run:
         echo(f"汚染検査: {arguments.bench} の文を {run.root('index')} で探します")
         return
-    passages = read_passages(arguments.bench, tuple(_words(arguments.fields)))
+    passages = read_passages(arguments.bench, tuple(_split_words(arguments.fields)))
     from search.searcher import Searcher
 
     searcher = Searcher.open(run)
-    checkpoints = _parse_numbers(arguments.checkpoints) if arguments.checkpoints else saved_checkpoints(run)
+    checkpoints = _parse_numbers(arguments.checkpoints) if arguments.checkpoints else list_checkpoints(run)
     documents = sum(shard.documents for shard in searcher.texts.shards)
     with Progress("汚染検査", documents, "文書") as progress:
-        result = contamination(
+        result = find_contamination(
             searcher, passages, checkpoints, settings, benchmark=arguments.bench.name, advance=progress.update
         )
     if arguments.json:
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(render(result, limit=arguments.limit))
 
 
-def _settings(arguments: argparse.Namespace) -> MatchSettings:
+def _read_settings(arguments: argparse.Namespace) -> MatchSettings:
     try:
         return MatchSettings(arguments.ngram, arguments.share, min(arguments.shortest, arguments.ngram))
     except ValueError as error:
@@ -116,12 +117,12 @@ def _settings(arguments: argparse.Namespace) -> MatchSettings:
 
 def _parse_numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in _words(text)]
+        return [int(part) for part in _split_words(text)]
     except ValueError as error:
         raise ConfigError(f"--checkpoints {text!r}: expected iterations, for example 100,200") from error
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 

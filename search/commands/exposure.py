@@ -13,7 +13,7 @@ from pipeline import cli
 from pipeline.files import atomic_path, short_digest, write_json, write_text
 from pipeline.progress import echo
 from pipeline.text.terminal import strip_control_chars
-from search.provenance.exposure import BUCKETS, Exposure, exposure
+from search.provenance.exposure import BUCKETS, Exposure, measure_exposure
 
 JSON, PNG, HTML = "exposure.json", "exposure.png", "exposure.html"
 TEMPLATE = Path(__file__).with_name("exposure.html.jinja")
@@ -26,7 +26,7 @@ _REST = "0.6"
 _BAR = 40  # cells of the longest bar at the terminal
 
 
-def facts(found: Exposure) -> dict[str, str]:
+def list_facts(found: Exposure) -> dict[str, str]:
     """Japanese name -> figure, for the terminal and the page's head."""
     read = "未読" if found.first is None else f"{found.first:,}–{found.last:,}/{found.total_iterations:,}"
     result = {
@@ -38,11 +38,11 @@ def facts(found: Exposure) -> dict[str, str]:
     }
     if found.discarded_ranges:
         lost = sum(last - first + 1 for first, last in found.discarded_ranges)
-        result["無効になった反復"] = f"{lost:,} 反復 (除いた読み込み {found.discarded:,} 回)"
+        result["破棄したイテレーション"] = f"{lost:,} イテレーション (除いた読み込み {found.discarded:,} 回)"
     return result | {"検索した範囲": f"{found.searched_bytes:,} バイト、索引 {short_digest(found.index)}"}
 
 
-def figure(found: Exposure, title: str) -> Any:
+def draw_figure(found: Exposure, title: str) -> Any:
     """The picture: reads by bucket and source, and their sums up to each iteration; discarded iterations in grey.
 
     Returns: a matplotlib Figure; its words are short and English, for its own font has no Japanese.
@@ -51,11 +51,11 @@ def figure(found: Exposure, title: str) -> Any:
 
     result = Figure(figsize=INCHES, layout="constrained")
     bars, sums = result.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
-    result.suptitle(_plain(title))
+    result.suptitle(_to_ascii(title))
     reads_BS = np.array(found.reads, np.int64).reshape(len(found.reads), len(found.sources))
     edges = np.array([0, *(found.bounds(bucket)[1] for bucket in range(len(reads_BS)))])
     below = np.zeros(len(reads_BS), np.int64)
-    for name, colour, values in _coloured(found.sources, reads_BS):
+    for name, colour, values in _colour_sources(found.sources, reads_BS):
         bars.bar(edges[:-1], values, np.diff(edges), below, align="edge", color=colour, label=name, linewidth=0)
         sums.plot(edges, np.cumsum([0, *values]), color=colour, linewidth=1.4)
         below = below + values
@@ -73,20 +73,20 @@ def figure(found: Exposure, title: str) -> Any:
     return result
 
 
-def _coloured(sources: Sequence[str], reads_BS: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
+def _colour_sources(sources: Sequence[str], reads_BS: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
     """Label, colour and reads by bucket of each source; those without a colour of their own together."""
-    rows = [(_plain(name), colour, reads_BS[:, n]) for n, (name, colour) in enumerate(zip(sources, COLOURS, strict=False))]
+    rows = [(_to_ascii(name), colour, reads_BS[:, n]) for n, (name, colour) in enumerate(zip(sources, COLOURS, strict=False))]
     rest = len(sources) - len(COLOURS)
     return [*rows, (f"{rest} more", _REST, reads_BS[:, len(COLOURS) :].sum(axis=1))] if rest > 0 else rows
 
 
-def _plain(name: str) -> str:
+def _to_ascii(name: str) -> str:
     """A name as matplotlib's font can write it, without its mathematics; a leading "_" would hide it."""
     result = name.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
     return f" {result}" if result.startswith("_") else result
 
 
-def render(found: Exposure, name: str, picture: Any) -> str:
+def render_page(found: Exposure, name: str, picture: Any) -> str:
     """The page, with the picture inside; it needs nothing else."""
     import jinja2
     from matplotlib import rc_context
@@ -97,23 +97,23 @@ def render(found: Exposure, name: str, picture: Any) -> str:
     drawn = svg.getvalue()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(name=name, svg=drawn[drawn.index("<svg") :], found=found, facts=facts(found))
+    return template.render(name=name, svg=drawn[drawn.index("<svg") :], found=found, facts=list_facts(found))
 
 
-def save(found: Exposure, name: str, folder: Path) -> None:
+def write_files(found: Exposure, name: str, folder: Path) -> None:
     """Write exposure.json, .png and .html; `name` is the run's."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture = figure(found, name)
+    picture = draw_figure(found, name)
     write_json(folder / JSON, found.as_dict())
     with atomic_path(folder / PNG) as fresh:
         picture.savefig(fresh, format="png", dpi=DPI, metadata={"Software": None})
-    write_text(folder / HTML, render(found, name, picture))
+    write_text(folder / HTML, render_page(found, name, picture))
 
 
-def shown(found: Exposure) -> str:
+def render_text(found: Exposure) -> str:
     """The exposure as people read it at the terminal: figures, then a bar for each of SHOWN stretches of iterations."""
     lines = [f"「{strip_control_chars(found.text)}」を学習が読んだ回数"]
-    lines += [f"{name}: {strip_control_chars(value)}" for name, value in facts(found).items()]
+    lines += [f"{name}: {strip_control_chars(value)}" for name, value in list_facts(found).items()]
     joined = -(-len(found.reads) // SHOWN)
     rows = [
         (
@@ -139,13 +139,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     from search.searcher import Searcher
 
-    result = exposure(Searcher.open(run), arguments.query, buckets=arguments.buckets)
+    result = measure_exposure(Searcher.open(run), arguments.query, buckets=arguments.buckets)
     if arguments.out:
-        save(result, run.name, arguments.out)
+        write_files(result, run.name, arguments.out)
     if arguments.json:
         print(json.dumps(result.as_dict(), ensure_ascii=False, indent=1))
         return
-    print(shown(result))
+    print(render_text(result))
     if arguments.out:
         echo(f"図: {arguments.out / PNG}  {arguments.out / HTML}")
 

@@ -25,7 +25,7 @@ TEXT, SUFFIXES, SUFFIXES_HIGH, FENCES = "text.u8", "suffixes.u32", "suffixes.hig
 CHUNK = 1 << 22
 # Offsets have five bytes at most.
 MAX_BYTES = 1 << 40
-NOTHING = np.empty((0, 2), np.int64)
+NO_RANGES = np.empty((0, 2), np.int64)
 _FOUR_BYTES = 1 << 32
 _CONTINUATION, _TOP_TWO_BITS = 0x80, 0xC0
 
@@ -63,7 +63,7 @@ def build(text: np.ndarray, folder: Path, *, five_bytes: bool | None = None) -> 
 class SuffixArray:
     """One shard's suffix array, opened by mmap; a lookup costs some microseconds. Queries are UTF-8, whole characters."""
 
-    def __init__(self, folder: Path, removed: np.ndarray = NOTHING) -> None:
+    def __init__(self, folder: Path, removed: np.ndarray = NO_RANGES) -> None:
         """Open what `build` wrote.
 
         Args:
@@ -93,9 +93,9 @@ class SuffixArray:
 
     def count(self, query: bytes) -> int:
         """How often `query` occurs; occurrences may overlap."""
-        return self.kept(*self.range(query))
+        return self.count_kept(*self.range(query))
 
-    def kept(self, low: int, high: int) -> int:
+    def count_kept(self, low: int, high: int) -> int:
         """How many suffixes of ranks [low, high) are not in `removed`."""
         return kernels.count_kept(self._arrays, self.removed, low, high) if len(self.removed) else high - low
 
@@ -131,7 +131,7 @@ class SuffixArray:
         for begin, end in pairwise(begins):
             offset = int(kernels.read_offsets(self._arrays, begin, begin + 1)[0]) + len(query)
             character = self.text[offset : offset + 4].split(bytes([SEPARATOR]))[0].decode(errors="ignore")[:1]
-            if count := self.kept(begin, end):
+            if count := self.count_kept(begin, end):
                 matches[character] = count
         return matches
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import CorruptArtifact, RecipeDrift
 from search.exact import suffix_array
-from search.exact.suffix_array import NOTHING
+from search.exact.suffix_array import NO_RANGES
 from search.normalized.fold import OffsetMap, compute_rules_digest, fold_bytes, fold_query
 
 RULES = "rules.txt"
@@ -33,7 +33,7 @@ def build(text: np.ndarray, folder: Path) -> dict[str, int]:
 class NormalView:
     """An opened view. Queries are any text; they are folded here."""
 
-    def __init__(self, folder: Path, text_bytes: int, removed: np.ndarray = NOTHING) -> None:
+    def __init__(self, folder: Path, text_bytes: int, removed: np.ndarray = NO_RANGES) -> None:
         """Open what `build` wrote.
 
         Args:

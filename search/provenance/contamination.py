@@ -1,9 +1,9 @@
-"""What of an evaluation benchmark is in the training data, and which checkpoint had read it.
+"""Finds what of an evaluation benchmark is in the training data, and which checkpoint had read it.
 
 Whether a document holds a text is decided by `pipeline.text.benchmark_match`, as decontamination of the corpus decides it:
-what decontamination would remove is reported here, whatever its width or case. Exact: a document has the whole folded text.
-Near: a document has at least a share of its distinct n-grams. A checkpoint had read an n-gram, or the whole text, when the
-iterations up to its own had read every byte of it.
+what decontamination would remove is reported here, whatever its width or case. Exact: a document contains the whole folded
+text. Near: a document contains at least a share of its distinct n-grams. A checkpoint had read an n-gram, or the whole text,
+when the iterations up to its own had read every byte of it.
 
 Every document is scanned, so the time grows with the training data and hardly with the benchmark.
 """
@@ -19,12 +19,12 @@ from pipeline.errors import ConfigError
 from pipeline.text.benchmark_files import Passage
 from pipeline.text.benchmark_match import BenchmarkIndex, Check, HeldText, MatchSettings
 from pipeline.text.fold import fold, fold_offsets
-from search.provenance.occurrences import TracedIndex, ranges
+from search.provenance.occurrences import TracedIndex, make_ranges
 from search.shard.reads import UNREAD
 from search.shard.store import Shard
 
 Verdict = Literal["exact", "near"]
-# Documents a thread scans at once: enough that handing them out costs nothing beside the scan.
+# Documents that a thread scans at once: enough that the cost of handing them out does not count.
 DOCUMENTS_PER_TASK = 256
 
 
@@ -38,8 +38,8 @@ class ItemReport:
     characters: int  # folded
     check: Check  # how it is searched for; "too short": not at all
     count: int  # occurrences of the whole text
-    documents: int  # that hold it, exactly or nearly
-    share: float  # the greatest share of its distinct n-grams in one document that holds it; 0 where none does
+    documents: int  # that contain it, exactly or nearly
+    share: float  # the greatest share of its distinct n-grams in one of those documents; 0 where there is none
     first: int | None  # by which iteration one whole occurrence had been read; None where none had
     shares: tuple[float, ...]  # of each checkpoint: the greatest share that it had read in one document
 
@@ -115,7 +115,7 @@ class Contamination:
         }
 
 
-def contamination(
+def find_contamination(
     searcher: TracedIndex,
     passages: Sequence[Passage],
     checkpoints: Sequence[int] = (),
@@ -124,11 +124,11 @@ def contamination(
     benchmark: str = "",
     advance: Callable[[int], None] = lambda documents: None,
 ) -> Contamination:
-    """Look for every text of a benchmark in every document; the same result for any number of shards.
+    """Search every document for every text of a benchmark; the result is the same for any number of shards.
 
     Args:
         passages: as `read_passages` gives them.
-        checkpoints: iterations after which checkpoints were saved; the end of the training always is one.
+        checkpoints: iterations after which checkpoints were saved; the end of the training is always added.
         settings: MatchSettings() where left out.
         benchmark: its name.
         advance: called with the number of documents that were scanned since the last call.
@@ -139,10 +139,10 @@ def contamination(
     settings, texts = settings or MatchSettings(), searcher.texts
     ordered = tuple(sorted({*checkpoints, searcher.total}))
     index = BenchmarkIndex.build(passages, settings)
-    scan = _Scan(index, ordered, ranges(searcher.discarded))
+    scan = _Scan(index, ordered, make_ranges(searcher.discarded))
     evidence = [_Evidence(np.zeros(len(ordered))) for _ in passages]
     with ThreadPoolExecutor() as pool:
-        for scanned, matches in pool.map(scan.documents, _tasks(texts.shards)):
+        for scanned, matches in pool.map(scan.documents, _plan_tasks(texts.shards)):
             for text, one in matches:
                 evidence[text].add(one)
             advance(scanned)
@@ -172,7 +172,7 @@ def contamination(
     )
 
 
-def _tasks(shards: Sequence[Shard]) -> Iterator[tuple[Shard, range]]:
+def _plan_tasks(shards: Sequence[Shard]) -> Iterator[tuple[Shard, range]]:
     """Numbers of the documents of each shard, DOCUMENTS_PER_TASK at a time."""
     for shard in shards:
         for begin in range(0, shard.documents, DOCUMENTS_PER_TASK):
@@ -181,7 +181,7 @@ def _tasks(shards: Sequence[Shard]) -> Iterator[tuple[Shard, range]]:
 
 @dataclass
 class _Evidence:
-    """What one document, or all that were scanned, say of one text."""
+    """What was found of one text in one document, or in all that were scanned."""
 
     shares: np.ndarray  # (C,) float64, by checkpoint
     count: int = 0
@@ -190,7 +190,7 @@ class _Evidence:
     first: int = field(default=UNREAD)
 
     def add(self, other: "_Evidence") -> None:
-        """Take in what another document says."""
+        """Add what was found in another document."""
         self.shares = np.maximum(self.shares, other.shares)
         self.count, self.documents = self.count + other.count, self.documents + other.documents
         self.share, self.first = max(self.share, other.share), min(self.first, other.first)
@@ -205,7 +205,7 @@ class _Scan:
     discarded: np.ndarray  # (U, 2) ranges of iterations that left nothing in the weights
 
     def documents(self, task: tuple[Shard, range]) -> tuple[int, list[tuple[int, _Evidence]]]:
-        """Scan some documents of a shard, without removed ones. Returns: how many, and (text, evidence) for each held text."""
+        """Scan some documents of a shard, without removed ones. Returns: how many, and (text, evidence) for each text found."""
         (shard, numbers), matches = task, []
         for number in numbers:
             if number in shard.removed:
@@ -223,17 +223,17 @@ class _Scan:
     ) -> _Evidence:
         """When training had read what one document has of a text; `characters` and `byte_offsets` are the document's."""
 
-        def first_reads(offsets: np.ndarray, width: int) -> np.ndarray:
+        def read_by(offsets: np.ndarray, width: int) -> np.ndarray:
             begins, ends = byte_offsets[characters[offsets]], byte_offsets[characters[offsets + width - 1] + 1]
             return shard.reads.complete_by(document, begins, ends, self.discarded)
 
         length = self.index.texts[held.text].characters
-        whole = first_reads(held.whole, length) if len(held.whole) else np.empty(0, np.int64)
+        whole = read_by(held.whole, length) if len(held.whole) else np.empty(0, np.int64)
         first = int(whole.min(initial=UNREAD))
         if held.check == "whole":
             shares = np.array([float(first <= checkpoint) for checkpoint in self.checkpoints])
         else:
-            reads = first_reads(held.offsets, held.width)
+            reads = read_by(held.offsets, held.width)
             distinct = len(np.unique(held.grams))
             shares = np.array([held.share * (len(np.unique(held.grams[reads <= c])) / distinct) for c in self.checkpoints])
-        return _Evidence(shares, len(held.whole), 1, held.share, first)
+        return _Evidence(shares=shares, count=len(held.whole), documents=1, share=held.share, first=first)

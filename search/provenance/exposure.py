@@ -1,7 +1,7 @@
 """How often training read a string, over its iterations and by source.
 
 Every occurrence counts once an epoch, in the iteration that read it; one that was split over two samples counts in the one
-that read its first byte. Iterations that left nothing in the weights are left out, and their number is said.
+that read its first byte. Discarded iterations are left out and counted apart.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ import numpy as np
 
 from pipeline.errors import BadInput
 from search.provenance import kernels
-from search.provenance.occurrences import DocumentSources, TracedIndex, chunks, normalize_text, ranges
+from search.provenance.occurrences import DocumentSources, TracedIndex, iterate_offsets, make_ranges
+from search.query_text import normalize_text
 
-# Buckets of iterations: bars that a picture shows one by one.
+# Buckets of iterations: as many bars as a picture can show apart.
 BUCKETS = 60
 
 
@@ -21,7 +22,7 @@ BUCKETS = 60
 class Exposure:
     """How often training read a string, and what was searched to find it."""
 
-    text: str  # as it was looked for: NFC; white space around it is part of it
+    text: str  # as it was searched for: NFC; white space around it is part of it
     occurrences: int  # in the training data; they may overlap
     documents: int  # distinct ones
     sources: tuple[str, ...]  # that have it, those with most reads first
@@ -62,7 +63,7 @@ class Exposure:
         return vars(self) | left
 
 
-def exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exposure:
+def measure_exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exposure:
     """Count the reads of a string; the same result for any number of shards. Takes .1 s for a million occurrences.
 
     Args:
@@ -71,7 +72,7 @@ def exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exp
     """
     if buckets < 1:
         raise BadInput(f"{buckets} buckets of iterations: expected at least 1")
-    text, texts, discarded = normalize_text(text, "the query", blank=True), searcher.texts, ranges(searcher.discarded)
+    text, texts, discarded = normalize_text(text), searcher.texts, make_ranges(searcher.discarded)
     width = max(-(-searcher.total // buckets), 1)
     sources, columns = DocumentSources.of(texts), -(-searcher.total // width)
     counts = np.zeros((0, columns), np.int64)
@@ -79,7 +80,7 @@ def exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exp
     having: set[int] = set()
     for number, shard in enumerate(texts.shards):
         existing = np.zeros(shard.documents, bool)
-        for offsets in chunks(shard, *shard.suffixes.range(text.encode())):
+        for offsets in iterate_offsets(shard, *shard.suffixes.range(text.encode())):
             if not len(offsets):
                 continue
             inside = np.array(shard.documents_of(offsets), np.int64)
@@ -89,7 +90,8 @@ def exposure(searcher: TracedIndex, text: str, *, buckets: int = BUCKETS) -> Exp
             extended = np.zeros((len(sources.names), columns), np.int64)
             extended[: len(counts)] = counts
             counts = extended
-            result = kernels.expose(offsets, shard.document_begins, shard.reads.arrays, discarded, codes, width, counts)
+            inside_shard = (shard.document_begins, shard.reads.arrays)
+            result = kernels.count_reads(offsets, inside_shard, discarded, codes, width=width, counts=counts)
             occurrences, unread, lost = occurrences + len(offsets), unread + result[0], lost + result[1]
             if result[2]:
                 first, last = min(first or result[2], result[2]), max(last, result[3])

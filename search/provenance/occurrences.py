@@ -1,6 +1,5 @@
 """Every occurrence of a string as tracing needs it: where it is, in which documents, and when training read it."""
 
-import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -9,18 +8,17 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pipeline.errors import BadInput
-from search.exact.suffix_array import NOTHING
+from search.exact.suffix_array import NO_RANGES
 from search.provenance import kernels
 from search.shard.store import Shard
 from search.shard.texts import Texts
 
-# Suffixes examined at in one go where there are many: 512 KiB of places.
+# Suffixes read at once where there are many: 512 KiB of offsets.
 CHUNK = 1 << 16
 
 
 class TracedIndex(Protocol):
-    """What is traced in; `search.searcher.Searcher` is one."""
+    """What provenance needs of an index; `search.searcher.Searcher` has it."""
 
     total: int  # iterations of the training
     discarded: frozenset[int]  # those of them that left nothing in the weights
@@ -55,28 +53,10 @@ class Occurrences:
         return sum(len(part.documents) for part in self.found)
 
 
-def normalize_text(text: str, what: str, *, blank: bool = False) -> str:
-    """A text as the corpus writes text: NFC.
-
-    Args:
-        what: its name in errors.
-        blank: white space alone is a text too.
-    Raises: BadInput if it is empty or blank, or not valid Unicode.
-    """
-    result = unicodedata.normalize("NFC", text)
-    if not (result if blank else result.strip()):
-        raise BadInput(f"{what} is empty; give some text")
-    try:
-        result.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"{what} is not valid Unicode: {error.reason} at character {error.start}") from error
-    return result
-
-
-def ranges(iterations: Collection[int]) -> np.ndarray:
+def make_ranges(iterations: Collection[int]) -> np.ndarray:
     """The same iterations as (U, 2) int64 ranges [begin, end), ascending and disjoint."""
     if not iterations:
-        return NOTHING
+        return NO_RANGES
     numbers = np.array(sorted(iterations), np.int64)
     firsts = numbers[np.diff(numbers, prepend=numbers[0] - 2) > 1]
     lasts = numbers[np.diff(numbers, append=numbers[-1] + 2) > 1]
@@ -96,40 +76,41 @@ def find_occurrences(texts: Texts, key: bytes, discarded: np.ndarray, most: int)
         low, high = shard.suffixes.range(key)
         if low == high:
             continue
-        here = shard.suffixes.kept(low, high)
+        here = shard.suffixes.count_kept(low, high)
         count += here
         if not here or examined >= most:
             continue
-        offsets = smallest(shard, low, high, most - examined)
+        offsets = find_first_offsets(shard, low, high, most - examined)
         examined += len(offsets)
         documents = np.empty(len(offsets), np.int64)
-        distinct, begin, end = kernels.seen(offsets, len(key), shard.document_begins, shard.reads.arrays, discarded, documents)
+        inside = (shard.document_begins, shard.reads.arrays)
+        distinct, begin, end = kernels.find_reads(offsets, len(key), inside, discarded, documents)
         matches.append(ShardOccurrences(number, offsets, documents[:distinct]))
         if begin:
             first, last = min(first or begin, begin), max(last, end)
     return Occurrences(count, examined, tuple(matches), first or None, last or None)
 
 
-def smallest(shard: Shard, low: int, high: int, most: int) -> np.ndarray:
-    """The `most` first places of the suffixes of ranks [low, high), ascending; reads all of them, keeps few."""
+def find_first_offsets(shard: Shard, low: int, high: int, most: int) -> np.ndarray:
+    """Find the `most` lowest offsets of the suffixes of ranks [low, high), ascending; reads all of them, keeps few."""
     if high - low <= max(CHUNK, most):
         return shard.suffixes.positions(low, high)[:most]
     best = np.empty(0, np.int64)
-    for offsets in chunks(shard, low, high):
+    for offsets in iterate_offsets(shard, low, high):
         near = offsets if len(best) < most else offsets[: np.searchsorted(offsets, best[-1])]
         if len(near):
             best = np.sort(np.concatenate([best, near]))[:most]
     return best
 
 
-def chunks(shard: Shard, low: int, high: int) -> Iterator[np.ndarray]:
-    """ShardOccurrences of the suffixes of ranks [low, high), some at a time, ascending in each."""
+def iterate_offsets(shard: Shard, low: int, high: int) -> Iterator[np.ndarray]:
+    """Offsets of the suffixes of ranks [low, high), CHUNK at a time, each chunk ascending."""
     for begin in range(low, high, CHUNK):
         yield shard.suffixes.positions(begin, min(begin + CHUNK, high))
 
 
 class DocumentSources:
-    """The source of every document as a small number, examined up when it is first asked for. For many threads."""
+    """The source of every document as a small number, read when it is first asked for; safe for many threads."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         """Args: shards: those of `Texts`."""
@@ -139,11 +120,11 @@ class DocumentSources:
 
     @staticmethod
     def of(texts: Texts) -> "DocumentSources":
-        """Those of some texts, remembered as long as the texts are."""
+        """Those of some texts, kept as long as the texts are."""
         return _SOURCES.setdefault(texts, DocumentSources(texts.shards))
 
     def codes(self, shard: int, documents: np.ndarray) -> np.ndarray:
-        """(D,) int32, of all documents of the shard: a place in `names` for the given documents, -1 for some others."""
+        """(D,) int32, of all documents of the shard: an index into `names` for the given documents; others may be -1."""
         codes = self._codes[shard]
         if codes is None:
             codes = self._codes[shard] = np.full(self._shards[shard].documents, -1, np.int32)

@@ -1,4 +1,4 @@
-"""Trace a text, a model's answer above all, back to the training data: what of it is there verbatim, where, and when read.
+"""Traces a text, mostly a model's answer, back to the training data: what of it is there word for word, where, and when read.
 
 A span is maximal: it occurs, and with one more character on either side it does not. No span is inside another one.
 
@@ -22,26 +22,26 @@ from search.provenance.occurrences import (
     ShardOccurrences,
     TracedIndex,
     find_occurrences,
-    normalize_text,
-    ranges,
+    make_ranges,
 )
+from search.query_text import normalize_text
 from search.shard.texts import Texts
 
 
 @dataclass(frozen=True)
 class TraceSettings:
-    """What is looked for and how much of it is shown."""
+    """What is searched for and how much of it is shown."""
 
     # Characters of a span. In 1,364 works of Aozora Bunko, by chance: of Wikipedia's text 27 % are in spans of 6, 7 % of 8,
     # 1.4 % of 10, .3 % of 12; all of 8 are phrases that anybody writes (によって発表され; benchmarks/search/trace.py).
     min_chars: int = 8
-    # Occurrences of a span whose documents and iterations are looked up: 35 µs a thousand, of three epochs.
+    # Occurrences of a span whose documents and iterations are read: 35 µs for a thousand, with three epochs.
     max_occurrences: int = 10_000
     # Documents shown, as many as a reader looks at; OLMoTrace fetches ten a span.
     documents: int = 10
     # Characters of a document before and after what is shown of it: a sentence or two.
     context_chars: int = 60
-    # Only the spans of the least likely characters, so many for each character of the text; 0: all. OLMoTrace keeps .05.
+    # Spans kept for each character of the text, those of the least likely characters; 0: all. OLMoTrace keeps .05.
     keep_per_char: float = 0.0
 
     def __post_init__(self) -> None:
@@ -63,9 +63,7 @@ class Span:
     end: int
     text: str
     count: int  # occurrences, all of them
-    examined: (
-        int  # occurrences that what follows is about; fewer than `count` where there are too many: the first of the corpus
-    )
+    examined: int  # the first ones in corpus order; what follows is about these only
     documents: int  # distinct ones
     sources: tuple[tuple[str, int], ...]  # documents by source, most first
     first: int | None  # first and last iteration that read one of them, of all epochs; None where none did
@@ -80,7 +78,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A part of a document with spans of the text, and what stands around them."""
+    """A part of a document with spans of the text and the context around them."""
 
     text: str
     spans: tuple[tuple[int, int], ...]  # character ranges of `text`, ascending, disjoint
@@ -111,9 +109,9 @@ class TracedDocument:
 
 @dataclass(frozen=True)
 class Trace:
-    """What of a text stands verbatim in the training data, and what was searched to find it: nothing is an answer too."""
+    """What of a text is in the training data word for word, and what was searched; no spans is an answer too."""
 
-    text: str  # as it was looked for: NFC
+    text: str  # as it was searched for: NFC
     spans: tuple[Span, ...]  # rarest first
     found: int  # maximal spans before `keep_per_char`
     documents: tuple[TracedDocument, ...]  # in the order in which the spans led to them
@@ -138,11 +136,11 @@ class _SpanOccurrences(NamedTuple):
     begin: int
     end: int
     text: str
-    seen: Occurrences
+    occurrences: Occurrences
     probability: float | None
 
 
-def trace(searcher: TracedIndex, text: str, settings: TraceSettings | None = None) -> Trace:
+def trace_text(searcher: TracedIndex, text: str, settings: TraceSettings | None = None) -> Trace:
     """Trace a text; the same result for any number of shards.
 
     Args:
@@ -150,31 +148,36 @@ def trace(searcher: TracedIndex, text: str, settings: TraceSettings | None = Non
     Raises: BadInput if the text is blank or not valid Unicode.
     """
     settings, texts, text = settings or TraceSettings(), searcher.texts, normalize_text(text, "the text to trace")
-    discarded = ranges(searcher.discarded)
-    bounds = maximal(*texts.matches(text), least=settings.min_chars)
-    kept = _unlikely(texts, text, bounds, settings.keep_per_char)
+    if not text.strip():
+        raise BadInput("the text to trace is empty; give some text")
+    discarded = make_ranges(searcher.discarded)
+    bounds = find_maximal_spans(*texts.matches(text), min_chars=settings.min_chars)
+    kept = _keep_unlikely(texts, text, bounds, settings.keep_per_char)
     matches = [
         _SpanOccurrences(
             a, b, text[a:b], find_occurrences(texts, text[a:b].encode(), discarded, settings.max_occurrences), likely
         )
         for (a, b), likely in kept
     ]
-    matches.sort(key=lambda one: (one.seen.count, one.begin - one.end, one.begin))
-    chosen = _choose(matches, settings.documents)
+    matches.sort(key=lambda one: (one.occurrences.count, one.begin - one.end, one.begin))
+    chosen = _choose_documents(matches, settings.documents)
     marked: list[list[tuple[int, int]]] = [[] for _ in chosen]  # bytes of the shard's text that each document shows
     spans, sources = [], DocumentSources.of(texts)
     for one in matches:
-        holding = _holding(one, chosen)
-        spans.append(_span(one, sources, tuple(number for number, _ in holding)))
+        holding = _find_holders(one, chosen)
+        spans.append(_build_span(one, sources, tuple(number for number, _ in holding)))
         for number, part in holding:
-            offset = _place(texts, part, chosen[number][1], marked[number][0][0] if marked[number] else None)
+            offset = _choose_offset(texts, part, chosen[number][1], marked[number][0][0] if marked[number] else None)
             marked[number].append((offset, offset + len(one.text.encode())))
     return Trace(
         text=text,
         spans=tuple(spans),
         found=len(bounds),
-        documents=tuple(_source(searcher, texts, *row, settings.context_chars) for row in zip(chosen, marked, strict=True)),
-        covered=covered(bounds) / len(text),
+        documents=tuple(
+            _build_document(searcher, texts, key, shown, context_chars=settings.context_chars)
+            for key, shown in zip(chosen, marked, strict=True)
+        ),
+        covered=count_covered(bounds) / len(text),
         min_chars=settings.min_chars,
         total_iterations=searcher.total,
         searched_bytes=texts.searched_bytes,
@@ -182,24 +185,24 @@ def trace(searcher: TracedIndex, text: str, settings: TraceSettings | None = Non
     )
 
 
-def maximal(begins: np.ndarray, lengths: np.ndarray, *, least: int) -> list[tuple[int, int]]:
-    """Character ranges of the maximal spans of at least `least` characters, ascending, from matching statistics.
+def find_maximal_spans(begins: np.ndarray, lengths: np.ndarray, *, min_chars: int) -> list[tuple[int, int]]:
+    """Character ranges of the maximal spans of at least `min_chars` characters, ascending, from matching statistics.
 
     Args:
         begins, lengths: (characters,) int64, as `Texts.matches` gives them.
     """
-    # A match never ends before that of the character before it: where it ends later, nothing holds it.
+    # A match never ends before that of the previous character; where it ends later, no other match contains it.
     ends = np.searchsorted(begins, begins + lengths)
-    first = np.flatnonzero((np.diff(ends, prepend=0) > 0) & (ends - np.arange(len(begins)) >= least))
+    first = np.flatnonzero((np.diff(ends, prepend=0) > 0) & (ends - np.arange(len(begins)) >= min_chars))
     return list(zip(first.tolist(), ends[first].tolist(), strict=True))
 
 
-def covered(bounds: Sequence[tuple[int, int]]) -> int:
+def count_covered(bounds: Sequence[tuple[int, int]]) -> int:
     """Characters that are in any of the ranges."""
     return sum(end - begin for begin, end in merge_spans(list(bounds)))
 
 
-def _unlikely(
+def _keep_unlikely(
     texts: Texts, text: str, bounds: list[tuple[int, int]], keep: float
 ) -> Sequence[tuple[tuple[int, int], float | None]]:
     """The spans that are kept, with the logarithm of their characters' probability where `keep_per_char` asks for it.
@@ -215,75 +218,79 @@ def _unlikely(
     return sorted(rows, key=lambda row: (row[1], row[0]))[: math.ceil(keep * len(text))]
 
 
-# A document of a shard: their numbers.
+# Numbers of a shard and of a document in it.
 _Key = tuple[int, int]
 
 
-def _choose(found: Sequence[_SpanOccurrences], most: int) -> list[_Key]:
-    """At most `most` documents: for the rarest span first, the first one of the corpus, where none chosen before holds it."""
+def _choose_documents(found: Sequence[_SpanOccurrences], most: int) -> list[_Key]:
+    """At most `most` documents: for the rarest span first, the first one of the corpus, unless a chosen one contains it."""
     chosen: list[_Key] = []
     for one in found:
-        if len(chosen) < most and one.seen.found and not _holding(one, chosen):
-            first = one.seen.found[0]
+        if len(chosen) < most and one.occurrences.found and not _find_holders(one, chosen):
+            first = one.occurrences.found[0]
             chosen.append((first.shard, int(first.documents[0])))
     return chosen
 
 
-def _holding(one: _SpanOccurrences, chosen: Sequence[_Key]) -> list[tuple[int, ShardOccurrences]]:
-    """Which of the chosen documents hold a span, ascending, and the occurrences in their shard."""
+def _find_holders(one: _SpanOccurrences, chosen: Sequence[_Key]) -> list[tuple[int, ShardOccurrences]]:
+    """Which of the chosen documents contain a span, ascending, and the occurrences in their shard."""
     matches = []
-    for part in one.seen.found:
+    for part in one.occurrences.found:
         inside = [(number, document) for number, (shard, document) in enumerate(chosen) if shard == part.shard]
         index = np.searchsorted(part.documents, [document for _, document in inside]).tolist() if inside else []
         last = len(part.documents) - 1
         matches += [
-            (n, part) for (n, wanted), offset in zip(inside, index, strict=True) if part.documents[min(offset, last)] == wanted
+            (n, part)
+            for (n, document), at_most in zip(inside, index, strict=True)
+            if part.documents[min(at_most, last)] == document
         ]
     return sorted(matches, key=lambda row: row[0])
 
 
-def _place(texts: Texts, part: ShardOccurrences, document: int, near: int | None) -> int:
-    """Where a document has a span: of several places the one nearest to what is shown already, else the first."""
+def _choose_offset(texts: Texts, part: ShardOccurrences, document: int, near: int | None) -> int:
+    """Offset of the occurrence of a span to show: the one nearest to what the document shows already, else the first."""
     begins = texts.shards[part.shard].document_begins
     first, last = np.searchsorted(part.offsets, (int(begins[document]), int(begins[document + 1])))
     offsets = part.offsets[first:last]
     return int(offsets[0] if near is None else offsets[np.argmin(np.abs(offsets - near))])
 
 
-def _span(one: _SpanOccurrences, sources: DocumentSources, shown: tuple[int, ...]) -> Span:
+def _build_span(one: _SpanOccurrences, sources: DocumentSources, shown: tuple[int, ...]) -> Span:
     by_source: Counter[str] = Counter()
-    for part in one.seen.found:
+    for part in one.occurrences.found:
         counts = np.bincount(sources.codes(part.shard, part.documents)[part.documents]).tolist()
         by_source.update({sources.names[code]: count for code, count in enumerate(counts) if count})
-    seen = one.seen
+    occurrences = one.occurrences
     return Span(
         begin=one.begin,
         end=one.end,
         text=one.text,
-        count=seen.count,
-        examined=seen.examined,
-        documents=seen.documents,
+        count=occurrences.count,
+        examined=occurrences.examined,
+        documents=occurrences.documents,
         sources=tuple(sorted(by_source.items(), key=lambda row: (-row[1], row[0]))),
-        first=seen.first,
-        last=seen.last,
+        first=occurrences.first,
+        last=occurrences.last,
         shown=shown,
         log10_probability=one.probability,
     )
 
 
-def _source(searcher: TracedIndex, texts: Texts, key: _Key, spans: list[tuple[int, int]], around: int) -> TracedDocument:
+def _build_document(
+    searcher: TracedIndex, texts: Texts, key: _Key, spans: list[tuple[int, int]], context_chars: int
+) -> TracedDocument:
     """A document with its snippets; those that overlap or touch are one."""
     shard = texts.shards[key[0]]
     document = shard.document(key[1])
     windows: list[tuple[int, int, list[tuple[int, int]]]] = []
     for begin, end in sorted(set(spans)):
-        before = shard.suffixes.text[max(begin - 4 * around, document.begin) : begin].decode(errors="ignore")
-        behind = shard.suffixes.text[end : min(end + 4 * around, document.end)].decode(errors="ignore")
-        low = begin - len(before[max(len(before) - around, 0) :].encode())
-        high = end + len(behind[:around].encode())
+        before = shard.suffixes.text[max(begin - 4 * context_chars, document.begin) : begin].decode(errors="ignore")
+        after = shard.suffixes.text[end : min(end + 4 * context_chars, document.end)].decode(errors="ignore")
+        low = begin - len(before[max(len(before) - context_chars, 0) :].encode())
+        high = end + len(after[:context_chars].encode())
         if windows and low <= windows[-1][1]:
-            low, least, inside = windows.pop()
-            windows.append((low, max(least, high), [*inside, (begin, end)]))
+            low, last, inside = windows.pop()
+            windows.append((low, max(last, high), [*inside, (begin, end)]))
         else:
             windows.append((low, high, [(begin, end)]))
     snippets = []

@@ -13,9 +13,10 @@ from pydantic import BaseModel, Field
 
 from pipeline.errors import BadInput
 from search.hits import Mode
-from search.provenance.exposure import BUCKETS, exposure
-from search.provenance.trace import TraceSettings, trace
-from search.searcher import Searcher, exact_text
+from search.provenance.exposure import BUCKETS, measure_exposure
+from search.provenance.trace import TraceSettings, trace_text
+from search.query_text import normalize_text
+from search.searcher import Searcher
 from search.server.guard import Guard
 
 # Longer queries are traces; a longer text than a trace takes is no answer of a model.
@@ -48,8 +49,8 @@ def make_app(searcher: Searcher, token: str | None = None, hosts: frozenset[str]
         redoc_url=None,
     )
 
-    app.include_router(_counted(searcher))
-    app.include_router(_told(searcher))
+    app.include_router(_count_routes(searcher))
+    app.include_router(_provenance_routes(searcher))
 
     @app.exception_handler(BadInput)
     def refuse(request: Request, error: BadInput) -> JSONResponse:
@@ -71,7 +72,7 @@ def _refuse_unknown(request: Request) -> None:
         raise BadInput(f"unknown parameters {unknown[:5]}; {request.url.path} has {sorted(known)}")
 
 
-def _counted(searcher: Searcher) -> APIRouter:
+def _count_routes(searcher: Searcher) -> APIRouter:
     """What occurs where, and how often."""
     router = APIRouter()
 
@@ -107,31 +108,31 @@ def _counted(searcher: Searcher) -> APIRouter:
     def count(q: _Text) -> dict[str, Any]:
         """Occurrences of exactly this text, distinct documents, and documents before near-duplicates were left out."""
         texts = searcher.texts
-        return texts.spread(exact_text(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
+        return texts.spread(normalize_text(q)).as_dict() | {"searched_bytes": texts.searched_bytes, "index": texts.digest}
 
     @router.get("/v1/next")
     def following(q: _Text) -> dict[str, Any]:
         """Which characters are after the text and how often, most first; "" for the end of a document."""
         texts = searcher.texts
-        result = texts.following(exact_text(q)).most_common()
+        result = texts.count_following(normalize_text(q)).most_common()
         return {"next": [list(row) for row in result], "total": sum(n for _, n in result), "index": texts.digest}
 
     return router
 
 
-def _told(searcher: Searcher) -> APIRouter:
+def _provenance_routes(searcher: Searcher) -> APIRouter:
     """When it was read."""
     router = APIRouter()
 
     @router.post("/v1/trace")
-    def trace_text(asked: _Trace) -> dict[str, Any]:
+    def trace(asked: _Trace) -> dict[str, Any]:
         """Maximal parts of a text that are in the training data word for word, rarest first, with their documents."""
-        return trace(searcher, asked.text, TraceSettings(min_chars=asked.min_chars, documents=asked.documents)).as_dict()
+        return trace_text(searcher, asked.text, TraceSettings(min_chars=asked.min_chars, documents=asked.documents)).as_dict()
 
     @router.get("/v1/exposure")
     def exposed(q: _Text, buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = BUCKETS) -> dict[str, Any]:
         """When training read the occurrences of a text, by source: every epoch's reading counts."""
-        return exposure(searcher, q, buckets=buckets).as_dict()
+        return measure_exposure(searcher, q, buckets=buckets).as_dict()
 
     @router.get("/v1/documents/{doc_id}")
     def document(doc_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Guard:
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         if refusal := self._refusal(scope, headers):
-            await _answer(send, *refusal)
+            await _send_answer(send, *refusal)
             return
         body = _Body(receive)
         is_head = scope["method"] == "HEAD"
@@ -43,11 +43,11 @@ class Guard:
             {**scope, "method": "GET"} if is_head else scope, body.receive, body.answers(send, with_body=not is_head)
         )
         if body.is_too_long:
-            await _answer(send, 413, f"the body is longer than {MAX_BODY:,} bytes")
+            await _send_answer(send, 413, f"the body is longer than {MAX_BODY:,} bytes")
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         """Status and reason, None for a request that is served."""
-        if self.hosts and _name_of(headers.get(b"host", b"")) not in self.hosts:
+        if self.hosts and _host_name(headers.get(b"host", b"")) not in self.hosts:
             return 421, f"this server answers for {', '.join(sorted(self.hosts))}"
         if self.token is not None and not self._is_allowed(headers.get(b"authorization", b"")):
             return 401, "send the token as `Authorization: Bearer …`"
@@ -94,7 +94,7 @@ class _Body:
         return send_on
 
 
-def _name_of(host: bytes) -> str:
+def _host_name(host: bytes) -> str:
     """The name in a Host header, without its port."""
     name = host.decode("latin-1").lower()
     if name.startswith("["):
@@ -102,7 +102,7 @@ def _name_of(host: bytes) -> str:
     return name.partition(":")[0]
 
 
-async def _answer(send: Send, status: int, detail: str) -> None:
+async def _send_answer(send: Send, status: int, detail: str) -> None:
     body = json.dumps({"detail": detail}, ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:

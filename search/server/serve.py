@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.dry_run:
         echo(f"検索のサーバー: {run.root('index')} を http://{settings.host}:{settings.port}/v1 で公開します")
         return
-    token = token_of(settings)
+    token = read_token(settings)
     from search.searcher import Searcher
     from search.server.api import make_app
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _serve(app, listener)
 
 
-def token_of(settings: SearchSettings) -> str | None:
+def read_token(settings: SearchSettings) -> str | None:
     """The token that callers must send: none on loopback.
 
     Raises: ConfigError if the host is not loopback and there is no token.

@@ -52,7 +52,7 @@ class Catalog:
                 yield Part(manifest.data, name, row["passages"])
 
 
-def path_of(index: Path) -> Path:
+def catalog_path(index: Path) -> Path:
     """Path of an index artifact's catalog; the file exists once anything was added or removed."""
     return index / CATALOG
 
@@ -62,7 +62,7 @@ def open_catalog(index: Manifest) -> Catalog:
 
     Raises: CorruptArtifact if the catalog is damaged or of another index, or what it names is missing, damaged, or another.
     """
-    path = path_of(index.root)
+    path = catalog_path(index.root)
     try:
         body: dict[str, Any] = json.loads(path.read_text("utf-8"))
         format_, digest, rows, removed = body["format"], body["index"], body["added"], dict(body["removed"])
@@ -106,7 +106,7 @@ def _write(catalog: Catalog) -> Catalog:
     artifacts = catalog.index.root.parent.parent
     rows = [{"folder": m.root.relative_to(artifacts).as_posix(), "digest": m.digest} for m in catalog.added]
     body = {"format": FORMAT, "index": catalog.index.digest, "added": rows, "removed": dict(sorted(catalog.removed.items()))}
-    write_json(path_of(catalog.index.root), body)
+    write_json(catalog_path(catalog.index.root), body)
     return catalog
 
 

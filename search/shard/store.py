@@ -19,7 +19,7 @@ from pipeline.documents import doc_id_array, doc_id_bytes
 from pipeline.errors import CorruptArtifact
 from search.arrays import compact, load
 from search.exact import kernels, suffix_array
-from search.exact.suffix_array import NOTHING
+from search.exact.suffix_array import NO_RANGES
 from search.normalized.view import NormalView
 from search.shard.reads import Reads
 
@@ -124,7 +124,7 @@ class Shard:
         self.document_begins, self.passage_begins = load(folder / DOCUMENT_BEGINS), load(folder / PASSAGE_BEGINS)
         self.removed = frozenset(number for doc_id in removed if (number := self.ids.number(doc_id)) is not None)
         ranges = [(int(self.document_begins[n]), int(self.document_begins[n + 1])) for n in sorted(self.removed)]
-        self.suffixes = suffix_array.SuffixArray(folder, np.array(ranges, np.int64) if ranges else NOTHING)
+        self.suffixes = suffix_array.SuffixArray(folder, np.array(ranges, np.int64) if ranges else NO_RANGES)
         try:
             self._rows = suffix_array.map_file(folder / ROWS)
         except (OSError, ValueError) as error:

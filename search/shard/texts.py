@@ -34,7 +34,7 @@ class Texts:
         self.duplicates = Duplicates(catalog.index.data / DUPLICATES)
         self.digest = catalog.digest
         self.searched_bytes = sum(shard.text_bytes for shard in self.shards)
-        self.characters = sum(shard.suffixes.kept(0, shard.suffixes.size) for shard in self.shards)
+        self.characters = sum(shard.suffixes.count_kept(0, shard.suffixes.size) for shard in self.shards)
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Ranks of the suffixes that begin with `text`, for each shard."""
@@ -75,7 +75,7 @@ class Texts:
             shard.suffixes.extend_matches(key, begins, lengths)
         return begins, lengths
 
-    def following(self, text: str) -> Counter[str]:
+    def count_following(self, text: str) -> Counter[str]:
         """Which characters are after `text`, and how often; "" for the end of a document."""
         matches: Counter[str] = Counter()
         for shard in self.shards:

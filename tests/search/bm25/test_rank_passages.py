@@ -27,7 +27,7 @@ class Shard(NamedTuple):
     passage_begins: np.ndarray
 
 
-def shard(documents: Sequence[Sequence[str]], folder: Path, removed: np.ndarray = suffix_array.NOTHING) -> Shard:
+def shard(documents: Sequence[Sequence[str]], folder: Path, removed: np.ndarray = suffix_array.NO_RANGES) -> Shard:
     text, begins = bytearray(), []
     for document in documents:
         for passage in document:

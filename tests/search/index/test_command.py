@@ -15,7 +15,7 @@ from pipeline.errors import BadInput, ConfigError, MissingInput, RecipeDrift
 from pipeline.files import short_digest
 from pipeline.text.terminal import MARK, PLAIN
 from search import __main__ as command
-from search.__main__ import render
+from search.__main__ import render_page
 from search.hits import Hit, Page
 from search.searcher import Searcher
 from tests.helpers import kill_when
@@ -124,7 +124,7 @@ def test_the_command_line_from_outside(world: World) -> None:
     assert done.stdout.startswith("検索: n-gram | 順位: 1 | 出典: a | イテレーション: ") and "\x1b" not in done.stdout
     refused = subprocess.run([*line, "--query", " "], cwd=ROOT, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert refused.stderr == "error: BadInput: the query is empty; give some text to look for\n"
+    assert refused.stderr == "error: BadInput: the query is empty; give some text\n"
 
 
 def test_a_hit_as_people_read_it() -> None:
@@ -132,8 +132,8 @@ def test_a_hit_as_people_read_it() -> None:
     label = "検索: ベクトル | 順位: 1 | 出典: ja_web | イテレーション: 412/600"
     origin = "— 題  https://example.jp/1  00ff"
     end = "ベクトル: 3 件中 1–1 件目 (15,000,000 バイトの学習データ、索引 01234567)\n"
-    assert render(page, "vector", colour=False) == f"{label}\n源氏物語は\ufffd[2J長い。\n{origin}\n\n{end}"
-    assert render(page, "vector", colour=True) == f"{label}\n{MARK}源氏物語{PLAIN}は\ufffd[2J長い。\n{origin}\n\n{end}"
+    assert render_page(page, "vector", colour=False) == f"{label}\n源氏物語は\ufffd[2J長い。\n{origin}\n\n{end}"
+    assert render_page(page, "vector", colour=True) == f"{label}\n{MARK}源氏物語{PLAIN}は\ufffd[2J長い。\n{origin}\n\n{end}"
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from pipeline.files import short_digest
 from pipeline.text.benchmark_files import Passage, read_passages
 from pipeline.text.benchmark_match import MatchSettings
 from pipeline.text.fold import fold, fold_offsets, to_text
-from search.commands.contamination import main, render, saved_checkpoints
+from search.commands.contamination import list_checkpoints, main, render
 from search.provenance import contamination as module
-from search.provenance.contamination import Contamination, ItemReport, contamination
+from search.provenance.contamination import Contamination, ItemReport, find_contamination
 from search.searcher import Searcher
 from search.shard import catalog
 from tests.search.conftest import make_index
@@ -105,7 +105,7 @@ def check(item: ItemReport, documents: list[Document], checkpoints: tuple[int, .
 @pytest.mark.parametrize("settings", [FEW, MatchSettings(ngram=9, min_share=0.3, shortest=9), MatchSettings()])
 def test_counts_shares_and_checkpoints(world: World, searcher: Searcher, settings: MatchSettings) -> None:
     rows = passages(texts(world))
-    found = contamination(searcher, rows, (14, 3, 8), settings)
+    found = find_contamination(searcher, rows, (14, 3, 8), settings)
     assert found.checkpoints == (3, 8, 14, world.total)
     assert [(item.item, item.text) for item in found.items] == [(row.item, row.text) for row in rows]
     documents = [Document(world, row) for row in world.rows()]
@@ -130,16 +130,16 @@ def test_discarded_iterations_have_read_nothing(world: World, searcher: Searcher
     gone = {3, 4, 5, 6, 11}
     kept = replace(world, read={key: iterations - gone for key, iterations in world.read.items()})
     documents = [Document(kept, row) for row in world.rows()]
-    found = contamination(other, rows, (5, 12), FEW)
+    found = find_contamination(other, rows, (5, 12), FEW)
     for item in found.items:
         check(item, documents, found.checkpoints, FEW)
-    assert found.items != contamination(searcher, rows, (5, 12), FEW).items
+    assert found.items != find_contamination(searcher, rows, (5, 12), FEW).items
 
 
 def test_totals_are_of_what_counts(world: World, searcher: Searcher) -> None:
     every = [*texts(world), "の", "を", *texts(world)[:3]]
     rows = [row._replace(field="ab"[n % 2]) for n, row in enumerate(passages(every))]
-    found = contamination(searcher, rows, (5,), FEW)
+    found = find_contamination(searcher, rows, (5,), FEW)
     for field in (None, "a", "b"):
         mine = [item for item in found.items if field in (None, item.field)]
         total = found.total(field)
@@ -164,18 +164,18 @@ def test_shards_removals_and_epochs(
     assert len(one.texts.shards) == 1 < len(searcher.texts.shards)
     monkeypatch.setattr(module, "DOCUMENTS_PER_TASK", 7)
     scanned: list[int] = []
-    found = contamination(one, rows, (7,), FEW, advance=scanned.append)
-    assert replace(found, index="") == replace(contamination(searcher, rows, (7,), FEW), index="")
+    found = find_contamination(one, rows, (7,), FEW, advance=scanned.append)
+    assert replace(found, index="") == replace(find_contamination(searcher, rows, (7,), FEW), index="")
     assert sum(scanned) == len(world.rows()) and max(scanned) == 7
     gone = {row["doc_id"] for row in world.rows()[::2]}
     catalog.remove(open_sealed(other.run.root("index")), sorted(gone), "test")
     documents = [Document(world, row) for row in world.rows() if row["doc_id"] not in gone]
-    for item in contamination(one, rows, (7,), FEW).items:
+    for item in find_contamination(one, rows, (7,), FEW).items:
         check(item, documents, (7, world.total), FEW)
     small = make_world(tmp_path / "small", iterations=60, documents=10)
     make_index(small)
     documents = [Document(small, row) for row in small.rows()]
-    for item in contamination(Searcher.open(small.run), rows[:6], (9, 30), FEW).items:
+    for item in find_contamination(Searcher.open(small.run), rows[:6], (9, 30), FEW).items:
         check(item, documents, (9, 30, 60), FEW)
 
 
@@ -209,7 +209,7 @@ def test_decontamination_and_contamination_agree_on_every_twin(world: World, sea
     assert len(items) >= 500
     index = load_benchmarks(DecontaminateSettings((bench,)))
     removed = {int(hit.item) for row in world.rows() for hit in index.hits(row["text"])}
-    found = contamination(searcher, read_passages(bench))
+    found = find_contamination(searcher, read_passages(bench))
     reported = {int(item.item): found.verdict(item) for item in found.items}
     assert {number for number, verdict in reported.items() if verdict} == removed
     for number, is_planted in enumerate(planted):
@@ -223,7 +223,7 @@ def test_decontamination_and_contamination_agree_on_every_twin(world: World, sea
 def test_checkpoints_outside_the_training_are_refused(searcher: Searcher) -> None:
     for checkpoint in (0, -1, searcher.total + 1):
         with pytest.raises(ConfigError, match=f"checkpoints .{checkpoint}.: expected iterations of 1 to {searcher.total}"):
-            contamination(searcher, passages(["b"]), [checkpoint])
+            find_contamination(searcher, passages(["b"]), [checkpoint])
 
 
 def test_the_table(world: World, searcher: Searcher) -> None:
@@ -234,7 +234,7 @@ def test_the_table(world: World, searcher: Searcher) -> None:
         Passage("b.json", "q\x1b2", "question", whole[:18] + "鱻"),
         Passage("b.json", "3", "choice", "短い"),
     ]
-    found = contamination(searcher, rows, (), benchmark="b.json")
+    found = find_contamination(searcher, rows, (), benchmark="b.json")
     first = found.items[0].first
     text = render(found, limit=1)
     heads, question, choice, every = (line.split() for line in text.splitlines()[1:5])
@@ -246,7 +246,7 @@ def test_the_table(world: World, searcher: Searcher) -> None:
     more = render(found, limit=9)
     # 17 folded characters, 5 n-grams of 13, of which 鱻 takes one
     assert "q\ufffd2 question: 近似 80%、1 文書、25 までに既読" in more and "\x1b" not in more
-    nothing = render(contamination(searcher, passages(["鱻麤龘"])), limit=9)
+    nothing = render(find_contamination(searcher, passages(["鱻麤龘"])), limit=9)
     assert "数える文はありません" in nothing and short_digest(searcher.texts.digest) in nothing
 
 
@@ -258,7 +258,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     main([*line, str(bench), "--json", "--checkpoints", "3, 9", "--fields", "te*, nothing", "--ngram", "5", "--share", "0.5"])
     printed = json.loads(capsys.readouterr().out)
     settings = MatchSettings(ngram=5, min_share=0.5, shortest=5)
-    wanted = contamination(searcher, read_passages(bench, ("text",)), (3, 9), settings, benchmark="b.jsonl")
+    wanted = find_contamination(searcher, read_passages(bench, ("text",)), (3, 9), settings, benchmark="b.jsonl")
     assert printed == json.loads(json.dumps(wanted.as_dict()))
     assert printed["checkpoints"] == [3, 9, world.total] and printed["by_field"].keys() == {"text"}
     assert printed["total"]["exact"] == sum(row["verdict"] == "exact" for row in printed["items"])
@@ -280,13 +280,13 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
 
 def test_checkpoints_that_the_run_has_kept(world: World, tmp_path: Path) -> None:
     run = replace(world.run, artifacts=tmp_path)
-    assert saved_checkpoints(run) == []
+    assert list_checkpoints(run) == []
     for name in ("iter_0000020", "iter_0000005", "iter_0000007.partial-1a2b", "latest.json"):
         (run.root("pretrain") / "checkpoints" / name).mkdir(parents=True)
-    assert saved_checkpoints(run) == [5, 20]
+    assert list_checkpoints(run) == [5, 20]
 
 
 def test_results_are_repeatable(world: World, searcher: Searcher) -> None:
-    found = contamination(searcher, passages(["源氏物語" * 5]))
+    found = find_contamination(searcher, passages(["源氏物語" * 5]))
     assert isinstance(found, Contamination) and found.index == searcher.texts.digest
-    assert found == contamination(searcher, passages(["源氏物語" * 5]))
+    assert found == find_contamination(searcher, passages(["源氏物語" * 5]))

@@ -21,8 +21,8 @@ from pipeline.files import short_digest
 from pipeline.text.terminal import MARK, PLAIN
 from search.commands.trace import main, render
 from search.provenance import occurrences
-from search.provenance.occurrences import ranges
-from search.provenance.trace import Trace, TraceSettings, covered, maximal, trace
+from search.provenance.occurrences import make_ranges
+from search.provenance.trace import Trace, TraceSettings, count_covered, find_maximal_spans, trace_text
 from search.searcher import Searcher
 from search.shard import catalog
 from tests.search.conftest import make_index
@@ -107,7 +107,7 @@ def check_documents(found: Trace, world: World, rows: list[Row], discarded: froz
 def test_every_maximal_span_with_all_its_occurrences(world: World, searcher: Searcher, least: int) -> None:
     seen = 0
     for text in answers(world):
-        found = trace(searcher, text, TraceSettings(min_chars=least))
+        found = trace_text(searcher, text, TraceSettings(min_chars=least))
         check(found, world, world.rows())
         assert (found.total_iterations, found.index) == (world.total, searcher.texts.digest)
         seen += len(found.spans)
@@ -119,8 +119,8 @@ def test_every_epoch_counts(tmp_path: Path, ray_session: None) -> None:
     make_index(world)
     searcher = Searcher.open(world.run)
     for row in (*world.held_out, *world.rows()[:3]):
-        check(trace(searcher, row["text"][:200], TraceSettings(min_chars=6)), world, world.rows())
-    spans = trace(searcher, world.rows()[0]["text"][:200]).spans
+        check(trace_text(searcher, row["text"][:200], TraceSettings(min_chars=6)), world, world.rows())
+    spans = trace_text(searcher, world.rows()[0]["text"][:200]).spans
     assert any(span.first and span.last and span.last > span.first for span in spans if span.count == 1)
 
 
@@ -129,10 +129,10 @@ def test_undone_iterations_do_not_count(world: World) -> None:
     gone = frozenset(i for first, last in discarded for i in range(first, last + 1))
     searcher = Searcher(open_sealed(world.run.root("index")), discarded)
     for text in answers(world)[:3]:
-        check(trace(searcher, text), world, world.rows(), gone)
+        check(trace_text(searcher, text), world, world.rows(), gone)
     everything = Searcher(open_sealed(world.run.root("index")), [(1, world.total)])
-    assert {span.first for span in trace(everything, "源氏物語は紫式部の作者").spans} <= {None}
-    assert any("イテレーション: 未読" in render(trace(everything, row["text"]), colour=False) for row in world.rows()[:1])
+    assert {span.first for span in trace_text(everything, "源氏物語は紫式部の作者").spans} <= {None}
+    assert any("イテレーション: 未読" in render(trace_text(everything, row["text"]), colour=False) for row in world.rows()[:1])
 
 
 def test_only_the_first_occurrences_are_looked_at_and_that_is_said(
@@ -141,7 +141,7 @@ def test_only_the_first_occurrences_are_looked_at_and_that_is_said(
     monkeypatch.setattr(occurrences, "CHUNK", 4)
     bounded = False
     for text in answers(world)[:4]:
-        found = trace(searcher, text, TraceSettings(min_chars=2, max_occurrences=3))
+        found = trace_text(searcher, text, TraceSettings(min_chars=2, max_occurrences=3))
         check(found, world, world.rows(), looked=3)
         if any(span.examined < span.count for span in found.spans):
             assert "最初の 3 か所を調べたかぎり" in render(found, colour=False)
@@ -166,7 +166,7 @@ def test_the_number_of_shards_changes_no_trace(world: World, searcher: Searcher,
             TraceSettings(min_chars=2, max_occurrences=5),
             TraceSettings(min_chars=3, documents=2, context_chars=9, keep_per_char=0.05),
         ):
-            assert replace(trace(one, text, settings), index="") == replace(trace(searcher, text, settings), index="")
+            assert replace(trace_text(one, text, settings), index="") == replace(trace_text(searcher, text, settings), index="")
 
 
 def test_removed_documents_are_not_traced(world: World, tmp_path: Path) -> None:
@@ -174,18 +174,18 @@ def test_removed_documents_are_not_traced(world: World, tmp_path: Path) -> None:
     searcher = Searcher.open(other.run)
     rows = world.rows()
     text = rows[0]["text"][:300]
-    assert rows[0]["doc_id"] in {document.doc_id for document in trace(searcher, text).documents}
+    assert rows[0]["doc_id"] in {document.doc_id for document in trace_text(searcher, text).documents}
     gone = {row["doc_id"] for row in rows[:9]}
     catalog.remove(open_sealed(other.run.root("index")), sorted(gone), "test")
     left = [row for row in rows if row["doc_id"] not in gone]
     for answer in (text, *answers(world)[:3]):
-        check(trace(searcher, answer, TraceSettings(min_chars=3)), world, left)
+        check(trace_text(searcher, answer, TraceSettings(min_chars=3)), world, left)
 
 
 def test_the_unlikeliest_spans(world: World, searcher: Searcher) -> None:
     whole = "".join(row["text"] for row in world.rows())
     for text in answers(world)[:4]:
-        every, few = (trace(searcher, text, TraceSettings(min_chars=3, keep_per_char=keep)) for keep in (0, 0.02))
+        every, few = (trace_text(searcher, text, TraceSettings(min_chars=3, keep_per_char=keep)) for keep in (0, 0.02))
         assert few.found == every.found and few.covered == every.covered
         assert len(few.spans) == min(math.ceil(0.02 * len(text)), every.found)
         likely = {span.text: sum(math.log10(whole.count(c) / len(whole)) for c in span.text) for span in every.spans}
@@ -198,7 +198,7 @@ def test_the_unlikeliest_spans(world: World, searcher: Searcher) -> None:
 def test_documents_are_bounded_and_shared(world: World, searcher: Searcher) -> None:
     text = answers(world)[8]
     for most in (0, 1, 3, 100):
-        found = trace(searcher, text, TraceSettings(min_chars=3, documents=most, context_chars=0))
+        found = trace_text(searcher, text, TraceSettings(min_chars=3, documents=most, context_chars=0))
         assert len(found.documents) <= most
         check_documents(found, world, world.rows(), frozenset())
     assert found.spans and all(span.shown for span in found.spans), "with room for all, every span is shown somewhere"
@@ -211,14 +211,14 @@ def test_maximal_spans_by_their_definition(text: str, documents: list[str], leas
         fits = (n for n in range(len(text) - begin, 0, -1) if any(text[begin : begin + n] in body for body in documents))
         lengths.append(len(text[begin : begin + next(fits, 0)].encode()))
     begins = np.cumsum([0, *(len(character.encode()) for character in text)])[:-1].astype(np.int64)
-    found = maximal(begins, np.array(lengths, np.int64), least=least)
+    found = find_maximal_spans(begins, np.array(lengths, np.int64), min_chars=least)
     assert found == sorted(truth([{"text": body} for body in documents], text, least))
-    assert covered(found) == len({i for begin, end in found for i in range(begin, end)})
+    assert count_covered(found) == len({i for begin, end in found for i in range(begin, end)})
 
 
 def test_ranges_hold_the_same_iterations() -> None:
     for numbers in (set[int](), {1}, {0, 1, 2}, {3, 4, 7, 9, 10}, set(range(5, 30)) - {11}):
-        made = ranges(numbers)
+        made = make_ranges(numbers)
         assert {i for begin, end in made.tolist() for i in range(begin, end)} == numbers
         assert made.shape == (len(made), 2) and all(a < b for a, b in zip(made[:-1, 1], made[1:, 0], strict=True))
 
@@ -226,7 +226,7 @@ def test_ranges_hold_the_same_iterations() -> None:
 @pytest.mark.parametrize(("text", "why"), [("", "empty"), (" \n\u3000", "empty"), ("源\udcff", "not valid Unicode")])
 def test_a_text_that_is_none_is_refused(searcher: Searcher, text: str, why: str) -> None:
     with pytest.raises(BadInput, match=f"the text to trace is {why}"):
-        trace(searcher, text)
+        trace_text(searcher, text)
 
 
 @pytest.mark.parametrize(
@@ -238,12 +238,12 @@ def test_settings_that_are_none_are_refused(settings: dict[str, int]) -> None:
 
 
 def test_spelling_is_folded_to_the_corpus_normal_form(searcher: Searcher) -> None:
-    assert trace(searcher, "か\u3099か\u3099", TraceSettings(min_chars=1)).text == "がが"
+    assert trace_text(searcher, "か\u3099か\u3099", TraceSettings(min_chars=1)).text == "がが"
 
 
 def test_as_people_read_it(world: World, searcher: Searcher) -> None:
     row = next(row for row in world.rows() if row["text"].startswith("第7章"))
-    found = trace(searcher, "鱻\x1b[2J第7章はaだけの文である。\n次の行鱻", TraceSettings(documents=1))
+    found = trace_text(searcher, "鱻\x1b[2J第7章はaだけの文である。\n次の行鱻", TraceSettings(documents=1))
     (span,) = found.spans
     assert span.text == "第7章はaだけの文である。\n次の行" and span.count == 1
     plain = render(found, colour=False)
@@ -252,7 +252,7 @@ def test_as_people_read_it(world: World, searcher: Searcher) -> None:
     assert f"(1) 文書7  https://example.jp/a/7  {row['doc_id']}  出典: a  一致: [1]" in plain
     assert "\n    次の行⟧へ続く。" in plain and "全体の 73.9%" in plain
     assert f"{MARK}第7章はaだけの文である。\n次の行{PLAIN}鱻" in render(found, colour=True)
-    nothing = render(trace(searcher, "鱻麤龘"), colour=False)
+    nothing = render(trace_text(searcher, "鱻麤龘"), colour=False)
     assert "8 文字以上の一致はありません" in nothing and short_digest(searcher.texts.digest) in nothing
 
 
@@ -264,7 +264,7 @@ def test_the_command_line(world: World, searcher: Searcher, tmp_path: Path, caps
     for options in (["--text", text], ["--file", str(file)]):
         main([*line, *options, "--min-chars", "5", "--json"])
         assert json.loads(capsys.readouterr().out) == json.loads(
-            json.dumps(trace(searcher, text, TraceSettings(min_chars=5)).as_dict())
+            json.dumps(trace_text(searcher, text, TraceSettings(min_chars=5)).as_dict())
         )
     main([*line, "--text", text, "--dry-run"])
     assert "8 文字以上の一致を探します" in capsys.readouterr().out

@@ -13,12 +13,12 @@ import uvicorn
 
 from pipeline.errors import ConfigError
 from pipeline.listening import listen
-from search.provenance.exposure import exposure
-from search.provenance.trace import TraceSettings, trace
+from search.provenance.exposure import measure_exposure
+from search.provenance.trace import TraceSettings, trace_text
 from search.searcher import Searcher
 from search.server import serve
 from search.server.api import make_app
-from search.server.serve import SearchSettings, token_of
+from search.server.serve import SearchSettings, read_token
 from tests.search.helpers.world import World
 from tests.search.test_searcher import QUERIES, occurrences
 
@@ -86,10 +86,11 @@ def test_a_document_and_the_index(url: str, searcher: Searcher, world: World) ->
 def test_traces_and_exposures_are_those_of_the_api(url: str, searcher: Searcher, world: World) -> None:
     text = "源氏物語の作者は第7章はaだけの文である。と思う"
     answer = requests.post(f"{url}/v1/trace", json={"text": text, "min_chars": 5, "documents": 2}, timeout=30)
-    assert answer.json() == json.loads(json.dumps(trace(searcher, text, TraceSettings(min_chars=5, documents=2)).as_dict()))
+    expected = trace_text(searcher, text, TraceSettings(min_chars=5, documents=2))
+    assert answer.json() == json.loads(json.dumps(expected.as_dict()))
     assert "第7章はaだけの文である。" in {span["text"] for span in answer.json()["spans"]}
     found = get(url, "/v1/exposure", q="源氏物語", buckets=5)
-    assert found == json.loads(json.dumps(exposure(searcher, "源氏物語", buckets=5).as_dict()))
+    assert found == json.loads(json.dumps(measure_exposure(searcher, "源氏物語", buckets=5).as_dict()))
     for bad in ({}, {"text": ""}, {"text": "あ", "min_chars": 0}, {"text": "あ", "least": 5}, {"text": "あ" * 100_001}):
         assert requests.post(f"{url}/v1/trace", json=bad, timeout=30).status_code == 422
 
@@ -134,11 +135,11 @@ def test_without_the_token_nothing_is_said(searcher: Searcher) -> None:
 
 
 def test_beyond_loopback_a_token_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert token_of(SearchSettings()) is None
+    assert read_token(SearchSettings()) is None
     with pytest.raises(ConfigError, match="set a token"):
-        token_of(SearchSettings(host="0.0.0.0"))
+        read_token(SearchSettings(host="0.0.0.0"))
     monkeypatch.setenv(serve.TOKEN, "t")
-    assert token_of(SearchSettings(host="0.0.0.0")) == "t"
+    assert read_token(SearchSettings(host="0.0.0.0")) == "t"
 
 
 def test_an_address_in_use_is_said() -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from search.provenance.exposure import exposure
+from search.provenance.exposure import measure_exposure
 from search.searcher import Searcher
 from search.server.guard import MAX_BODY
 from tests.search.helpers.world import World
@@ -119,5 +119,5 @@ def test_white_space_around_a_string_is_part_of_it(url: str, searcher: Searcher,
         assert get(url, "/v1/count", q=query)["occurrences"] == count == searcher.count(query)
         assert get(url, "/v1/next", q=query)["total"] == count
         found = get(url, "/v1/exposure", q=query)
-        assert found == json.loads(json.dumps(exposure(searcher, query).as_dict())) and found["occurrences"] == count
+        assert found == json.loads(json.dumps(measure_exposure(searcher, query).as_dict())) and found["occurrences"] == count
     assert searcher.count("。\n") < searcher.count("。")

@@ -16,7 +16,7 @@ from pipeline.errors import BadInput, CorruptArtifact, MissingInput
 from pipeline.runfile import RunFile
 from search.index import add, remove
 from search.searcher import Searcher
-from search.shard.catalog import open_catalog, path_of
+from search.shard.catalog import catalog_path, open_catalog
 from tests.search.helpers.world import World, new_row
 from tests.search.test_searcher import QUERIES, all_hits, occurrences
 
@@ -79,7 +79,7 @@ def test_nothing_new_is_said_and_changes_nothing(world: World, run: RunFile) -> 
         artifact.seal({})
     with pytest.raises(BadInput, match="has all of its documents already"):
         add.add_corpus(run, "same")
-    assert not path_of(run.root("index")).exists()
+    assert not catalog_path(run.root("index")).exists()
 
 
 def test_what_is_removed_is_found_no_more(world: World, run: RunFile) -> None:
@@ -111,14 +111,14 @@ def test_what_is_removed_is_found_no_more(world: World, run: RunFile) -> None:
 def test_a_removal_that_fits_nothing_is_refused(run: RunFile, wanted: dict[str, str], why: str) -> None:
     with pytest.raises(BadInput, match=why):
         remove.remove_documents(run, wanted, "")
-    assert not path_of(run.root("index")).exists()
+    assert not catalog_path(run.root("index")).exists()
 
 
 def test_commands_say_what_they_did(run: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["--run", str(run.path), "--artifacts", str(run.artifacts)]
     add.main([*line, "--from", "more", "--dry-run"])
     remove.main([*line, "--source", "c", "--dry-run"])
-    assert not path_of(run.root("index")).exists()
+    assert not catalog_path(run.root("index")).exists()
     add.main([*line, "--from", "more"])
     assert f"索引への追加: {NEW + 1} 文書" in capsys.readouterr().out
     remove.main([*line, "--source", "c", "--json"])
@@ -164,7 +164,7 @@ def changes(run: RunFile) -> Iterator[str]:
 
 def test_a_damaged_or_foreign_catalog_is_refused_by_name(world: World, run: RunFile) -> None:
     addition = add.add_corpus(run, "more").added[0]
-    path = path_of(run.root("index"))
+    path = catalog_path(run.root("index"))
     whole = path.read_text("utf-8")
     for text, why in (
         (whole[:40], "not a catalog"),
