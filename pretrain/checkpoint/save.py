@@ -219,13 +219,17 @@ def _fork_writer(request: AsyncRequest, fresh: Path) -> tuple[BaseProcess, Conne
     return writer, receiving
 
 
+def _die_with(parent: int) -> None:
+    """End this forked process when its parent dies, at once where that has happened already."""
+    end_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def _write(sending: Connection, parent: int, function: Any, arguments: list[Any], fresh: Path, rank: int) -> None:
     """Write this rank's part and send (megatron's results, size and sha256 of each file), or (the error, {})."""
-    die_with_parent = partial(end_with_parent, signal.SIGKILL)
-    die_with_parent()
-    if os.getppid() != parent:
-        return  # it died before the line above
-    os.register_at_fork(after_in_child=die_with_parent)  # megatron forks once more for each file
+    _die_with(parent)
+    os.register_at_fork(after_in_child=partial(_die_with, os.getpid()))  # megatron forks once more for each file
     torch.set_num_threads(1)  # OpenMP's threads did not come along
     results = None
     try:
